@@ -1,0 +1,15 @@
+"""Who decides: aggregates take what is said and answer with events. They never fetch, log or read a clock."""
+
+from aggregates.cost_center import CostCenter
+from aggregates.instance import REPEATED, Contradiction, Started, WorkspaceInstance
+from aggregates.pricing import FALLBACK_RATE, PriceBook
+
+__all__ = [
+    "FALLBACK_RATE",
+    "REPEATED",
+    "Contradiction",
+    "CostCenter",
+    "PriceBook",
+    "Started",
+    "WorkspaceInstance",
+]

@@ -1,0 +1,69 @@
+"""`serve` and `config show`: the settings from options, variables and the file."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from cli.exits import FAILED, OK, USAGE, CommandFailed
+from cli.json_form import encode
+from cli.tables import print_table
+from ledger.settings import LoadedSettings, SettingRow, SettingsError, read_settings
+
+
+def overrides(
+    *, data_dir: Path | None, listen: str | None, store: str | None, no_jobs: bool
+) -> dict[str, Any]:
+    """What the options set; None leaves a setting to the variables, the file or its default."""
+    jobs = {"ledger_enabled": False, "reset_enabled": False} if no_jobs else {}
+    return {"data_dir": data_dir, "listen": listen, "store": store, "jobs": jobs}
+
+
+def serve(config: Path | None, options: dict[str, Any]) -> int:
+    """Runs the service until it is told to stop; answers its exit code."""
+    settings = _read(config, options).settings
+    # Late, because a wrong setting is answered without loading the whole service.
+    from cli.serving import run
+    from ledger.errors import StartRefused
+
+    try:
+        return run(settings)
+    except StartRefused as refusal:
+        raise CommandFailed(str(refusal), exit_code=FAILED) from None
+
+
+def show_settings(config: Path | None, options: dict[str, Any], *, as_json: bool) -> int:
+    """Every setting with its value and where it came from. None of them is a secret."""
+    loaded = _read(config, options)
+    if as_json:
+        answer = {
+            "config": str(config) if config else None,
+            "settings": [
+                {
+                    "name": row.name,
+                    "value": row.value,
+                    "origin": row.origin,
+                    "where": row.where or None,
+                }
+                for row in loaded.rows()
+            ],
+        }
+        sys.stdout.write(f"{encode(answer, indent=2)}\n")
+    else:
+        rows = [(row.name, _value_text(row), row.where or row.origin) for row in loaded.rows()]
+        print_table("", ("setting", "value", "from"), rows)
+    return OK
+
+
+def _read(config: Path | None, options: dict[str, Any]) -> LoadedSettings:
+    try:
+        return read_settings(config, **options)
+    except SettingsError as error:
+        raise CommandFailed(str(error), exit_code=USAGE) from None
+
+
+def _value_text(row: SettingRow) -> str:
+    if isinstance(row.value, dict):
+        return ", ".join(f"{name} {rate}" for name, rate in row.value.items())
+    if isinstance(row.value, bool):
+        return "true" if row.value else "false"
+    return "-" if row.value is None else str(row.value)

@@ -1,0 +1,43 @@
+"""`usage-ledger serve`: wires ledger, service and jobs, and runs them until told to stop."""
+
+import asyncio
+import signal
+import sys
+
+from facade.server import Service
+from jobs import Scheduler
+from ledger.application import Ledger
+from ledger.failpoints import failpoint_of_environment
+from ledger.settings import Settings
+from ledger.telemetry import configure_logging
+
+
+def run(settings: Settings) -> int:
+    """Serves until SIGTERM or SIGINT; answers the exit code. Raises StartRefusedError."""
+    configure_logging(settings.log)
+    try:
+        import uvloop
+    except ImportError:  # there is none for Windows
+        return asyncio.run(_serve(settings))
+    return uvloop.run(_serve(settings))
+
+
+async def _serve(settings: Settings) -> int:
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    ledger = Ledger(settings, failpoint=failpoint_of_environment())
+    scheduler = Scheduler(ledger)
+    service = Service(ledger, [scheduler.run])
+    try:
+        await service.start()
+    except BaseException:
+        await asyncio.to_thread(ledger.close)
+        raise
+    host = settings.listen.rpartition(":")[0]
+    sys.stderr.write(f"usage-ledger is serving on {host}:{service.port}\n")
+    sys.stderr.flush()
+    await stopping.wait()
+    await service.stop()
+    return 0

@@ -1,0 +1,112 @@
+"""AdminService: what operators change."""
+
+from __future__ import annotations
+
+import grpc
+from usage_ledger.v1 import admin_pb2 as pb, publishing_pb2
+
+from facade.boundary import Context, author_of, streaming, unary
+from facade.publishing import PublishingServicer
+from facade.translate import nanoseconds
+from ledger.application import Ledger
+from ledger.errors import InvalidArgumentError, NotFoundError
+from ledger.intake import Reject
+
+RETRIES_MAX = 1_000  # dead letters named in one call
+RETRY_PAGE = 500  # dead letters looked up at a time when all are retried
+
+
+class AdminServicer:
+    """Operators' calls."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        """Serve a ledger."""
+        self._ledger = ledger
+
+    async def end_instance(
+        self, request: pb.EndInstanceRequest, context: Context
+    ) -> pb.EndInstanceResponse:
+        """End a running instance, or correct when one ended."""
+        at = nanoseconds(request, "at")
+        if at is None:
+            raise InvalidArgumentError("at is missing: say when the instance ended")
+        await self._ledger.end_instance(
+            request.workspace_instance_id,
+            at // 1_000_000,
+            request.reason,
+            author_of(context, self._ledger.operator),
+        )
+        return pb.EndInstanceResponse()
+
+    async def retry_dead_letters(
+        self, request: pb.RetryDeadLettersRequest, context: Context
+    ) -> pb.RetryDeadLettersResponse:
+        """Try rejected events again, one by one."""
+        author = author_of(context, self._ledger.operator)
+        if request.all and request.ids:
+            raise InvalidArgumentError("ids and all are both given: give one of them")
+        if len(request.ids) > RETRIES_MAX:
+            raise InvalidArgumentError(f"{len(request.ids)} ids: at most {RETRIES_MAX} in one call")
+        response = pb.RetryDeadLettersResponse()
+        if request.all:
+            await self._retry_all(response, author)
+            return response
+        for id in request.ids:
+            if self._ledger.queries.reader.dead_letter(id) is None:
+                raise NotFoundError(f"dead letter {id} is not kept: retried, or never there")
+        for id in request.ids:
+            await self._retry(id, response, author)
+        return response
+
+    async def _retry_all(self, response: pb.RetryDeadLettersResponse, author: str) -> None:
+        # Oldest first would be fairer, but pages go down by id; a letter is tried once in any case.
+        before = 2**63 - 1
+        while True:
+            page = self._ledger.queries.reader.dead_letters(before=before, limit=RETRY_PAGE)
+            if not page:
+                return
+            before = page[-1][0].id
+            for letter, _ in page:
+                await self._retry(letter.id, response, author)
+
+    async def _retry(self, id: int, response: pb.RetryDeadLettersResponse, author: str) -> None:
+        outcome = await self._ledger.retry_dead_letter(id, author)
+        if outcome is None:
+            return  # somebody else retried it meanwhile
+        response.retried += 1
+        if isinstance(outcome, Reject):
+            response.rejects.append(
+                publishing_pb2.Reject(
+                    line=outcome.line, reason=outcome.reason, dead_letter_id=outcome.dead_letter_id
+                )
+            )
+        elif outcome:
+            response.repeated += 1
+        else:
+            response.recorded += 1
+
+    async def confirm_reset(
+        self, _request: pb.ConfirmResetRequest, context: Context
+    ) -> pb.ConfirmResetResponse:
+        """Confirm the clock, then reset what is due."""
+        author = author_of(context, self._ledger.operator)
+        await self._ledger.confirm_clock(author)
+        done, failed = await self._ledger.reset_usage(author)
+        return pb.ConfirmResetResponse(reset=done, failed=failed)
+
+
+def handler(
+    servicer: AdminServicer, publishing: PublishingServicer
+) -> grpc.GenericRpcHandler[bytes, bytes]:
+    """Give the service's calls."""
+    return grpc.method_handlers_generic_handler(
+        "usage_ledger.v1.AdminService",
+        {
+            "EndInstance": unary(pb.EndInstanceRequest, servicer.end_instance),
+            "RetryDeadLetters": unary(pb.RetryDeadLettersRequest, servicer.retry_dead_letters),
+            "ConfirmReset": unary(pb.ConfirmResetRequest, servicer.confirm_reset),
+            "ImportOpeningState": streaming(
+                pb.ImportOpeningStateRequest, publishing.import_opening_state
+            ),
+        },
+    )

@@ -1,0 +1,144 @@
+"""The edge of the service: bytes in, bytes out, and one table from errors to gRPC status codes.
+
+Handlers take bytes and decode them themselves: the library answers malformed protobuf and crashes alike
+with UNKNOWN and the text of a Python exception.
+"""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, TypeVar
+
+import grpc
+from google.protobuf.message import DecodeError, Message
+
+from ledger.errors import (
+    AlreadyExistsError,
+    FailedPreconditionError,
+    InvalidArgumentError,
+    LedgerError,
+    NotFoundError,
+    UnavailableError,
+)
+from ledger.views import StoreUnavailableError
+
+CODES: dict[type[LedgerError], grpc.StatusCode] = {
+    InvalidArgumentError: grpc.StatusCode.INVALID_ARGUMENT,
+    NotFoundError: grpc.StatusCode.NOT_FOUND,
+    AlreadyExistsError: grpc.StatusCode.ALREADY_EXISTS,
+    FailedPreconditionError: grpc.StatusCode.FAILED_PRECONDITION,
+    UnavailableError: grpc.StatusCode.UNAVAILABLE,
+}
+
+Context = grpc.aio.ServicerContext[Any, Any]
+Request = TypeVar("Request", bound=Message)
+Unary = Callable[[Any, Context], Awaitable[Message]]
+Streaming = Callable[[AsyncIterator[Any], Context], AsyncIterator[Message]]
+Answering = Callable[[Any, Context], AsyncIterator[Message]]
+
+log = logging.getLogger(__name__)
+
+
+class UnimplementedError(Exception):
+    """The call is known but cannot be served as the service is configured."""
+
+
+def decode(request_type: type[Request], raw: bytes) -> Request:
+    """Decode a request or say that it is malformed."""
+    request = request_type()
+    try:
+        request.ParseFromString(raw)
+    except DecodeError:
+        raise InvalidArgumentError(
+            f"the request is not a {request_type.DESCRIPTOR.full_name}: malformed protobuf"
+        ) from None
+    return request
+
+
+async def _refuse(context: Context, error: Exception) -> None:
+    """End the call with the status that an error stands for."""
+    if isinstance(error, LedgerError):
+        await context.abort(CODES.get(type(error), grpc.StatusCode.INTERNAL), str(error))
+    if isinstance(error, UnimplementedError):
+        await context.abort(grpc.StatusCode.UNIMPLEMENTED, str(error))
+    if isinstance(error, StoreUnavailableError):
+        log.error("the store cannot be read: %s", error)
+        await context.abort(
+            grpc.StatusCode.UNAVAILABLE, "the ledger cannot be read now; try again later"
+        )
+    request_id = uuid.uuid4().hex
+    log.error("request %s failed", request_id, exc_info=error)
+    await context.abort(
+        grpc.StatusCode.INTERNAL,
+        f"something went wrong; the service's log has it under request id {request_id}",
+    )
+
+
+def _is_abort(error: Exception) -> bool:
+    return isinstance(error, grpc.aio.AbortError)
+
+
+def unary(request_type: type[Message], handle: Unary) -> grpc.RpcMethodHandler[bytes, bytes]:
+    """Serve one request with one answer."""
+
+    async def serve(raw: bytes, context: Context) -> bytes:
+        try:
+            answer = await handle(decode(request_type, raw), context)
+            return answer.SerializeToString()
+        except Exception as error:
+            if _is_abort(error):
+                raise
+            await _refuse(context, error)
+            raise
+
+    return grpc.unary_unary_rpc_method_handler(serve)  # type: ignore[arg-type]  # stubs know no aio
+
+
+def answering(
+    request_type: type[Message], handle: Answering
+) -> grpc.RpcMethodHandler[bytes, bytes]:
+    """Serve one request with a stream of answers."""
+
+    async def serve(raw: bytes, context: Context) -> AsyncIterator[bytes]:
+        try:
+            async for answer in handle(decode(request_type, raw), context):
+                yield answer.SerializeToString()
+        except Exception as error:
+            if _is_abort(error):
+                raise
+            await _refuse(context, error)
+            raise
+
+    return grpc.unary_stream_rpc_method_handler(serve)  # type: ignore[arg-type]  # stubs know no aio
+
+
+def streaming(
+    request_type: type[Message], handle: Streaming
+) -> grpc.RpcMethodHandler[bytes, bytes]:
+    """Serve a stream of requests with a stream of answers."""
+
+    async def serve(raws: AsyncIterator[bytes], context: Context) -> AsyncIterator[bytes]:
+        async def requests() -> AsyncIterator[Message]:
+            async for raw in raws:
+                yield decode(request_type, raw)
+
+        try:
+            async for answer in handle(requests(), context):
+                yield answer.SerializeToString()
+        except Exception as error:
+            if _is_abort(error):
+                raise
+            await _refuse(context, error)
+            raise
+
+    return grpc.stream_stream_rpc_method_handler(serve)  # type: ignore[arg-type]  # stubs know no aio
+
+
+def author_of(context: Context, operator: str) -> str:
+    """Name who calls: on loopback the service's own user, else nobody that was authenticated."""
+    peer: str = context.peer()
+    if peer.startswith(("ipv4:127.", "ipv6:[::1]", "ipv6:%5B::1%5D", "unix:")):
+        return operator
+    return "unauthenticated"

@@ -1,0 +1,170 @@
+"""PublishingService and the import stream: batches in, receipts out, a few in flight."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator, Callable, Coroutine
+from concurrent.futures import Executor
+from typing import Any
+
+import grpc
+from usage_ledger.v1 import admin_pb2, publishing_pb2 as pb
+
+from facade.boundary import Context, author_of, streaming
+from ledger.application import IMPORT_PREFIX, Ledger
+from ledger.commands import read_import_lines
+from ledger.errors import InvalidArgumentError
+from ledger.intake import Batch, Receipt, TooManyLinesError, oversized_line, read_lines
+
+IN_FLIGHT = 4  # requests read ahead of the writer; beyond it the stream is not read on
+LINES_BYTES_MAX = 3 * 1024 * 1024
+NAME_CHARS_MAX = 255
+
+Take = Callable[[Batch], Coroutine[Any, Any, Receipt]]
+
+
+def translate(receipt: Receipt) -> pb.Receipt:
+    """Translate a receipt."""
+    return pb.Receipt(
+        **receipt.counts._asdict(),
+        rejects=[
+            pb.Reject(line=r.line, reason=r.reason, dead_letter_id=r.dead_letter_id)
+            for r in receipt.rejects
+        ],
+        position=pb.Position(number=receipt.position),
+    )
+
+
+class _Numbering:
+    """Counts lines on where a request does not say its first line."""
+
+    def __init__(self) -> None:
+        self._next = 1
+
+    def first(self, said: int, lines: bytes) -> int:
+        """Give the number of the first line of a block."""
+        first = said or self._next
+        self._next = first + lines.count(b"\n") + (not lines.endswith(b"\n") if lines else 0)
+        return first
+
+
+class PublishingServicer:
+    """Publishing, and taking over another ledger's state: both are streams of lines."""
+
+    def __init__(self, ledger: Ledger, reading: Executor) -> None:
+        """Serve a ledger; lines are read on another thread than the event loop's."""
+        self._ledger = ledger
+        self._reading = reading
+
+    async def publish(
+        self, requests: AsyncIterator[pb.PublishRequest], context: Context
+    ) -> AsyncIterator[pb.PublishResponse]:
+        """Take published events in."""
+        author = author_of(context, self._ledger.operator)
+        numbering = _Numbering()
+        delivery = ""
+
+        async def batches() -> AsyncIterator[Batch]:
+            nonlocal delivery
+            async for request in requests:
+                delivery = delivery or _named(request.delivery) or f"call:{uuid.uuid4()}"
+                if request.HasField("oversized"):
+                    line = request.oversized
+                    yield oversized_line(
+                        delivery,
+                        number=line.line,
+                        head=line.head[:_HEAD_BYTES_MAX],
+                        size=line.size_bytes,
+                        digest=_digest(line.sha256),
+                    )
+                    continue
+                first = numbering.first(request.first_line, request.lines)
+                yield await self._read(read_lines, delivery, request.lines, first)
+
+        async for receipt in _pipeline(batches(), lambda b: self._ledger.publish(b, author)):
+            yield pb.PublishResponse(receipt=translate(receipt))
+
+    async def import_opening_state(
+        self, requests: AsyncIterator[admin_pb2.ImportOpeningStateRequest], context: Context
+    ) -> AsyncIterator[admin_pb2.ImportOpeningStateResponse]:
+        """Take over the state of another ledger."""
+        author = author_of(context, self._ledger.operator)
+        numbering = _Numbering()
+        source = ""
+
+        async def batches() -> AsyncIterator[Batch]:
+            nonlocal source
+            async for request in requests:
+                source = source or _named(request.source)
+                if not source:
+                    raise InvalidArgumentError("source is missing: name where the state comes from")
+                first = numbering.first(request.first_line, request.lines)
+                delivery = IMPORT_PREFIX + source
+                yield await self._read(read_import_lines, delivery, request.lines, first)
+
+        def take(batch: Batch) -> Coroutine[Any, Any, Receipt]:
+            return self._ledger.import_lines(batch, source, author)
+
+        async for receipt in _pipeline(batches(), take):
+            yield admin_pb2.ImportOpeningStateResponse(receipt=translate(receipt))
+
+    async def _read(
+        self, read: Callable[[str, bytes, int], Batch], delivery: str, lines: bytes, first: int
+    ) -> Batch:
+        if len(lines) > LINES_BYTES_MAX:
+            raise InvalidArgumentError(
+                f"lines of {len(lines)} bytes: at most {LINES_BYTES_MAX} in one request"
+            )
+        loop = asyncio.get_running_loop()
+        try:
+            return await loop.run_in_executor(self._reading, read, delivery, lines, first)
+        except TooManyLinesError as error:
+            raise InvalidArgumentError(str(error)) from None
+
+
+_HEAD_BYTES_MAX = 262_144
+
+
+def _named(name: str) -> str:
+    if len(name) > NAME_CHARS_MAX or "\0" in name:
+        raise InvalidArgumentError(f"name of {len(name)} characters: at most {NAME_CHARS_MAX}, no NUL")
+    return name
+
+
+def _digest(sha256: bytes) -> bytes:
+    if len(sha256) != 32:
+        raise InvalidArgumentError(f"oversized.sha256 has {len(sha256)} bytes: must have 32")
+    return sha256
+
+
+async def _pipeline(batches: AsyncIterator[Batch], take: Take) -> AsyncIterator[Receipt]:
+    """Hand batches to the writer as they come, a few ahead, and give receipts in their order."""
+    queue: asyncio.Queue[asyncio.Task[Receipt] | None] = asyncio.Queue(IN_FLIGHT)
+
+    async def feed() -> None:
+        try:
+            async for batch in batches:
+                await queue.put(asyncio.create_task(take(batch)))
+        finally:
+            await queue.put(None)
+
+    feeding = asyncio.create_task(feed())
+    try:
+        while (taking := await queue.get()) is not None:
+            yield await taking
+        await feeding
+    finally:
+        feeding.cancel()
+        while not queue.empty():
+            left = queue.get_nowait()
+            if left is not None:
+                left.cancel()
+
+
+def handler(servicer: PublishingServicer) -> grpc.GenericRpcHandler[bytes, bytes]:
+    """Give the service's calls."""
+    return grpc.method_handlers_generic_handler(
+        "usage_ledger.v1.PublishingService",
+        {"Publish": streaming(pb.PublishRequest, servicer.publish)},
+    )

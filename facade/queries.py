@@ -1,0 +1,474 @@
+"""QueryService: what the usage API does not answer."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+from collections.abc import AsyncIterator
+from importlib.metadata import version
+
+import grpc
+from google.protobuf.duration_pb2 import Duration
+from usage.v1 import usage_pb2
+from usage_ledger.v1 import publishing_pb2, queries_pb2 as pb
+
+from facade.boundary import Context, answering, unary
+from facade.translate import fill, timestamp
+from facade.usage import cost_center
+from ledger.application import Ledger
+from ledger.commands import Terms
+from ledger.commands.credit_notes import payer_of
+from ledger.errors import InvalidArgumentError, NotFoundError
+from ledger.instances import view_instance
+from ledger.queries import (
+    DESCRIPTION,
+    Draft,
+    Queries,
+    other_description,
+    other_metadata,
+    usage_metadata,
+)
+from ledger.views import (
+    OWN_PERIOD,
+    CostCenterRow,
+    Counts,
+    DeadLetter,
+    OtherRow,
+    Recorded,
+    StreamEvent,
+    UsageRow,
+    attribution_id,
+    decode,
+    event_json,
+    uuid_text,
+)
+
+PAYERS_MAX = 10_000  # in one GetBalances
+PAGE_DEFAULT, PAGE_MAX = 50, 1_000
+TAIL_BATCH = 500  # events in one answer of TailLog
+STOP_WAITS_MS = 3_600_000  # a stop without a start is suspect after this
+_INT64_MAX = 2**63 - 1
+
+
+def page_size(asked: int) -> int:
+    """Check a page size."""
+    if not 0 <= asked <= PAGE_MAX:
+        raise InvalidArgumentError(f"page_size {asked}: must be 0 to {PAGE_MAX}")
+    return asked or PAGE_DEFAULT
+
+
+def read_cursor(cursor: str, length: int) -> bytes | None:
+    """Read a cursor of ours; None for the first page."""
+    if not cursor:
+        return None
+    try:
+        key = base64.urlsafe_b64decode(cursor.encode("ascii"))
+    except (binascii.Error, ValueError):
+        key = b""
+    if len(key) != length:
+        raise InvalidArgumentError(f"cursor {cursor[:80]!r}: use next_cursor of the page before")
+    return key
+
+
+def write_cursor(key: bytes) -> str:
+    """Write a cursor."""
+    return base64.urlsafe_b64encode(key).decode("ascii")
+
+
+class QueryServicer:
+    """Reads; no call here ever writes."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        """Serve a ledger."""
+        self._ledger = ledger
+        self._queries = ledger.queries
+
+    async def get_balances(
+        self, request: pb.GetBalancesRequest, _context: Context
+    ) -> pb.GetBalancesResponse:
+        """Answer many balances."""
+        if len(request.attribution_ids) > PAYERS_MAX:
+            raise InvalidArgumentError(
+                f"{len(request.attribution_ids)} attribution_ids: at most {PAYERS_MAX} in one call"
+            )
+        payers = [payer_of(text) for text in request.attribution_ids]
+        self._queries.refuse_if_paused("balances")
+        found = self._queries.reader.balances(payers)
+        return pb.GetBalancesResponse(
+            balances=[
+                pb.Balance(attribution_id=text, credit_cents=found.get(payer, 0))
+                for text, payer in zip(request.attribution_ids, payers, strict=True)
+            ]
+        )
+
+    async def list_cost_centers(
+        self, request: pb.ListCostCentersRequest, _context: Context
+    ) -> pb.ListCostCentersResponse:
+        """List cost centers by attribution ID."""
+        size = page_size(request.page_size)
+        after = read_cursor(request.cursor, 16) or b""
+        self._queries.refuse_if_paused("cost-centers", "balances")
+        rows = self._queries.reader.cost_centers(after=after, limit=size + 1)
+        return pb.ListCostCentersResponse(
+            cost_centers=[
+                pb.CostCenterDetails(
+                    cost_center=_cost_center(row),
+                    cycle_number=row.cycle_number,
+                    balance_cents=balance,
+                )
+                for row, balance in rows[:size]
+            ],
+            next_cursor=write_cursor(rows[size - 1][0].payer) if len(rows) > size else "",
+        )
+
+    async def get_invoice_draft(
+        self, request: pb.GetInvoiceDraftRequest, _context: Context
+    ) -> pb.GetInvoiceDraftResponse:
+        """Answer a payer's open cycle."""
+        payer = payer_of(request.attribution_id)
+        self._queries.refuse_if_paused("invoice-drafts", "instances", "balances")
+        return pb.GetInvoiceDraftResponse(invoice_draft=_draft(payer, self._queries.draft(payer)))
+
+    async def list_entries(
+        self, request: pb.ListEntriesRequest, _context: Context
+    ) -> pb.ListEntriesResponse:
+        """List entries of every kind."""
+        payer = payer_of(request.attribution_id)
+        size = page_size(request.page_size)
+        raw = read_cursor(request.cursor, 24)
+        key = None if raw is None else (int.from_bytes(raw[:8], signed=True), raw[8:])
+        self._queries.refuse_if_paused("instances")
+        rows = self._queries.entries(
+            payer, key=key, ascending=request.ascending, limit=size + 1
+        )
+        response = pb.ListEntriesResponse(entries=[_entry(payer, row) for row in rows[:size]])
+        if len(rows) > size:
+            last = rows[size - 1]
+            response.next_cursor = write_cursor(
+                last.effective.to_bytes(8, signed=True) + last.entry_id
+            )
+        return response
+
+    async def get_instance(
+        self, request: pb.GetInstanceRequest, _context: Context
+    ) -> pb.GetInstanceResponse:
+        """Open one workspace instance."""
+        self._queries.refuse_if_paused("instances", "invoice-drafts")
+        return _instance(self._queries, request.workspace_instance_id)
+
+    async def list_suspect_instances(
+        self, request: pb.ListSuspectInstancesRequest, _context: Context
+    ) -> pb.ListSuspectInstancesResponse:
+        """List instances that run long, and stops without a start."""
+        size = page_size(request.page_size)
+        raw = read_cursor(request.cursor, 32) or bytes(32)
+        runs_since, stopped_since = self._since()
+        rows = self._queries.reader.suspects(
+            runs_since=runs_since,
+            stopped_since=stopped_since,
+            after=(raw[:16], raw[16:]),
+            limit=size + 1,
+        )
+        kinds = pb.SuspectInstance
+        return pb.ListSuspectInstancesResponse(
+            instances=[
+                pb.SuspectInstance(
+                    workspace_instance_id=uuid_text(row.instance),
+                    attribution_id=attribution_id(row.payer),
+                    reason=kinds.REASON_RUNS_LONG
+                    if row.runs_long
+                    else kinds.REASON_STOP_WITHOUT_START,
+                    since=timestamp(row.since),
+                )
+                for row in rows[:size]
+            ],
+            next_cursor=write_cursor(rows[size - 1].payer + rows[size - 1].entry_id)
+            if len(rows) > size
+            else "",
+        )
+
+    def _since(self) -> tuple[int, int]:
+        now = self._queries.now()
+        return now - self._ledger.settings.max_expected_runtime, now - STOP_WAITS_MS
+
+    async def list_dead_letters(
+        self, request: pb.ListDeadLettersRequest, _context: Context
+    ) -> pb.ListDeadLettersResponse:
+        """List dead letters, newest first."""
+        size = page_size(request.page_size)
+        raw = read_cursor(request.cursor, 8)
+        before = _INT64_MAX if raw is None else int.from_bytes(raw)
+        rows = self._queries.reader.dead_letters(before=before, limit=size + 1)
+        return pb.ListDeadLettersResponse(
+            dead_letters=[_dead_letter(letter, name) for letter, name in rows[:size]],
+            next_cursor=write_cursor(rows[size - 1][0].id.to_bytes(8)) if len(rows) > size else "",
+        )
+
+    async def get_dead_letter(
+        self, request: pb.GetDeadLetterRequest, _context: Context
+    ) -> pb.GetDeadLetterResponse:
+        """Answer one dead letter with its bytes."""
+        found = self._queries.reader.dead_letter(request.id)
+        if found is None:
+            raise NotFoundError(f"dead letter {request.id} is not kept: retried, or never there")
+        return pb.GetDeadLetterResponse(
+            dead_letter=_dead_letter(*found), original=found[0].original
+        )
+
+    async def tail_log(
+        self, request: pb.TailLogRequest, _context: Context
+    ) -> AsyncIterator[pb.TailLogResponse]:
+        """Give recorded events in order; wait for more if asked to."""
+        if request.from_position < 0 or request.last < 0 or request.limit < 0:
+            raise InvalidArgumentError("from_position, last and limit must not be negative")
+        reader = self._queries.reader
+        after = request.from_position - 1
+        if request.from_position == 0:
+            after = max(self._ledger.core.head - request.last, 0)
+        left = request.limit or _INT64_MAX
+        appended = asyncio.Event()
+        while left > 0:
+            appended.clear()
+            events = reader.log(after=after, limit=min(TAIL_BATCH, left))
+            if events:
+                after = events[-1].position
+                left -= len(events)
+                yield pb.TailLogResponse(events=[_log_event(event) for event in events])
+            elif not request.follow:
+                return
+            else:
+                # A short wait closes the gap between reading and beginning to listen.
+                with_timeout = asyncio.wait_for(self._ledger.appended(appended), timeout=1)
+                await asyncio.gather(with_timeout, return_exceptions=True)
+
+    async def check(self, _request: pb.CheckRequest, _context: Context) -> pb.CheckResponse:
+        """Recompute the laws on a connection and a thread of its own."""
+        results = await asyncio.to_thread(self._audit)
+        return pb.CheckResponse(
+            laws=[
+                pb.LawResult(law=law, checked=checked, breaches=breaches)
+                for law, checked, breaches in results
+            ]
+        )
+
+    def _audit(self) -> list[tuple[str, int, list[str]]]:
+        queries = self._ledger.new_queries()
+        try:
+            return list(queries.reader.audit())
+        finally:
+            queries.reader.close()
+
+    async def get_status(
+        self, _request: pb.GetStatusRequest, _context: Context
+    ) -> pb.GetStatusResponse:
+        """Tell how the ledger is."""
+        ledger, now = self._ledger, self._queries.now()
+        runs_since, stopped_since = self._since()
+        rows = self._queries.reader.status(runs_since=runs_since, stopped_since=stopped_since)
+        newest_prices = ledger.core.prices.newest
+        interval = ledger.settings.ledger_interval
+        ran = {job.name: job for job in rows.jobs}
+        response = pb.GetStatusResponse(
+            version=version("usage-ledger"),
+            head=publishing_pb2.Position(number=rows.head),
+            newest_recorded=timestamp(rows.clock.newest_recorded if rows.head else None),
+            projections=[
+                pb.ProjectionStatus(
+                    name=p.name,
+                    version=p.version,
+                    position=publishing_pb2.Position(number=p.position),
+                    paused=f"at {p.pause.position}: {p.pause.reason}" if p.pause else "",
+                )
+                for p in rows.projections
+            ],
+            total=_counts("", rows.total),
+            deliveries=[_counts(name, counts) for name, counts in rows.deliveries],
+            dead_letters=rows.dead_letters,
+            cost_centers=rows.cost_centers,
+            running_instances=rows.running,
+            ended_instances=rows.entries,
+            accrued_to=timestamp(rows.accrual.instant if rows.accrual.position else None),
+            runs_long=rows.runs_long,
+            stops_without_start=rows.stops_without_start,
+            price_revision=newest_prices.revision if newest_prices else 0,
+            resets_held=self._queries.resets_held(now),
+            writes_refused=ledger.writer.refused,
+            ledger_interval=_duration(interval),
+        )
+        for job in self._ledger.jobs:
+            last = ran.get(job.name)
+            response.jobs.append(
+                pb.JobStatus(
+                    name=job.name,
+                    enabled=job.enabled,
+                    every=_duration(job.every_ms),
+                    last_started=timestamp(last.last_started if last else None),
+                    last_finished=timestamp(last.last_finished if last else None),
+                    last_error=last.last_error if last else "",
+                    next=timestamp(job.next_ms if job.enabled else None),
+                )
+            )
+        return response
+
+
+def _duration(ms: int) -> Duration:
+    return Duration(seconds=ms // 1000, nanos=ms % 1000 * 1_000_000)
+
+
+def _counts(name: str, counts: Counts) -> pb.DeliveryCounts:
+    return pb.DeliveryCounts(delivery=name, **counts._asdict())
+
+
+def _cost_center(row: CostCenterRow) -> usage_pb2.CostCenter:
+    terms = Terms(
+        row.payer,
+        row.spending_limit,
+        row.strategy,
+        row.cycle_start,
+        row.next_billing,
+        row.cycle_number,
+    )
+    return cost_center(terms, attribution_id(row.payer))
+
+
+def _dead_letter(letter: DeadLetter, delivery: str) -> pb.DeadLetter:
+    return pb.DeadLetter(
+        id=letter.id,
+        delivery=delivery,
+        line=letter.line,
+        reason=letter.reason,
+        first_rejected=timestamp(letter.first_rejected),
+        last_rejected=timestamp(letter.last_rejected),
+        times=letter.times,
+        size_bytes=letter.size_bytes,
+    )
+
+
+def _log_event(stored: StreamEvent) -> pb.LogEvent:
+    event = decode(stored.topic, stored.state)
+    recorded = Recorded(stored.stream, stored.version, event, stored.position)
+    return _recorded_event(recorded)
+
+
+def _recorded_event(recorded: Recorded) -> pb.LogEvent:
+    event = recorded.event
+    return pb.LogEvent(
+        position=publishing_pb2.Position(number=recorded.position),
+        stream=recorded.originator_id,
+        version=recorded.originator_version,
+        topic=event.TOPIC,
+        recorded=timestamp(event.recorded_at),
+        author=event.author,
+        json=event_json(event),
+    )
+
+
+def _entry(payer: bytes, row: UsageRow | OtherRow) -> pb.Entry:
+    entry = pb.Entry(
+        id=uuid_text(row.entry_id),
+        attribution_id=attribution_id(payer),
+        credit_cents=row.cents,
+    )
+    fill(entry.effective_time, row.effective)
+    if isinstance(row, UsageRow):
+        entry.kind = pb.ENTRY_KIND_WORKSPACE_INSTANCE
+        entry.description = DESCRIPTION
+        entry.workspace_instance_id = uuid_text(row.instance)
+        entry.draft = bool(row.draft)
+        entry.metadata = usage_metadata(row)
+        return entry
+    is_invoice = row.kind == "invoice"
+    entry.kind = pb.ENTRY_KIND_INVOICE if is_invoice else pb.ENTRY_KIND_CREDIT_NOTE
+    entry.description = other_description(row)
+    entry.metadata = other_metadata(row)
+    return entry
+
+
+def _draft(payer: bytes, draft: Draft) -> pb.InvoiceDraft:
+    rows, cycle = draft.rows, draft.rows.cycle
+    answer = pb.InvoiceDraft(
+        attribution_id=attribution_id(payer),
+        total_cents=draft.total_cents,
+        billable_credits=draft.billable_credits,
+        accrued_to=timestamp(rows.accrual.instant if rows.accrual.position else None),
+    )
+    if rows.cost_center is not None:
+        answer.cost_center.CopyFrom(_cost_center(rows.cost_center))
+        fill(answer.next_billing_time, rows.cost_center.next_billing)
+    if cycle is not None:
+        answer.cycle_number = cycle.number
+        answer.carried_balance_cents = cycle.carried_cents
+        answer.credit_note_count, answer.credit_note_cents = cycle.note_count, cycle.note_cents
+        answer.invoice_count, answer.invoice_cents = cycle.invoice_count, cycle.invoice_cents
+        if cycle.start is not None:
+            fill(answer.cycle_start, cycle.start)
+    for line in draft.lines:
+        added = answer.lines.add(
+            workspace_class=line.workspace_class,
+            instances=line.amount.count,
+            seconds=line.amount.seconds,
+            credit_cents=line.amount.cents,
+        )
+        if line.late_for != OWN_PERIOD:
+            added.late_for.cycle_number = line.late_for
+            begin, end = line.period
+            if begin is not None:
+                fill(added.late_for.start, begin)
+            if end is not None:
+                fill(added.late_for.end, end)
+    return answer
+
+
+def _instance(queries: Queries, instance_id: str) -> pb.GetInstanceResponse:
+    view = view_instance(queries.reader, instance_id)
+    answer = pb.GetInstanceResponse(
+        workspace_instance_id=view.instance_id,
+        attribution_id=attribution_id(view.payer),
+        stopping_time=timestamp(view.stopping),
+        stopped_time=timestamp(view.stopped),
+        ended_time=timestamp(view.ended),
+        lines=[
+            pb.CycleLine(cycle_number=line.number, seconds=line.seconds, credit_cents=line.cents)
+            for line in view.lines
+        ],
+        events=[_recorded_event(recorded) for recorded in view.events],
+    )
+    start = view.start
+    if start is not None:
+        answer.workspace_class = start.workspace_class
+        answer.workspace_type = start.workspace_type
+        answer.user_id = uuid_text(start.user) if start.user else ""
+        answer.workspace_id = start.workspace_id
+        answer.project_id = getattr(start, "project_id", "")
+        answer.credits_per_minute = start.rate
+        answer.price_revision = start.price_revision
+        if start.creation_time is not None:
+            fill(answer.creation_time, start.creation_time)
+        if start.started_time is not None:
+            fill(answer.started_time, start.started_time)
+    if view.row is not None:
+        answer.entry.CopyFrom(_entry(view.payer, view.row))
+    return answer
+
+
+def handler(servicer: QueryServicer) -> grpc.GenericRpcHandler[bytes, bytes]:
+    """Give the service's calls."""
+    return grpc.method_handlers_generic_handler(
+        "usage_ledger.v1.QueryService",
+        {
+            "GetBalances": unary(pb.GetBalancesRequest, servicer.get_balances),
+            "ListCostCenters": unary(pb.ListCostCentersRequest, servicer.list_cost_centers),
+            "GetInvoiceDraft": unary(pb.GetInvoiceDraftRequest, servicer.get_invoice_draft),
+            "ListEntries": unary(pb.ListEntriesRequest, servicer.list_entries),
+            "GetInstance": unary(pb.GetInstanceRequest, servicer.get_instance),
+            "ListSuspectInstances": unary(
+                pb.ListSuspectInstancesRequest, servicer.list_suspect_instances
+            ),
+            "ListDeadLetters": unary(pb.ListDeadLettersRequest, servicer.list_dead_letters),
+            "GetDeadLetter": unary(pb.GetDeadLetterRequest, servicer.get_dead_letter),
+            "GetStatus": unary(pb.GetStatusRequest, servicer.get_status),
+            "TailLog": answering(pb.TailLogRequest, servicer.tail_log),
+            "Check": unary(pb.CheckRequest, servicer.check),
+        },
+    )

@@ -1,0 +1,106 @@
+"""The service: one process, one event loop, the writer beside it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Coroutine, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from facade import admin, billing, publishing, queries, usage
+from ledger.application import Ledger
+from ledger.errors import StartRefusedError
+
+MESSAGE_BYTES_MAX = 4 * 1024 * 1024
+HEALTH_SECONDS = 1  # how often writes' health is looked at
+# Health of writes alone: reads go on while nothing can be stored.
+WRITES = "usage_ledger.writes"
+SERVICES = (
+    "usage.v1.UsageService",
+    "usage.v1.BillingService",
+    "usage_ledger.v1.PublishingService",
+    "usage_ledger.v1.QueryService",
+    "usage_ledger.v1.AdminService",
+)
+
+
+class Service:
+    """A ledger's gRPC server, and what runs in the background beside it."""
+
+    def __init__(
+        self, ledger: Ledger, background: Sequence[Callable[[], Coroutine[Any, Any, None]]] = ()
+    ) -> None:
+        """Take an open ledger; `background` runs from start to stop."""
+        self.ledger = ledger
+        self._beside = background
+        self._settings = ledger.settings
+        self._reading = ThreadPoolExecutor(1, thread_name_prefix="reading")
+        self._background: list[asyncio.Task[None]] = []
+        self._health = health.aio.HealthServicer()
+        self.port = 0
+
+    async def start(self) -> None:
+        """Serve; the port opens when every call can be answered."""
+        server = grpc.aio.server(
+            options=(
+                ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
+                ("grpc.so_reuseport", 0),  # a second service on the same port must fail, not share it
+            )
+        )
+        publisher = publishing.PublishingServicer(self.ledger, self._reading)
+        server.add_generic_rpc_handlers(
+            (
+                usage.handler(self.ledger),
+                billing.handler(),
+                publishing.handler(publisher),
+                queries.handler(queries.QueryServicer(self.ledger)),
+                admin.handler(admin.AdminServicer(self.ledger), publisher),
+            )
+        )
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
+        names = (*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME)
+        reflection.enable_server_reflection(names, server)
+        try:
+            self.port = server.add_insecure_port(self._settings.listen)
+        except RuntimeError as error:
+            raise StartRefusedError(
+                f"listen {self._settings.listen}: the address cannot be used; is another service"
+                " there? name another one"
+            ) from error
+        self._server = server
+        self.ledger.start()
+        await self._set_health(health_pb2.HealthCheckResponse.SERVING)
+        await server.start()
+        self._background = [
+            asyncio.create_task(run()) for run in (self._watch_writes, *self._beside)
+        ]
+
+    async def stop(self) -> None:
+        """Take no new calls, finish those that run, finish what was submitted, close the store."""
+        await self._health.enter_graceful_shutdown()
+        for task in self._background:
+            task.cancel()
+        for task in self._background:
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+        await self._server.stop(self._settings.shutdown_grace / 1000)
+        await asyncio.to_thread(self.ledger.close)
+        self._reading.shutdown()
+
+    async def _set_health(self, status: health_pb2.HealthCheckResponse.ServingStatus) -> None:
+        for name in ("", *SERVICES, WRITES):
+            await self._health.set(name, status)
+
+    async def _watch_writes(self) -> None:
+        refused = False
+        while True:
+            if bool(self.ledger.writer.refused) != refused:
+                refused = not refused
+                serving = health_pb2.HealthCheckResponse
+                await self._health.set(WRITES, serving.NOT_SERVING if refused else serving.SERVING)
+            await asyncio.sleep(HEALTH_SECONDS)

@@ -1,0 +1,167 @@
+"""The settings as a model: names, defaults, what is allowed and what fits together."""
+
+import datetime as dt
+import os
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from ledger._setting_values import (
+    address,
+    base_url,
+    file_path,
+    instant,
+    one_of,
+    parse_duration,
+    rates,
+    switch,
+    whole_number,
+)
+
+ENV_PREFIX = "USAGE_LEDGER_"
+# int32 on the wire.
+LIMIT_CREDITS_MAX = 2**31 - 1
+
+Milliseconds = Annotated[int, BeforeValidator(parse_duration)]
+Switch = Annotated[bool, BeforeValidator(switch)]
+FilePath = Annotated[Path, BeforeValidator(file_path)]
+Limit = Annotated[int, whole_number(0, LIMIT_CREDITS_MAX)]
+
+
+class _Group(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class SqliteSettings(_Group):
+    # "full": what was answered survives a power cut; "normal": only the death of the process.
+    synchronous: Annotated[Literal["full", "normal"], one_of("full", "normal")] = "full"
+
+
+class JobSettings(_Group):
+    """The ledger job's period is `ledger_interval`."""
+
+    ledger_enabled: Switch = True
+    reset_enabled: Switch = True
+    reset_every: Milliseconds = 900_000
+
+
+class PriceSettings(_Group):
+    revision: Annotated[int, whole_number(1, LIMIT_CREDITS_MAX)] = 1
+    # A table that is given replaces these, it does not add to them.
+    credits_per_minute: Annotated[dict[str, Decimal], BeforeValidator(rates)] = {
+        "default": Decimal("0.1666666667"),
+        "g1-standard": Decimal("0.1666666667"),
+        "g1-large": Decimal("0.3333333333"),
+        "gitpodio-internal-xl": Decimal("0.3333333333"),
+    }
+    # None: in force as soon as it is recorded. The first list of a log is in force since ever.
+    effective_from: Annotated[dt.datetime, BeforeValidator(instant)] | None = None
+
+
+class SpendingLimitSettings(_Group):
+    """Credits."""
+
+    for_teams: Limit = 0
+    for_users: Limit = 500
+    min_for_users_on_stripe: Limit = 0
+
+
+class DirectorySettings(_Group):
+    """Who the members of organisations are: nobody knows, a file, or Gitpod's public API."""
+
+    kind: Annotated[Literal["none", "file", "connect"], one_of("none", "file", "connect")] = "none"
+    path: FilePath | None = None
+    url: Annotated[str, BeforeValidator(base_url)] | None = None
+    token_file: FilePath | None = None
+    timeout: Milliseconds = 5_000
+
+    @model_validator(mode="after")
+    def _fits_its_kind(self) -> "DirectorySettings":
+        needed = {"none": (), "file": ("path",), "connect": ("url", "token_file")}[self.kind]
+        for name in ("path", "url", "token_file"):
+            given = getattr(self, name) is not None
+            if name in needed and not given:
+                raise ValueError(f'directory.kind is "{self.kind}", so set directory.{name}')
+            if given and name not in needed:
+                kind = "file" if name == "path" else "connect"
+                raise ValueError(
+                    f'directory.{name} is set, but directory.kind is "{self.kind}": '
+                    f'set the kind to "{kind}" or remove directory.{name}'
+                )
+        return self
+
+
+class DeadLetterSettings(_Group):
+    retention: Milliseconds = 90 * 86_400_000
+
+
+class LogSettings(_Group):
+    level: Annotated[
+        Literal["debug", "info", "warning", "error"], one_of("debug", "info", "warning", "error")
+    ] = "info"
+    format: Annotated[Literal["text", "json"], one_of("text", "json")] = "text"
+
+
+def _data_home() -> Path:
+    base = Path(os.environ.get("XDG_DATA_HOME", ""))
+    return (base if base.is_absolute() else file_path("~/.local/share")) / "usage-ledger"
+
+
+class Settings(BaseSettings):
+    """Every setting of the service. Durations are whole milliseconds, limits are credits."""
+
+    model_config = SettingsConfigDict(
+        frozen=True,
+        extra="forbid",
+        env_prefix=ENV_PREFIX,
+        env_nested_delimiter="__",
+        env_ignore_empty=True,
+        # Variables stay text, so that our own validators read numbers without losing digits.
+        enable_decoding=False,
+        validate_default=False,
+    )
+
+    data_dir: FilePath = Field(default_factory=_data_home)
+    listen: Annotated[str, BeforeValidator(address)] = "127.0.0.1:9001"
+    store: Annotated[Literal["sqlite", "memory"], one_of("sqlite", "memory")] = "sqlite"
+    sqlite: SqliteSettings = SqliteSettings()
+    ledger_interval: Milliseconds = 3_600_000
+    jobs: JobSettings = JobSettings()
+    prices: PriceSettings = PriceSettings()
+    default_spending_limit: SpendingLimitSettings = SpendingLimitSettings()
+    max_expected_runtime: Milliseconds = 10 * 86_400_000
+    directory: DirectorySettings = DirectorySettings()
+    # None: `secrets/free-credit.key` in the data directory.
+    free_credit_key_file: FilePath | None = None
+    dead_letters: DeadLetterSettings = DeadLetterSettings()
+    log: LogSettings = LogSettings()
+    shutdown_grace: Milliseconds = 20_000
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003 - the library names its parameters
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Only what is handed in: `read_settings` reads the world, and knows where from."""
+        return (init_settings,)
+
+    @property
+    def listen_address(self) -> tuple[str, int]:
+        """Host without brackets, and port."""
+        host, _, port = self.listen.rpartition(":")
+        return host.strip("[]"), int(port)
+
+    @property
+    def free_credit_key_path(self) -> Path:
+        return self.free_credit_key_file or self.data_dir / "secrets" / "free-credit.key"
+
+    def price_rates(self) -> dict[str, Decimal]:
+        """Credits per minute by workspace class, exact."""
+        return dict(self.prices.credits_per_minute)

@@ -1,0 +1,149 @@
+"""Opening, setting and resetting cost centers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from aggregates import CostCenter
+from events import OTHER, STRIPE, BillingCycleClosed, BillingCycleStarted, FreeCreditClaimed
+from events.readable import attribution_id, uuid_text
+from ledger.errors import InvalidArgumentError
+from ledger.group import Group, cycle_stream
+from projections import LEAP_MS, ClockRow
+
+INT32_MAX = 2**31 - 1
+
+
+class Terms(NamedTuple):
+    """A cost center as callers see it. Times in ms, limit in credits."""
+
+    payer: bytes
+    spending_limit: int
+    strategy: str
+    cycle_start: int
+    next_billing: int
+    cycle_number: int
+
+
+class Opening(NamedTuple):
+    """What a new cost center gets."""
+
+    for_teams: int
+    for_users: int
+    # Streams of the first member's claim to free credits; empty when nobody may claim.
+    claims: Sequence[str] = ()
+
+
+def terms_of(state: CostCenter) -> Terms:
+    """Give a cost center as callers see it."""
+    return Terms(
+        state.payer,
+        state.spending_limit,
+        state.strategy,
+        state.cycle_start,
+        state.next_billing,
+        state.cycle_number,
+    )
+
+
+def open_cost_center(group: Group, payer: bytes, opening: Opening) -> Terms:
+    """Give the payer's cost center: open it if there is none, reset it first if its cycle has ended."""
+    state = group.cost_center(payer)
+    if not state.version:
+        limit = _first_limit(group, payer, opening)
+        opened = state.open(
+            payer, limit, now=group.now, recorded_at=group.recorded_at, author=group.author
+        )
+        group.append_cost_center(state, opened, payer)
+    else:
+        reset_cost_center(group, payer)
+    return terms_of(state)
+
+
+def _first_limit(group: Group, payer: bytes, opening: Opening) -> int:
+    """Give the free credits' limit to the first cost center that a member brings them to."""
+    if not opening.claims:
+        return opening.for_teams
+    claimed = {stream: group.stream(stream) for stream in opening.claims}
+    for stored in claimed.values():
+        first = stored[0].event if stored else None
+        if isinstance(first, FreeCreditClaimed) and first.payer != payer:
+            return opening.for_teams
+    for stream, stored in claimed.items():
+        if not stored:
+            group.append(stream, 1, FreeCreditClaimed(group.recorded_at, group.author, payer))
+    return opening.for_users
+
+
+def resets_held(row: ClockRow, now: int) -> bool:
+    """Say whether the clock stands so far past the log that resets wait for a second opinion."""
+    if not row.newest_recorded:
+        return False  # an empty log has no time to be far past of
+    if now - row.newest_recorded > LEAP_MS:
+        return True
+    return row.suspect_since is not None and now >= row.suspect_since
+
+
+def _resets_held(group: Group) -> bool:
+    group.fold()
+    return resets_held(group.transaction.rows.clock(), group.now)
+
+
+def due_cost_centers(group: Group, *, after: bytes, limit: int) -> list[bytes]:
+    """Give payers, in order, whose cycle has ended and may be reset."""
+    if _resets_held(group):
+        return []
+    return group.transaction.due_cost_centers(group.now, limit, after)
+
+
+def reset_cost_center(group: Group, payer: bytes) -> bool:
+    """Start the next cycle if the last one has ended; say whether it did."""
+    state = group.cost_center(payer)
+    if not state.due(group.now) or _resets_held(group):
+        return False
+    balance = group.balance(payer)
+    closed, started = state.reset(
+        balance, now=group.now, recorded_at=group.recorded_at, author=group.author
+    )
+    _turn(group, state, closed, started)
+    return True
+
+
+def _turn(
+    group: Group, state: CostCenter, closed: BillingCycleClosed, started: BillingCycleStarted
+) -> None:
+    group.append(cycle_stream(state.payer, closed.cycle_number), 1, closed)
+    group.append_cost_center(state, started, state.payer)
+
+
+def set_cost_center(
+    group: Group, payer: bytes, *, spending_limit: int, strategy: str, opening: Opening
+) -> Terms:
+    """Set limit and strategy; a change of strategy starts a new cycle now."""
+    if not 0 <= spending_limit <= INT32_MAX:
+        raise InvalidArgumentError(f"spending_limit {spending_limit}: must not be negative")
+    open_cost_center(group, payer, opening)
+    state = group.cost_center(payer)
+    when = {"recorded_at": group.recorded_at, "author": group.author}
+    if state.strategy == strategy:
+        if state.spending_limit != spending_limit:
+            group.append_cost_center(state, state.set_limit(spending_limit, **when), payer)
+    elif strategy == STRIPE:
+        turn = state.upgrade(group.balance(payer), 0, spending_limit, now=group.now, **when)
+        _turn(group, state, *turn)
+    else:
+        assert strategy == OTHER
+        turn = state.downgrade(group.balance(payer), opening.for_teams, now=group.now, **when)
+        _turn(group, state, *turn)
+    return terms_of(state)
+
+
+def claims_of(user: bytes, email_hmac: str) -> list[str]:
+    """Name the streams of a member's claim to free credits."""
+    streams = ["free-credit:user:" + uuid_text(user)]
+    if email_hmac:
+        streams.append("free-credit:email:" + email_hmac)
+    return streams
+
+

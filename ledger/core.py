@@ -1,0 +1,168 @@
+"""The core: runs groups of work, each in one transaction. Synchronous; clock, store and chance handed in."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from aggregates import PriceBook
+from events import PriceListPublished, Recorded, decode
+from ledger.clock import Clock
+from ledger.commands.ledger import PRICES_STREAM
+from ledger.errors import LedgerError, UnavailableError
+from ledger.group import Caches, Context, Group
+from persistence import StoreUnavailableError, WritableStore
+from projections import Pause, ReadModel
+
+REBUILD_BATCH = 5_000  # events folded in one transaction while catching up
+
+log = logging.getLogger(__name__)
+
+
+class Work:
+    """One thing to do in a group, and what came of it: `result`, or `error`."""
+
+    __slots__ = ("act", "author", "cancelled", "error", "result")
+
+    def __init__(self, act: Callable[[Group], Any], author: str) -> None:
+        """`act` decides and appends; it raises LedgerError only while it has appended nothing."""
+        self.act = act
+        self.author = author
+        self.cancelled = False
+        self.result: Any = None
+        self.error: BaseException | None = None
+
+
+class Core:
+    """The one writer's state: caches, prices, and the newest recorded time."""
+
+    def __init__(
+        self,
+        store: WritableStore,
+        clock: Clock,
+        *,
+        entropy: Callable[[int], bytes] = os.urandom,
+        before_fold: Callable[[str], None] | None = None,
+        failpoint: Callable[[str], None] = lambda _name: None,
+    ) -> None:
+        """Take up the log where it ends, and bring the read model up to it."""
+        self.store = store
+        self.clock = clock
+        self._entropy = entropy
+        self._before_fold = before_fold
+        self._failpoint = failpoint
+        self._caches = Caches()
+        self._last_recorded = 0
+        self.prices = PriceBook()
+        self.head = 0
+        self.paused: dict[str, Pause] = {}
+        self._load()
+        self._catch_up()
+
+    def _load(self) -> None:
+        with self.store.transaction() as transaction:
+            self.head = transaction.head
+            lists = transaction.streams([PRICES_STREAM]).get(PRICES_STREAM, [])
+            newest = transaction.log(after=self.head - 1, limit=1) if self.head else []
+        for stored in lists:
+            event = decode(stored.topic, stored.state)
+            assert isinstance(event, PriceListPublished)
+            self.prices.add(event)
+        for stored in newest:
+            self._last_recorded = decode(stored.topic, stored.state).recorded_at
+
+    def _catch_up(self) -> None:
+        """Fold what the read model has not seen. A paused projection is folded anew from the beginning."""
+        with self.store.transaction() as transaction:
+            standing, paused = transaction.standing()
+        if paused or len(set(standing.values())) > 1:
+            log.warning("folding the whole log anew: paused were %s", ", ".join(paused) or "none")
+            self.store.clear_read_model()
+            standing = dict.fromkeys(standing, 0)
+        position = min(standing.values())
+        while position < self.head:
+            position = fold_stored(self.store, position, self._before_fold)
+        with self.store.transaction() as transaction:
+            self.paused = transaction.standing()[1]
+
+    def run(self, works: Iterable[Work]) -> None:
+        """Do all of it in one transaction. What fails by itself does not touch its neighbours.
+
+        Work is taken from the iterable while the group runs, so that it can end when it is large enough.
+        Raises StoreUnavailableError, after it told so to each piece of work, when nothing can be stored.
+        """
+        taken: list[Work] = []
+        try:
+            self._run(works, taken)
+        except StoreUnavailableError as error:
+            self._caches.clear()
+            log.error("nothing could be stored: %s", error)
+            for work in taken:
+                work.result = None
+                work.error = UnavailableError("nothing can be stored now; try again later")
+            raise
+        except Exception as error:
+            # A mistake of ours. Alone it fails; in company each is tried alone.
+            self._caches.clear()
+            if len(taken) == 1:
+                log.exception("a piece of work failed")
+                taken[0].result, taken[0].error = None, error
+                return
+            for work in taken:
+                self.run([work])
+
+    def _run(self, works: Iterable[Work], taken: list[Work]) -> None:
+        with self.store.transaction() as transaction:
+            group = Group(transaction, self._caches, self._context())
+            for work in works:
+                taken.append(work)
+                work.result = work.error = None
+                if work.cancelled:
+                    continue
+                group.author = work.author
+                before = group.appended
+                try:
+                    work.result = work.act(group)
+                except LedgerError as error:
+                    if group.appended != before:
+                        raise RuntimeError("a command failed after it had appended") from error
+                    work.error = error
+            group.fold()
+            self._failpoint("before-commit")
+        self._failpoint("after-commit")
+        self.paused = group.paused
+        if group.appended - 1 > self.head:
+            self.head = group.appended - 1
+            self._last_recorded = group.recorded_at
+        for event in group.published_prices:
+            self.prices.add(event)
+        self._caches.trim()
+
+    def _context(self) -> Context:
+        return Context(
+            self.clock,
+            self._entropy,
+            self.prices,
+            self._last_recorded,
+            self._before_fold,
+            self._failpoint,
+        )
+
+
+def fold_stored(
+    store: WritableStore, position: int, before_fold: Callable[[str], None] | None = None
+) -> int:
+    """Fold the next batch of the stored log into the store's own read model; give the new position."""
+    with store.transaction() as transaction:
+        stored = transaction.log(after=position, limit=REBUILD_BATCH)
+        batch = [
+            Recorded(e.stream, e.version, decode(e.topic, e.state), e.position) for e in stored
+        ]
+        standing, paused = transaction.standing()
+        model = ReadModel(
+            transaction.rows, transaction.positions, standing, paused, wrap=before_fold
+        )
+        model.fold(batch)
+    return batch[-1].position

@@ -1,0 +1,43 @@
+"""Everything that a caller can be told went wrong.
+
+LedgerError
+├── InvalidArgumentError      a value is not allowed; the text names the field, the value and what is allowed
+├── NotFoundError             what was named does not exist
+├── AlreadyExistsError        the name is taken by something else
+├── FailedPreconditionError   the ledger is not in a state in which this can be done
+├── UnavailableError          cannot be done now; nothing of it stays; try again
+└── StartRefusedError         the service must not start; the text says what to change
+"""
+
+from __future__ import annotations
+
+
+class LedgerError(Exception):
+    """Its text is meant for the caller."""
+
+
+class InvalidArgumentError(LedgerError):
+    """A value is not allowed."""
+
+
+class NotFoundError(LedgerError):
+    """What was named does not exist."""
+
+
+class AlreadyExistsError(LedgerError):
+    """The name is taken by something else."""
+
+
+class FailedPreconditionError(LedgerError):
+    """The ledger is not in a state in which this can be done."""
+
+
+class UnavailableError(LedgerError):
+    """Cannot be done now; nothing of it stays."""
+
+
+class StartRefusedError(LedgerError):
+    """The service must not start."""
+
+
+StartRefused = StartRefusedError  # the name the command line knows it by

@@ -1,0 +1,36 @@
+"""Places at which a test can kill the process, as power loss would: named in the code, chosen by environment."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+
+VARIABLE = "USAGE_LEDGER_FAILPOINT"  # `name` or `name:n`: die when the name is passed the n-th time
+NAMES = (
+    "before-append",
+    "after-append",
+    "after-fold",
+    "before-commit",
+    "after-commit",
+)
+
+
+def failpoint_of_environment() -> Callable[[str], None]:
+    """Give the function that the code calls at every failpoint; without the variable it does nothing."""
+    chosen = os.environ.get(VARIABLE, "")
+    if not chosen:
+        return lambda _name: None
+    name, _, count = chosen.partition(":")
+    if name not in NAMES:
+        raise ValueError(f"{VARIABLE}={chosen!r}: one of {', '.join(NAMES)}")
+    left = int(count or 1)
+
+    def die_at(passed: str) -> None:
+        nonlocal left
+        if passed == name:
+            left -= 1
+            if left == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    return die_at

@@ -1,0 +1,265 @@
+"""One transaction of the writer: decisions on a state that includes what the group has decided before.
+
+Events are collected in memory, appended in one go, folded, and committed together. Commands decide
+before they append, so one that fails has changed nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, TypeVar
+
+import msgspec
+
+from aggregates import CostCenter, PriceBook, WorkspaceInstance
+from events import LedgerEvent, PriceListPublished, Recorded, decode
+from events.readable import attribution_id
+from ledger.clock import Clock, now_ms
+from ledger.errors import UnavailableError
+from persistence import EventKey, Inboxed, Personal, Transaction
+from projections import ReadModel
+
+UNFLUSHED_MAX = 4_000  # events kept in memory before they are appended
+STATES_MAX = 20_000  # aggregates kept between groups; each is below 1 KiB
+SALT_BYTES = 16
+
+_msgpack = msgspec.msgpack.Encoder().encode
+_State = TypeVar("_State", WorkspaceInstance, CostCenter)
+
+
+class Caches:
+    """Aggregate states kept between groups; emptied whenever a transaction did not commit."""
+
+    def __init__(self) -> None:
+        """Start empty."""
+        self.instances: dict[str, WorkspaceInstance] = {}
+        self.cost_centers: dict[str, CostCenter] = {}
+        self.sources: dict[str, int] = {}
+        self.deliveries: dict[str, int] = {}
+
+    def clear(self) -> None:
+        """Forget everything."""
+        for cache in (self.instances, self.cost_centers, self.sources, self.deliveries):
+            cache.clear()
+
+    def trim(self) -> None:
+        """Forget what came in first, beyond the limit."""
+        for cache in (self.instances, self.cost_centers, self.sources, self.deliveries):
+            excess = len(cache) - STATES_MAX
+            if excess > 0:
+                for key in list(cache)[:excess]:
+                    del cache[key]  # type: ignore[arg-type]  # each is keyed by str
+
+
+class Context(NamedTuple):
+    """What a group needs beside the store."""
+
+    clock: Clock
+    entropy: Callable[[int], bytes]  # random bytes for salts and ids
+    prices: PriceBook
+    last_recorded: int
+    before_fold: Callable[[str], None] | None
+    failpoint: Callable[[str], None]
+
+
+class Group:
+    """The work of one transaction."""
+
+    def __init__(self, transaction: Transaction, caches: Caches, context: Context) -> None:
+        """Begin at the log's end. Recorded times never go back, whatever the clock does."""
+        self.transaction = transaction
+        self.caches = caches
+        self.context = context
+        self.now = now_ms(context.clock)
+        self.recorded_at = max(self.now, context.last_recorded)
+        self.author = ""  # of the piece of work being decided
+        self._next = transaction.head + 1
+        self._pending: list[Recorded] = []
+        self._unfolded: list[Recorded] = []
+        self._inbox: dict[EventKey, tuple[bytes, int]] = {}
+        self._personal: list[Personal] = []
+        self._versions: dict[str, int] = {}
+        self.published_prices: list[PriceListPublished] = []
+        self.standing, self.paused = transaction.standing()
+
+    @property
+    def appended(self) -> int:
+        """Count the events decided on so far, to tell whether a failed command left any."""
+        return self._next
+
+    # Loading -----------------------------------------------------------------------------------
+
+    def load_instances(self, streams: Sequence[str]) -> None:
+        """Bring workspace instances into memory, with one statement for all that are not there."""
+        known = self.caches.instances
+        missing = list({stream for stream in streams if stream not in known})
+        if not missing:
+            return
+        stored = self.transaction.streams(missing)
+        for stream in missing:
+            state = known[stream] = WorkspaceInstance()
+            for event in stored.get(stream, ()):
+                state.apply(decode(event.topic, event.state))
+
+    def instance(self, stream: str) -> WorkspaceInstance:
+        """Give a workspace instance's state."""
+        self.load_instances((stream,))
+        return self.caches.instances[stream]
+
+    def cost_center(self, payer: bytes) -> CostCenter:
+        """Give a cost center's state; version 0 when it was never opened."""
+        stream = cost_center_stream(payer)
+        state = self.caches.cost_centers.get(stream)
+        if state is None:
+            state = self.caches.cost_centers[stream] = CostCenter()
+            for event in self.stream(stream):
+                state.apply(event.event)
+        return state
+
+    def stream(self, stream: str) -> list[Recorded]:
+        """Load a stream, with what the group has added to it."""
+        stored = self.transaction.streams([stream]).get(stream, [])
+        loaded = [
+            Recorded(stream, e.version, decode(e.topic, e.state), e.position) for e in stored
+        ]
+        return loaded + [recorded for recorded in self._pending if recorded[0] == stream]
+
+    def source_number(self, source: str) -> int:
+        """Give the number of a source of events."""
+        number = self.caches.sources.get(source)
+        if number is None:
+            number = self.caches.sources[source] = self.transaction.source_number(source)
+        return number
+
+    def delivery(self, name: str) -> int:
+        """Give the number of a source of delivery."""
+        number = self.caches.deliveries.get(name)
+        if number is None:
+            number = self.caches.deliveries[name] = self.transaction.delivery(name)
+        return number
+
+    def inbox(self, keys: Sequence[EventKey]) -> dict[EventKey, Inboxed]:
+        """Find recorded events, this group's included."""
+        found = self.transaction.inbox([key for key in keys if key not in self._inbox])
+        for key in keys:
+            pending = self._inbox.get(key)
+            if pending is not None:
+                found[key] = Inboxed(*pending)
+        return found
+
+    # Deciding ----------------------------------------------------------------------------------
+
+    def append(self, stream: str, version: int, event: LedgerEvent) -> int:
+        """Add an event to its stream as the given version; give its position."""
+        position = self._next
+        self._pending.append(Recorded(stream, version, event, position))
+        self._next += 1
+        if isinstance(event, PriceListPublished):
+            self.published_prices.append(event)
+        return position
+
+    def append_instance(self, stream: str, state: WorkspaceInstance, event: LedgerEvent) -> int:
+        """Add an event to a workspace instance and take it into its state."""
+        state.apply(event)
+        return self.append(stream, state.version, event)
+
+    def append_cost_center(self, state: CostCenter, event: LedgerEvent, payer: bytes) -> int:
+        """Add an event to a cost center and take it into its state."""
+        state.apply(event)
+        return self.append(cost_center_stream(payer), state.version, event)
+
+    def append_next(self, stream: str, event: LedgerEvent) -> int:
+        """Add an event to a stream that has no aggregate in memory."""
+        version = self._versions.get(stream)
+        if version is None:
+            stored = self.stream(stream)
+            version = stored[-1].originator_version if stored else 0
+        self._versions[stream] = version + 1
+        return self.append(stream, version + 1, event)
+
+    def commit_to(self, fields: bytes) -> tuple[bytes, bytes]:
+        """Give (salt, commitment) for personal fields; both empty when there are none."""
+        if not fields:
+            return b"", b""
+        salt = self.context.entropy(SALT_BYTES)
+        return salt, hashlib.sha256(salt + fields).digest()
+
+    def keep_personal(self, position: int, salt: bytes, fields: bytes) -> None:
+        """Keep the erasable fields of the event at a position."""
+        if fields:
+            self._personal.append(Personal(position, salt, fields))
+
+    def claim(self, key: EventKey, digest: bytes, position: int) -> None:
+        """Take a (source, event id) for the event at a position, for ever."""
+        self._inbox[key] = digest, position
+
+    def balance(self, payer: bytes) -> int:
+        """Give a payer's balance in cents with everything before folded in."""
+        self.fold()
+        for name in ("instances", "balances"):
+            if name in self.paused:
+                raise UnavailableError(
+                    f"the balance of {attribution_id(payer)} is not current: projection {name!r} is"
+                    f" paused at position {self.paused[name].position}; see `usage-ledger status`"
+                )
+        return self.transaction.balance(payer)[0]
+
+    def live_events(self, payer: bytes) -> int:
+        """Count a payer's events that were not imported."""
+        self.fold()
+        return self.transaction.balance(payer)[1]
+
+    # Writing -----------------------------------------------------------------------------------
+
+    def flush(self) -> None:
+        """Append what was decided."""
+        if not self._pending:
+            return
+        self.context.failpoint("before-append")
+        appended = self.transaction.append(self._pending)
+        assert appended[-1].position == self._next - 1, "positions were given out twice"
+        self._unfolded += appended
+        if self._inbox:
+            self.transaction.add_inbox(
+                [(*key, digest, position) for key, (digest, position) in self._inbox.items()]
+            )
+        if self._personal:
+            self.transaction.add_personal(self._personal)
+        self._pending, self._inbox, self._personal = [], {}, []
+        self.context.failpoint("after-append")
+
+    def fold(self) -> None:
+        """Append what was decided and fold it into the read model."""
+        self.flush()
+        if not self._unfolded:
+            return
+        model = ReadModel(
+            self.transaction.rows,
+            self.transaction.positions,
+            self.standing,
+            self.paused,
+            wrap=self.context.before_fold,
+        )
+        model.fold(self._unfolded)
+        self._unfolded = []
+        self.context.failpoint("after-fold")
+
+    def flush_if_large(self) -> None:
+        """Keep memory bounded."""
+        if len(self._pending) >= UNFLUSHED_MAX:
+            self.fold()
+
+    def pack(self, fields: Sequence[object]) -> bytes:
+        """Encode personal fields; empty when all of them are."""
+        return _msgpack(tuple(fields)) if any(fields) else b""
+
+
+def cost_center_stream(payer: bytes) -> str:
+    """Name a payer's cost center."""
+    return "cost-center:" + attribution_id(payer)
+
+
+def cycle_stream(payer: bytes, number: int) -> str:
+    """Name one of a payer's cycles; it takes one event only, so no cycle is closed twice."""
+    return f"cycle:{attribution_id(payer)}:{number}"

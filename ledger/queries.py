@@ -1,0 +1,307 @@
+"""The reading side: every answer comes from one committed state and is computed nowhere else."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+import msgspec
+
+from events.readable import time_text, uuid_text
+from ledger.clock import Clock, now_ms
+from ledger.commands.cost_centers import resets_held
+from ledger.errors import InvalidArgumentError, UnavailableError
+from ledger.identifiers import parse_uuid
+from persistence import DraftRows, OtherRow, Reader, UsageRow
+from projections import OWN_PERIOD, Accrual, Amount, Pause, accrued
+
+DESCRIPTION = "Usage collected by automated system."
+WRITE_OFF_DESCRIPTION = "Credits"
+RANGE_MS_MAX = 300 * 86_400_000
+PER_PAGE_DEFAULT, PER_PAGE_MAX = 50, 1_000
+OFFSET_MAX = 2**62  # a page beyond it is empty in any ledger; the product of two int64 may be larger
+
+_unpack = msgspec.msgpack.Decoder(tuple[str, ...]).decode
+_quote = json.encoder.encode_basestring
+
+
+class Listing(NamedTuple):
+    """A page of usage, with totals over the whole range."""
+
+    rows: list[UsageRow]
+    total: int
+    cents: int
+    page: int
+    per_page: int
+
+    @property
+    def total_pages(self) -> int:
+        """Count the pages."""
+        return -(-self.total // self.per_page)
+
+
+class DraftLine(NamedTuple):
+    """What changed in the open cycle, by class and period."""
+
+    workspace_class: str
+    late_for: int  # OWN_PERIOD, or the closed cycle in which it took place
+    period: tuple[int | None, int | None]  # of that cycle
+    amount: Amount
+
+
+class Draft(NamedTuple):
+    """A payer's open cycle."""
+
+    rows: DraftRows
+    lines: list[DraftLine]
+    total_cents: int
+    billable_credits: int
+
+
+def usage_metadata(row: UsageRow) -> str:
+    """Write an entry's metadata as a JSON object, by hand: the general encoder costs five times as much."""
+    name = avatar = context = ""
+    if row.personal is not None:
+        name, avatar, context = _unpack(row.personal)
+    end = row.stopping if row.stopping is not None else row.stopped
+    return (
+        f'{{"workspaceId":{_quote(row.workspace_id)},"workspaceType":{_quote(row.workspace_type)},'
+        f'"workspaceClass":{_quote(row.workspace_class)},"contextURL":{_quote(context)},'
+        f'"creationTime":"{_time(row.creation)}","startTime":"{_time(row.started)}",'
+        f'"endTime":"{_time(end)}","stoppedTime":"{_time(row.stopped)}",'
+        f'"userId":"{uuid_text(row.user) if row.user else ""}","userName":{_quote(name)},'
+        f'"userAvatarURL":{_quote(avatar)}}}'
+    )
+
+
+def other_description(row: OtherRow) -> str:
+    """Describe an invoice or credit note; empty once erased."""
+    if row.personal is not None:
+        return _unpack(row.personal)[0]
+    return WRITE_OFF_DESCRIPTION if row.kind == "invoice" else ""
+
+
+def other_metadata(row: OtherRow) -> str:
+    """Write a credit note's metadata."""
+    return json.dumps({"userId": uuid_text(row.user)}) if row.user else ""
+
+
+def _time(ms: int | None) -> str:
+    return "" if ms is None else time_text(ms)
+
+
+def billable_credits(total_cents: int, invoice_cents: int) -> int:
+    """Give the whole credits an invoice over a cycle would carry."""
+    return -(-max(0, total_cents - invoice_cents) // 100)
+
+
+class Queries:
+    """Reads on one connection; not for use by several threads at once."""
+
+    def __init__(
+        self, reader: Reader, clock: Clock, paused: Callable[[], Mapping[str, Pause]]
+    ) -> None:
+        """Take a connection; `paused` tells which projections stand still."""
+        self.reader = reader
+        self.clock = clock
+        self._paused = paused
+
+    def refuse_if_paused(self, *names: str) -> None:
+        """Answer UNAVAILABLE rather than an old number."""
+        paused = self._paused()
+        for name in names if paused else ():
+            if name in paused:
+                raise UnavailableError(
+                    f"projection {name!r} is paused at position {paused[name].position};"
+                    " see `usage-ledger status`"
+                )
+
+    def list_usage(
+        self,
+        payer: bytes,
+        user: bytes,
+        *,
+        start: int,
+        end: int,
+        ascending: bool,
+        page: int,
+        per_page: int,
+    ) -> Listing:
+        """Give a page of usage entries dated in [start, end)."""
+        reader = self.reader
+        offset = min((page - 1) * per_page, OFFSET_MAX)
+        with reader.snapshot():
+            count, cents = reader.usage_totals(payer, user, start=start, end=end)
+            accrual = reader.accrual()
+            running = (0, 0)
+            if accrual.position and start <= accrual.instant < end:
+                running = reader.running_totals(payer, user)
+            total = count + running[0]
+            rows: list[UsageRow] = []
+            if offset < total:
+                if running[0]:
+                    rows = self._page_with_running(
+                        payer, user, accrual, start, end, ascending, offset, per_page
+                    )
+                else:
+                    rows = reader.usage_page(
+                        payer,
+                        user,
+                        start=start,
+                        end=end,
+                        ascending=ascending,
+                        offset=offset,
+                        limit=per_page,
+                    )
+        return Listing(rows, total, cents + running[1], page, per_page)
+
+    def _page_with_running(
+        self,
+        payer: bytes,
+        user: bytes,
+        accrual: Accrual,
+        start: int,
+        end: int,
+        ascending: bool,
+        offset: int,
+        limit: int,
+    ) -> list[UsageRow]:
+        """Join three stretches: entries before the accrual instant, those dated at it, those after it."""
+        instant = accrual.instant
+        edges = [(start, instant), (instant, instant + 1), (instant + 1, end)]
+        rows: list[UsageRow] = []
+        for low, high in edges if ascending else reversed(edges):
+            if len(rows) == limit:
+                break
+            count = 0
+            if low < high:
+                count = self.reader.usage_totals(payer, user, start=low, end=high)[0]
+            if low == instant:
+                count += self.reader.running_totals(payer, user)[0]
+            if offset >= count:
+                offset -= count
+                continue
+            want = limit - len(rows)
+            if low == instant:
+                block = self.reader.accrued_block(
+                    payer, user, accrual, offset=offset, limit=want
+                )
+                rows += self._priced(payer, accrual, block)
+            else:
+                rows += self.reader.usage_page(
+                    payer,
+                    user,
+                    start=low,
+                    end=high,
+                    ascending=ascending,
+                    offset=offset,
+                    limit=want,
+                )
+            offset = 0
+        return rows
+
+    def _priced(self, payer: bytes, accrual: Accrual, rows: Sequence[UsageRow]) -> list[UsageRow]:
+        """Price the running entries of a stretch at the accrual instant."""
+        running = [row.entry_id for row in rows if row.stopping is None and row.stopped is None]
+        rates = self.reader.rates(payer, running)
+        priced = []
+        for row in rows:
+            rate = rates.get(row.entry_id)
+            if rate is not None and row.stopping is None and row.started is not None:
+                row = row._replace(cents=accrued(rate, row.started, accrual.instant).cents)
+            priced.append(row)
+        return priced
+
+    def entries(
+        self,
+        payer: bytes,
+        *,
+        key: tuple[int, bytes] | None,
+        ascending: bool,
+        limit: int,
+    ) -> list[UsageRow | OtherRow]:
+        """Give entries of every kind beyond a (time, id), by time, ties by id ascending."""
+        with self.reader.snapshot():
+            rows: list[UsageRow | OtherRow] = []
+            rows += self.reader.usage_after(payer, key=key, ascending=ascending, limit=limit)
+            rows += self.reader.others_after(payer, key=key, ascending=ascending, limit=limit)
+            accrual = self.reader.accrual()
+            if accrual.position:
+                after = _after_block(key, accrual.instant, ascending=ascending)
+                if after is not None:
+                    running = self.reader.running_after(payer, accrual, after=after, limit=limit)
+                    rows += self._priced(payer, accrual, running)
+        sign = 1 if ascending else -1
+        rows.sort(key=lambda row: (sign * row.effective, row.entry_id))
+        return rows[:limit]
+
+    def draft(self, payer: bytes) -> Draft:
+        """Give a payer's open cycle."""
+        rows = self.reader.draft(payer)
+        amounts = dict(rows.lines)
+        for workspace_class, amount in rows.accruals.items():
+            base = rows.bases.get(workspace_class, Amount(0, 0, 0))
+            known = amounts.get((workspace_class, OWN_PERIOD), Amount(0, 0, 0))
+            amounts[workspace_class, OWN_PERIOD] = Amount(
+                known.count + amount.count,
+                known.cents + amount.cents - base.cents,
+                known.seconds + amount.seconds - base.seconds,
+            )
+        lines = [
+            DraftLine(workspace_class, late_for, _period(rows, late_for), amount)
+            for (workspace_class, late_for), amount in sorted(amounts.items())
+        ]
+        cycle = rows.cycle
+        carried, notes, invoices = (
+            (cycle.carried_cents, cycle.note_cents, cycle.invoice_cents) if cycle else (0, 0, 0)
+        )
+        total = carried + sum(line.amount.cents for line in lines) + notes + invoices
+        return Draft(rows, lines, total, billable_credits(total, invoices))
+
+    def resets_held(self, now: int) -> str:
+        """Say why resets wait; empty when they do not."""
+        row = self.reader.clock()
+        if not resets_held(row, now):
+            return ""
+        since = row.newest_recorded if row.suspect_since is None else row.suspect_since
+        return (
+            f"the clock stands at {time_text(now)}, more than a month past what was recorded before"
+            f" {time_text(since)}: wait for two reconciles, or run `usage-ledger reset --confirm`"
+        )
+
+    def now(self) -> int:
+        """Give the time in ms."""
+        return now_ms(self.clock)
+
+
+def _after_block(key: tuple[int, bytes] | None, instant: int, *, ascending: bool) -> bytes | None:
+    """Give the id after which the running block goes on behind a cursor; None when it lies before it."""
+    if key is None:
+        return b""
+    if key[0] == instant:
+        return key[1]
+    before = key[0] < instant if ascending else key[0] > instant
+    return b"" if before else None
+
+
+def _period(rows: DraftRows, late_for: int) -> tuple[int | None, int | None]:
+    """Give begin and end of a closed cycle: it ends where the next one that has a time begins."""
+    if late_for == OWN_PERIOD:
+        return None, None
+    begin = next((c.start for c in rows.closed if c.number == late_for), None)
+    starts = [c.start for c in rows.closed if c.number > late_for and c.start is not None]
+    if rows.cycle is not None and rows.cycle.start is not None:
+        starts.append(rows.cycle.start)
+    return begin, min(starts, default=None)
+
+
+def check_user(user_id: str) -> bytes:
+    """Read a user id filter; empty means all."""
+    if not user_id:
+        return b""
+    user = parse_uuid(user_id)
+    if user is None:
+        raise InvalidArgumentError(f"user_id {user_id[:80]!r}: must be a UUID or empty")
+    return bytes.fromhex(user.replace("-", ""))
+

@@ -1,0 +1,32 @@
+"""What the ledger shows to the rooms above it: types of answers, and how identifiers and events read."""
+
+from events import OTHER, STRIPE, Recorded, decode
+from events.readable import TIME_MIN, attribution_id, event_json, uuid_text
+from persistence import (
+    Counts,
+    DeadLetter,
+    OtherRow,
+    StoreUnavailableError,
+    StreamEvent,
+    UsageRow,
+)
+from projections import OWN_PERIOD, CostCenterRow
+
+__all__ = [
+    "OTHER",
+    "OWN_PERIOD",
+    "STRIPE",
+    "TIME_MIN",
+    "CostCenterRow",
+    "Counts",
+    "DeadLetter",
+    "OtherRow",
+    "Recorded",
+    "StoreUnavailableError",
+    "StreamEvent",
+    "UsageRow",
+    "attribution_id",
+    "decode",
+    "event_json",
+    "uuid_text",
+]

@@ -1,0 +1,193 @@
+"""The writer thread: takes what waits, does it in one transaction, answers all of it (group commit).
+
+Two queues: commands first, then batches of published events, a chunk at a time; as soon as a command
+waits, the group takes it in and ends, or our own publisher would starve the calls.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from ledger.core import Core, Work
+from ledger.errors import UnavailableError
+from ledger.group import Group
+from persistence import StoreUnavailableError
+
+BULK_SECONDS_MAX = 0.25  # a group of published events ends after this, when no command waits
+BULK_WITH_COMMAND_SECONDS_MAX = 0.05  # ... and after this when one does
+COMMANDS_MAX = 1_000  # in one group
+CHECKPOINT_EVENTS = 60_000  # about 100 MB of write-ahead log
+RETRY_SECONDS = 0.5  # how often a store that refused a write is tried again
+
+log = logging.getLogger(__name__)
+
+
+class Submitted(Work):
+    """Work with somebody waiting for it on an event loop."""
+
+    __slots__ = ("future",)
+
+    def __init__(
+        self, act: Callable[[Group], Any], author: str, future: asyncio.Future[Any]
+    ) -> None:
+        """Remember who waits."""
+        super().__init__(act, author)
+        self.future = future
+
+
+class _Bulk(Submitted):
+    """Published events; the queue tells them from commands."""
+
+    __slots__ = ()
+
+
+class Writer:
+    """Runs the core on a thread of its own."""
+
+    def __init__(self, core: Core, *, on_append: Callable[[int], None] = lambda _head: None) -> None:
+        """Start the thread with `start`; `on_append` is told every new head on the writer's thread."""
+        self._core = core
+        self._on_append = on_append
+        self._commands: deque[Submitted] = deque()
+        self._bulk: deque[Submitted] = deque()
+        self._wake = threading.Condition()
+        self._stopping = False
+        self._thread = threading.Thread(target=self._loop, name="writer", daemon=True)
+        self._since_checkpoint = 0
+        self._checkpointer: threading.Thread | None = None
+        self.refused = ""  # why nothing can be stored, while that is so
+
+    def start(self) -> None:
+        """Start taking work."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Do what was submitted, then end the thread."""
+        with self._wake:
+            self._stopping = True
+            self._wake.notify()
+        self._thread.join()
+        if self._checkpointer is not None:
+            self._checkpointer.join()
+
+    async def command(self, act: Callable[[Group], Any], author: str) -> Any:
+        """Do a command and give its result once it is durable and visible."""
+        return await self._submit(Submitted(act, author, self._future()), self._commands)
+
+    async def bulk(self, act: Callable[[Group], Any], author: str) -> Any:
+        """Take published events in; they wait for commands."""
+        return await self._submit(_Bulk(act, author, self._future()), self._bulk)
+
+    @staticmethod
+    def _future() -> asyncio.Future[Any]:
+        return asyncio.get_running_loop().create_future()
+
+    async def _submit(self, work: Submitted, queue: deque[Submitted]) -> Any:
+        with self._wake:
+            if self._stopping:
+                raise UnavailableError("the service is shutting down")
+            queue.append(work)
+            self._wake.notify()
+        try:
+            return await work.future
+        except asyncio.CancelledError:
+            work.cancelled = True  # not begun: then it is left out
+            raise
+
+    def _loop(self) -> None:
+        while True:
+            with self._wake:
+                while not (self._commands or self._bulk or self._stopping):
+                    self._wake.wait()
+                if self._stopping and not self._commands and not self._bulk:
+                    return
+            try:
+                self._group()
+            except BaseException:
+                log.exception("the writer failed")
+
+    def _group(self) -> None:
+        feed = _Feed(self._commands, self._bulk)
+        head = self._core.head
+        try:
+            self._core.run(feed)
+            self.refused = ""
+        except StoreUnavailableError as error:
+            self.refused = str(error)
+            time.sleep(RETRY_SECONDS if not self._stopping else 0)
+        finally:
+            _answer(feed.taken)
+        if self._core.head != head:
+            self._on_append(self._core.head)
+            self._since_checkpoint += self._core.head - head
+            self._maybe_checkpoint()
+
+    def _maybe_checkpoint(self) -> None:
+        """Move pages to the file beside the writer, then what came meanwhile, so that the log starts over."""
+        running = self._checkpointer
+        if running is not None and not running.is_alive():
+            self._checkpointer = None
+            self._core.store.checkpoint()
+        elif running is None and self._since_checkpoint >= CHECKPOINT_EVENTS:
+            self._since_checkpoint = 0
+            self._checkpointer = threading.Thread(
+                target=self._core.store.checkpoint_beside, name="checkpointer", daemon=True
+            )
+            self._checkpointer.start()
+
+
+class _Feed:
+    """Gives a group its work, piece by piece, and decides when the group is full."""
+
+    def __init__(self, commands: deque[Submitted], bulk: deque[Submitted]) -> None:
+        self._commands = commands
+        self._bulk = bulk
+        self._began = time.monotonic()
+        self.taken: list[Submitted] = []
+        self._command_count = 0
+
+    def __iter__(self) -> _Feed:
+        return self
+
+    def __next__(self) -> Submitted:
+        elapsed = time.monotonic() - self._began
+        if self._commands and self._command_count < COMMANDS_MAX:
+            self._command_count += 1
+            return self._take(self._commands)
+        limit = BULK_WITH_COMMAND_SECONDS_MAX if self._command_count else BULK_SECONDS_MAX
+        if self._bulk and elapsed < limit:
+            return self._take(self._bulk)
+        raise StopIteration
+
+    def _take(self, queue: deque[Submitted]) -> Submitted:
+        work = queue.popleft()
+        self.taken.append(work)
+        return work
+
+
+def _answer(works: list[Submitted]) -> None:
+    """Wake everybody who waits, with one call per event loop."""
+    by_loop: dict[asyncio.AbstractEventLoop, list[Submitted]] = {}
+    for work in works:
+        by_loop.setdefault(work.future.get_loop(), []).append(work)
+    for loop, done in by_loop.items():
+        try:
+            loop.call_soon_threadsafe(_resolve, done)
+        except RuntimeError:
+            log.debug("nobody waits any more: the event loop is closed")
+
+
+def _resolve(works: list[Submitted]) -> None:
+    for work in works:
+        if work.future.done():
+            continue
+        if work.error is not None:
+            work.future.set_exception(work.error)
+        else:
+            work.future.set_result(work.result)

@@ -1,0 +1,209 @@
+"""The reading port of a store, and what it answers with. Nothing here ever writes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
+from typing import NamedTuple, Protocol
+
+from persistence.store import Counts, DeadLetter, StreamEvent
+from projections import Accrual, Amount, ClockRow, CostCenterRow, OpenCycle, Pause
+
+
+class UsageRow(NamedTuple):
+    """One usage entry as listings show it."""
+
+    entry_id: bytes
+    effective: int
+    cents: int
+    draft: bool
+    instance: bytes
+    workspace_id: str
+    workspace_type: str
+    workspace_class: str
+    creation: int | None
+    started: int | None
+    stopping: int | None
+    stopped: int | None
+    user: bytes
+    personal: bytes | None
+
+
+class OtherRow(NamedTuple):
+    """An invoice or credit note entry as listings show it."""
+
+    entry_id: bytes
+    effective: int
+    cents: int
+    kind: str
+    user: bytes
+    personal: bytes | None
+
+
+class ClosedCycle(NamedTuple):
+    """Where a closed cycle lies in time and in the log."""
+
+    number: int
+    start: int | None
+    opened_position: int
+    accrued_to: int | None
+    accrual_position: int
+    closed_position: int
+
+
+class DraftRows(NamedTuple):
+    """What an invoice draft is made of."""
+
+    cycle: OpenCycle | None
+    cost_center: CostCenterRow | None
+    lines: dict[tuple[str, int], Amount]  # by class and period, what ended or was corrected
+    accruals: dict[str, Amount]  # by class, what runs
+    bases: dict[str, Amount]  # by class, what that had accrued at the boundary
+    closed: list[ClosedCycle]
+    accrual: Accrual
+    balance_cents: int
+
+
+class ProjectionRow(NamedTuple):
+    """Where a projection stands."""
+
+    name: str
+    version: int
+    position: int
+    pause: Pause | None
+
+
+class JobRow(NamedTuple):
+    """When a job last ran; times in ms."""
+
+    name: str
+    last_started: int | None
+    last_finished: int | None
+    last_error: str
+
+
+class SuspectRow(NamedTuple):
+    """An instance that runs long, or a stop without a start."""
+
+    payer: bytes
+    entry_id: bytes
+    instance: bytes
+    runs_long: bool
+    since: int
+
+
+class StatusRows(NamedTuple):
+    """How the ledger is."""
+
+    head: int
+    clock: ClockRow
+    projections: list[ProjectionRow]
+    total: Counts
+    deliveries: list[tuple[str, Counts]]
+    dead_letters: int
+    cost_centers: int
+    running: int
+    entries: int
+    accrual: Accrual
+    jobs: list[JobRow]
+    runs_long: int
+    stops_without_start: int
+
+
+class Reader(Protocol):
+    """A connection for reading. Each method sees one committed state; `snapshot` joins several."""
+
+    def snapshot(self) -> AbstractContextManager[None]:
+        """Let everything inside see the same state."""
+
+    def balance(self, payer: bytes) -> int:
+        """Give what a payer owes in cents; 0 without entries."""
+
+    def balances(self, payers: Sequence[bytes]) -> dict[bytes, int]:
+        """Give what payers owe; those without entries are left out."""
+
+    def cost_center(self, payer: bytes) -> CostCenterRow | None:
+        """Give a cost center."""
+
+    def cost_centers(self, *, after: bytes, limit: int) -> list[tuple[CostCenterRow, int]]:
+        """Give cost centers with their balances, by payer."""
+
+    def clock(self) -> ClockRow:
+        """Give what the log knows of the clock."""
+
+    def accrual(self) -> Accrual:
+        """Give the last reconcile."""
+
+    def usage_totals(self, payer: bytes, user: bytes, *, start: int, end: int) -> tuple[int, int]:
+        """Give (count, cents) of ended entries in [start, end); an empty user means all."""
+
+    def running_totals(self, payer: bytes, user: bytes) -> tuple[int, int]:
+        """Give (count, cents) of running entries."""
+
+    def usage_page(
+        self,
+        payer: bytes,
+        user: bytes,
+        *,
+        start: int,
+        end: int,
+        ascending: bool,
+        offset: int,
+        limit: int,
+    ) -> list[UsageRow]:
+        """Give a stretch of the ended entries in [start, end)."""
+
+    def accrued_block(
+        self, payer: bytes, user: bytes, accrual: Accrual, *, offset: int, limit: int
+    ) -> list[UsageRow]:
+        """Give a stretch of the entries dated at the accrual instant, running ones included, by id.
+
+        Running ones come without cents: the caller prices them.
+        """
+
+    def usage_after(
+        self, payer: bytes, *, key: tuple[int, bytes] | None, ascending: bool, limit: int
+    ) -> list[UsageRow]:
+        """Give ended entries beyond a (time, id)."""
+
+    def running_after(
+        self, payer: bytes, accrual: Accrual, *, after: bytes, limit: int
+    ) -> list[UsageRow]:
+        """Give running entries with an id beyond `after`, by id."""
+
+    def rates(self, payer: bytes, entry_ids: Sequence[bytes]) -> dict[bytes, str]:
+        """Give the rates of running instances."""
+
+    def others_after(
+        self, payer: bytes, *, key: tuple[int, bytes] | None, ascending: bool, limit: int
+    ) -> list[OtherRow]:
+        """Give invoices and credit notes beyond a (time, id)."""
+
+    def draft(self, payer: bytes) -> DraftRows:
+        """Give what a payer's invoice draft is made of."""
+
+    def stream(self, stream: str) -> list[StreamEvent]:
+        """Give a whole stream."""
+
+    def log(self, *, after: int, limit: int) -> list[StreamEvent]:
+        """Give the log in order."""
+
+    def suspects(
+        self, *, runs_since: int, stopped_since: int, after: tuple[bytes, bytes], limit: int
+    ) -> list[SuspectRow]:
+        """Give instances that run since before a time, and stops heard before a time without a start."""
+
+    def dead_letters(self, *, before: int, limit: int) -> list[tuple[DeadLetter, str]]:
+        """Give dead letters with lower ids, newest first, with the names of their deliveries."""
+
+    def dead_letter(self, id: int) -> tuple[DeadLetter, str] | None:
+        """Give one dead letter."""
+
+    def status(self, *, runs_since: int, stopped_since: int) -> StatusRows:
+        """Tell how the ledger is."""
+
+    def audit(self) -> Iterator[tuple[str, int, list[str]]]:
+        """Recompute the laws: give (law, how many compared, breaches) one after the other."""
+
+    def close(self) -> None:
+        """Close the connection."""

@@ -1,0 +1,6 @@
+"""The SQLite store."""
+
+from persistence.sqlite.reads import SQLiteReader
+from persistence.sqlite.store import FILE_NAME, SQLiteStore
+
+__all__ = ["FILE_NAME", "SQLiteReader", "SQLiteStore"]

@@ -1,0 +1,220 @@
+"""Every table of the SQLite store."""
+
+from __future__ import annotations
+
+APPLICATION_ID = 0x55534C47  # "USLG": tells our files from other SQLite files
+SCHEMA_VERSION = 1  # raise it with a numbered migration
+
+# The position is declared, because VACUUM may renumber an implicit rowid.
+LOG = """
+CREATE TABLE IF NOT EXISTS stored_events (
+    position INTEGER PRIMARY KEY,
+    originator_id TEXT NOT NULL,
+    originator_version INTEGER NOT NULL,
+    topic TEXT NOT NULL,
+    state BLOB NOT NULL,
+    UNIQUE (originator_id, originator_version)
+)
+"""
+
+INTAKE = """
+CREATE TABLE sources (number INTEGER PRIMARY KEY, source TEXT NOT NULL UNIQUE);
+CREATE TABLE inbox (
+    source INTEGER NOT NULL,
+    event_key BLOB NOT NULL,
+    digest BLOB NOT NULL,
+    position INTEGER NOT NULL,
+    PRIMARY KEY (source, event_key)
+) WITHOUT ROWID;
+CREATE TABLE personal (position INTEGER PRIMARY KEY, salt BLOB NOT NULL, fields BLOB NOT NULL);
+CREATE TABLE deliveries (
+    id INTEGER PRIMARY KEY,
+    name TEXT NOT NULL UNIQUE,
+    received INTEGER NOT NULL DEFAULT 0,
+    recorded INTEGER NOT NULL DEFAULT 0,
+    repeated INTEGER NOT NULL DEFAULT 0,
+    rejected INTEGER NOT NULL DEFAULT 0
+);
+CREATE TABLE dead_letters (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    digest BLOB NOT NULL UNIQUE,
+    kind TEXT NOT NULL,
+    delivery INTEGER NOT NULL,
+    line INTEGER NOT NULL,
+    reason TEXT NOT NULL,
+    original BLOB NOT NULL,
+    size_bytes INTEGER NOT NULL,
+    first_rejected INTEGER NOT NULL,
+    last_rejected INTEGER NOT NULL,
+    times INTEGER NOT NULL
+);
+CREATE TABLE jobs (
+    name TEXT PRIMARY KEY,
+    last_started INTEGER,
+    last_finished INTEGER,
+    last_error TEXT NOT NULL DEFAULT ''
+) WITHOUT ROWID;
+CREATE TABLE projections (
+    name TEXT PRIMARY KEY,
+    version INTEGER NOT NULL,
+    position INTEGER NOT NULL,
+    paused_at INTEGER,
+    paused_reason TEXT
+) WITHOUT ROWID;
+"""
+
+READ_MODEL = """
+CREATE TABLE accrual (one INTEGER PRIMARY KEY CHECK (one = 1), instant INTEGER, position INTEGER);
+CREATE TABLE open_instances (
+    payer BLOB NOT NULL,
+    entry_id BLOB NOT NULL,
+    instance BLOB NOT NULL,
+    user BLOB NOT NULL,
+    workspace_class TEXT NOT NULL,
+    workspace_type TEXT NOT NULL,
+    workspace_id TEXT NOT NULL,
+    creation INTEGER,
+    started INTEGER,
+    stopping INTEGER,
+    stopped INTEGER,
+    rate TEXT NOT NULL,
+    start_position INTEGER NOT NULL,
+    heard_at INTEGER NOT NULL,
+    PRIMARY KEY (payer, entry_id)
+) WITHOUT ROWID;
+CREATE TABLE entries (
+    start_position INTEGER PRIMARY KEY,
+    payer BLOB NOT NULL,
+    effective INTEGER NOT NULL,
+    entry_id BLOB NOT NULL,
+    user BLOB NOT NULL,
+    instance BLOB NOT NULL,
+    workspace_class TEXT NOT NULL,
+    workspace_type TEXT NOT NULL,
+    workspace_id TEXT NOT NULL,
+    creation INTEGER,
+    started INTEGER,
+    stopping INTEGER,
+    stopped INTEGER,
+    rate TEXT NOT NULL,
+    cents INTEGER NOT NULL,
+    seconds INTEGER NOT NULL,
+    draft INTEGER NOT NULL,
+    ended_position INTEGER NOT NULL
+);
+CREATE INDEX entries_by_payer ON entries (payer, effective, entry_id, cents);
+CREATE INDEX entries_by_user ON entries (payer, user, effective, entry_id, cents) WHERE user <> x'';
+CREATE TABLE accruals (
+    payer BLOB NOT NULL,
+    user BLOB NOT NULL,
+    workspace_class TEXT NOT NULL,
+    count INTEGER NOT NULL,
+    cents INTEGER NOT NULL,
+    seconds INTEGER NOT NULL,
+    PRIMARY KEY (payer, user, workspace_class)
+) WITHOUT ROWID;
+CREATE TABLE other_entries (
+    payer BLOB NOT NULL,
+    effective INTEGER NOT NULL,
+    entry_id BLOB NOT NULL,
+    kind TEXT NOT NULL,
+    cents INTEGER NOT NULL,
+    user BLOB NOT NULL,
+    position INTEGER NOT NULL,
+    PRIMARY KEY (payer, effective, entry_id)
+) WITHOUT ROWID;
+CREATE TABLE rollups (
+    payer BLOB NOT NULL,
+    user BLOB NOT NULL,
+    unit INTEGER NOT NULL,
+    bucket INTEGER NOT NULL,
+    count INTEGER NOT NULL,
+    cents INTEGER NOT NULL,
+    PRIMARY KEY (payer, user, unit, bucket)
+) WITHOUT ROWID;
+CREATE TABLE balances (
+    payer BLOB PRIMARY KEY,
+    entries INTEGER NOT NULL,
+    booked_cents INTEGER NOT NULL,
+    running_cents INTEGER NOT NULL,
+    live_events INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE cost_centers (
+    payer BLOB PRIMARY KEY,
+    spending_limit INTEGER NOT NULL,
+    strategy TEXT NOT NULL,
+    cycle_number INTEGER NOT NULL,
+    cycle_start INTEGER NOT NULL,
+    next_billing INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX cost_centers_due ON cost_centers (strategy, next_billing);
+CREATE TABLE open_cycles (
+    payer BLOB PRIMARY KEY,
+    number INTEGER NOT NULL,
+    start INTEGER,
+    opened_position INTEGER NOT NULL,
+    accrued_to INTEGER,
+    accrual_position INTEGER NOT NULL,
+    carried_cents INTEGER NOT NULL,
+    note_count INTEGER NOT NULL,
+    note_cents INTEGER NOT NULL,
+    invoice_count INTEGER NOT NULL,
+    invoice_cents INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE closed_cycles (
+    payer BLOB NOT NULL,
+    number INTEGER NOT NULL,
+    start INTEGER,
+    opened_position INTEGER NOT NULL,
+    accrued_to INTEGER,
+    accrual_position INTEGER NOT NULL,
+    carried_cents INTEGER NOT NULL,
+    note_count INTEGER NOT NULL,
+    note_cents INTEGER NOT NULL,
+    invoice_count INTEGER NOT NULL,
+    invoice_cents INTEGER NOT NULL,
+    closed_position INTEGER NOT NULL,
+    PRIMARY KEY (payer, number)
+) WITHOUT ROWID;
+CREATE TABLE cycle_lines (
+    payer BLOB NOT NULL,
+    number INTEGER NOT NULL,
+    workspace_class TEXT NOT NULL,
+    late_for INTEGER NOT NULL,
+    count INTEGER NOT NULL,
+    cents INTEGER NOT NULL,
+    seconds INTEGER NOT NULL,
+    PRIMARY KEY (payer, number, workspace_class, late_for)
+) WITHOUT ROWID;
+CREATE TABLE cycle_bases (
+    payer BLOB NOT NULL,
+    workspace_class TEXT NOT NULL,
+    count INTEGER NOT NULL,
+    cents INTEGER NOT NULL,
+    seconds INTEGER NOT NULL,
+    PRIMARY KEY (payer, workspace_class)
+) WITHOUT ROWID;
+CREATE TABLE corrections (
+    start_position INTEGER NOT NULL,
+    number INTEGER NOT NULL,
+    cents INTEGER NOT NULL,
+    seconds INTEGER NOT NULL,
+    PRIMARY KEY (start_position, number)
+) WITHOUT ROWID;
+CREATE TABLE clock (
+    one INTEGER PRIMARY KEY CHECK (one = 1),
+    newest_recorded INTEGER NOT NULL,
+    suspect_since INTEGER,
+    agreed_at INTEGER
+);
+"""
+
+# The tables of the read model, by projection; what a rebuild compares.
+TABLES = {
+    "instances": ("accrual", "open_instances", "entries", "accruals", "other_entries"),
+    "usage-totals": ("rollups",),
+    "balances": ("balances",),
+    "invoice-drafts": ("open_cycles", "closed_cycles", "cycle_lines", "cycle_bases", "corrections"),
+    "cost-centers": ("cost_centers",),
+    "clock": ("clock",),
+}

@@ -1,0 +1,433 @@
+"""The SQLite store: one writer connection, its transactions, and the lock that keeps other processes out."""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import sqlite3
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from eventsourcing.persistence import PersistenceError
+
+from events import Recorded
+from persistence.errors import StoreRefusedError, StoreUnavailableError
+from persistence.mapper import LedgerMapper
+from persistence.sqlite.recorder import BUSY_TIMEOUT_S, LedgerDatastore, LedgerRecorder
+from persistence.sqlite.rows import KEYS_PER_SELECT, SQLiteRows
+from persistence.sqlite.schema import (
+    APPLICATION_ID,
+    INTAKE,
+    READ_MODEL,
+    SCHEMA_VERSION,
+    TABLES,
+)
+from persistence.store import (
+    Counts,
+    DeadLetter,
+    EventKey,
+    Inboxed,
+    Personal,
+    StreamEvent,
+)
+from projections import PROJECTIONS, VERSION, Pause
+
+FILE_NAME = "ledger.db"
+LOCK_NAME = "lock"
+
+log = logging.getLogger(__name__)
+
+
+class SQLiteTransaction:
+    """Implements `persistence.Transaction` on the writer's connection."""
+
+    def __init__(self, store: SQLiteStore, connection: sqlite3.Connection) -> None:
+        """Begin where the log ends."""
+        self._recorder = store.recorder
+        self._to_stored_event = LedgerMapper().to_stored_event
+        self._connection = connection
+        self._execute = connection.execute
+        self._many = connection.executemany
+        self.rows = SQLiteRows(connection)
+        self.positions = self.rows
+        self._head: int = self._execute(
+            "SELECT coalesce(max(position), 0) FROM stored_events"
+        ).fetchone()[0]
+
+    @property
+    def head(self) -> int:
+        """Position of the newest event."""
+        return self._head
+
+    def standing(self) -> tuple[dict[str, int], dict[str, Pause]]:
+        """Give where each projection stands, and which are paused."""
+        standing: dict[str, int] = {}
+        paused: dict[str, Pause] = {}
+        for name, position, paused_at, reason in self._execute(
+            "SELECT name, position, paused_at, paused_reason FROM projections"
+        ):
+            standing[name] = position
+            if paused_at is not None:
+                paused[name] = Pause(paused_at, reason)
+        return standing, paused
+
+    def append(self, events: Sequence[Recorded]) -> list[Recorded]:
+        """Append to the log and give the events with their positions."""
+        head = self._head
+        self._recorder._insert_events(
+            self._connection,
+            [self._to_stored_event(recorded) for recorded in events],
+            head=head,
+        )
+        self._head = head + len(events)
+        return [
+            Recorded(stream, version, event, head + index)
+            for index, (stream, version, event, _) in enumerate(events, start=1)
+        ]
+
+    def streams(self, ids: Sequence[str]) -> dict[str, list[StreamEvent]]:
+        """Load whole streams, each in order; streams without events are left out."""
+        found: dict[str, list[StreamEvent]] = {}
+        for start in range(0, len(ids), KEYS_PER_SELECT):
+            part = ids[start : start + KEYS_PER_SELECT]
+            marks = ", ".join("?" * len(part))
+            for row in self._execute(
+                "SELECT position, originator_id, originator_version, topic, state"
+                f" FROM stored_events WHERE originator_id IN ({marks})"
+                " ORDER BY originator_id, originator_version",
+                part,
+            ):
+                event = StreamEvent(*row)
+                found.setdefault(event.stream, []).append(event)
+        return found
+
+    def log(self, *, after: int, limit: int) -> list[StreamEvent]:
+        """Read the log in order."""
+        rows = self._execute(
+            "SELECT position, originator_id, originator_version, topic, state FROM stored_events"
+            " WHERE position > ? ORDER BY position LIMIT ?",
+            (after, limit),
+        )
+        return [StreamEvent(*row) for row in rows]
+
+    def source_number(self, source: str) -> int:
+        """Give the number of a source, a new one if it is new."""
+        return self._number("sources", "number", "source", source)
+
+    def delivery(self, name: str) -> int:
+        """Give the number of a source of delivery, a new one if it is new."""
+        return self._number("deliveries", "id", "name", name)
+
+    def delivery_name(self, id: int) -> str:
+        """Give the name of a source of delivery."""
+        name: str = self._execute("SELECT name FROM deliveries WHERE id = ?", (id,)).fetchone()[0]
+        return name
+
+    def _number(self, table: str, number: str, column: str, value: str) -> int:
+        row = self._execute(f"SELECT {number} FROM {table} WHERE {column} = ?", (value,)).fetchone()
+        if row is None:
+            row = self._execute(
+                f"INSERT INTO {table} ({column}) VALUES (?) RETURNING {number}", (value,)
+            ).fetchone()
+        found: int = row[0]
+        return found
+
+    def inbox(self, keys: Sequence[EventKey]) -> dict[EventKey, Inboxed]:
+        """Find recorded events by source and id."""
+        found: dict[EventKey, Inboxed] = {}
+        by_source: dict[int, list[bytes]] = {}
+        for source, key in keys:
+            by_source.setdefault(source, []).append(key)
+        for source, event_keys in by_source.items():
+            for start in range(0, len(event_keys), KEYS_PER_SELECT):
+                part = event_keys[start : start + KEYS_PER_SELECT]
+                marks = ", ".join("?" * len(part))
+                for key, digest, position in self._execute(
+                    "SELECT event_key, digest, position FROM inbox"
+                    f" WHERE source = ? AND event_key IN ({marks})",
+                    [source, *part],
+                ):
+                    found[source, key] = Inboxed(digest, position)
+        return found
+
+    def add_inbox(self, rows: Iterable[tuple[int, bytes, bytes, int]]) -> None:
+        """Keep (source, event key, digest, position) of recorded events."""
+        self._many("INSERT INTO inbox VALUES (?, ?, ?, ?)", rows)
+
+    def add_personal(self, rows: Iterable[Personal]) -> None:
+        """Keep personal rows."""
+        self._many("INSERT INTO personal VALUES (?, ?, ?)", rows)
+
+    def personal(self, position: int) -> Personal | None:
+        """Load a personal row; None once erased."""
+        row = self._execute("SELECT * FROM personal WHERE position = ?", (position,)).fetchone()
+        return Personal(*row) if row else None
+
+    def count(self, delivery: int, counts: Counts) -> None:
+        """Add to the counts of a source of delivery (moves between counts may be negative)."""
+        self._execute(
+            "UPDATE deliveries SET received = received + ?, recorded = recorded + ?,"
+            " repeated = repeated + ?, rejected = rejected + ? WHERE id = ?",
+            (*counts, delivery),
+        )
+
+    def dead_letters(self, digests: Sequence[bytes]) -> dict[bytes, int]:
+        """Find the ids of dead letters by the digest of their bytes."""
+        found: dict[bytes, int] = {}
+        for start in range(0, len(digests), KEYS_PER_SELECT):
+            part = digests[start : start + KEYS_PER_SELECT]
+            marks = ", ".join("?" * len(part))
+            found.update(
+                self._execute(f"SELECT digest, id FROM dead_letters WHERE digest IN ({marks})", part)
+            )
+        return found
+
+    def dead_letter(self, id: int) -> DeadLetter | None:
+        """Load one dead letter."""
+        row = self._execute("SELECT * FROM dead_letters WHERE id = ?", (id,)).fetchone()
+        return DeadLetter(*row) if row else None
+
+    def add_dead_letter(self, letter: DeadLetter) -> int:
+        """Keep a rejected line; its id is given by the store."""
+        added = self._execute(
+            "INSERT INTO dead_letters (digest, kind, delivery, line, reason, original, size_bytes,"
+            " first_rejected, last_rejected, times) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            letter[1:],
+        )
+        assert added.lastrowid is not None
+        return added.lastrowid
+
+    def dead_letter_repeated(self, ids: Iterable[int], now: int) -> None:
+        """Raise the counters of dead letters whose bytes came again."""
+        self._many(
+            "UPDATE dead_letters SET times = times + 1, last_rejected = ? WHERE id = ?",
+            [(now, id) for id in ids],
+        )
+
+    def dead_letter_reason(self, id: int, reason: str, now: int) -> None:
+        """Write today's reason to a dead letter that was retried in vain."""
+        self._execute(
+            "UPDATE dead_letters SET reason = ?, last_rejected = ? WHERE id = ?", (reason, now, id)
+        )
+
+    def remove_dead_letters(self, ids: Iterable[int]) -> None:
+        """Forget dead letters."""
+        self._many("DELETE FROM dead_letters WHERE id = ?", [(id,) for id in ids])
+
+    def expired_dead_letters(self, before: int, limit: int) -> list[int]:
+        """Give ids of dead letters that were last rejected before a time."""
+        rows = self._execute(
+            "SELECT id FROM dead_letters WHERE last_rejected < ? LIMIT ?", (before, limit)
+        )
+        return [row[0] for row in rows]
+
+    def due_cost_centers(self, now: int, limit: int, after: bytes) -> list[bytes]:
+        """Give payers, in order, whose non-Stripe cycle has ended by now."""
+        rows = self._execute(
+            "SELECT payer FROM cost_centers WHERE strategy = 'other' AND next_billing <= ?"
+            " AND payer > ? ORDER BY payer LIMIT ?",
+            (now, after, limit),
+        )
+        return [row[0] for row in rows]
+
+    def balance(self, payer: bytes) -> tuple[int, int]:
+        """Give (balance in cents, live events) as folded so far."""
+        row = self._execute(
+            "SELECT booked_cents + running_cents, live_events FROM balances WHERE payer = ?",
+            (payer,),
+        ).fetchone()
+        return row or (0, 0)
+
+    def job_ran(self, name: str, *, started: int, finished: int | None, error: str) -> None:
+        """Keep when a job last ran."""
+        self._execute(
+            "INSERT INTO jobs VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET"
+            " last_started = excluded.last_started, last_finished ="
+            " coalesce(excluded.last_finished, last_finished), last_error = excluded.last_error",
+            (name, started, finished, error),
+        )
+
+
+class SQLiteStore:
+    """Implements `persistence.WritableStore`; a file, or a database in memory for tests and trials."""
+
+    def __init__(self, data_dir: Path | None, *, synchronous: str = "full") -> None:
+        """Open or make the ledger in `data_dir`; None keeps it in memory. Refuses with a sentence."""
+        self._lock_file: IO[str] | None = None
+        # Readers of a database in memory share the writer's connection and wait for its transactions.
+        self.memory_lock: threading.RLock | None = None
+        if data_dir is None:
+            self.path = ":memory:"
+            self.memory_lock = threading.RLock()
+        else:
+            self._lock_file = _claim(data_dir)
+            self.path = str(data_dir / FILE_NAME)
+        try:
+            self._datastore = LedgerDatastore(self.path, synchronous=synchronous)
+            self.recorder = LedgerRecorder(self._datastore)
+            self._library_connection = self._datastore.pool.get_connection(is_writer=True)
+            self.connection = self._library_connection._sqlite_conn
+            self._prepare()
+        except (sqlite3.Error, PersistenceError) as error:
+            self._unlock()
+            raise StoreRefusedError(
+                f"{self.path} cannot be opened: {error}; is it a ledger, readable and writable?"
+            ) from error
+        except StoreRefusedError:
+            self._unlock()
+            raise
+
+    def _prepare(self) -> None:
+        execute = self.connection.execute
+        version = execute("PRAGMA user_version").fetchone()[0]
+        application = execute("PRAGMA application_id").fetchone()[0]
+        if application not in (0, APPLICATION_ID):
+            raise StoreRefusedError(f"{self.path} is not a ledger; name another data directory")
+        if version > SCHEMA_VERSION:
+            raise StoreRefusedError(
+                f"{self.path} has schema version {version}, this version knows {SCHEMA_VERSION}:"
+                " use the newer version of usage-ledger that wrote it"
+            )
+        if version == 0:
+            self._create()
+        self._check_gaps()
+
+    def _create(self) -> None:
+        tables = self.connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+        if tables:
+            raise StoreRefusedError(f"{self.path} is not a ledger; name another data directory")
+        with self.transaction_scope():
+            for statement in (*self.recorder.create_table_statements,):
+                self.connection.execute(statement)
+            for script in (INTAKE, READ_MODEL):
+                for statement in script.split(";"):
+                    if statement.strip():
+                        self.connection.execute(statement)
+            self.connection.executemany(
+                "INSERT INTO projections (name, version, position) VALUES (?, ?, 0)",
+                [(name, VERSION) for name in PROJECTIONS],
+            )
+            self.connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+            self.connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+
+    def _check_gaps(self) -> None:
+        head, count = self.connection.execute(
+            "SELECT coalesce(max(position), 0), count(*) FROM stored_events"
+        ).fetchone()
+        if head != count:
+            raise StoreRefusedError(
+                f"the log of {self.path} has {count} events but ends at position {head}: events are"
+                " missing; restore a backup"
+            )
+
+    @contextmanager
+    def transaction_scope(self) -> Iterator[None]:
+        """Begin at once as the writer; commit, or roll back when the block raises."""
+        lock = self.memory_lock
+        if lock is not None:
+            lock.acquire()
+        try:
+            self._begin()
+            try:
+                yield
+                self.connection.execute("COMMIT")
+            except BaseException:
+                if self.connection.in_transaction:
+                    self.connection.execute("ROLLBACK")
+                raise
+        finally:
+            if lock is not None:
+                lock.release()
+
+    def _begin(self) -> None:
+        # IMMEDIATE: a deferred transaction that reads first fails with BUSY_SNAPSHOT when it writes.
+        self.connection.execute("BEGIN IMMEDIATE")
+
+    @contextmanager
+    def transaction(self) -> Iterator[SQLiteTransaction]:
+        """Begin; commit at the end, or roll back when the block raises."""
+        try:
+            with self.transaction_scope():
+                yield SQLiteTransaction(self, self.connection)
+        except sqlite3.OperationalError as error:
+            raise StoreUnavailableError(str(error)) from error
+
+    def clear_read_model(self) -> None:
+        """Empty every projection, so that the log can be folded anew."""
+        with self.transaction_scope():
+            for tables in TABLES.values():
+                for table in tables:
+                    self.connection.execute(f"DELETE FROM {table}")
+            self.connection.execute(
+                "UPDATE projections SET position = 0, paused_at = NULL, paused_reason = NULL,"
+                f" version = {VERSION}"
+            )
+
+    def checkpoint(self) -> None:
+        """Move committed pages from the write-ahead log to the file, as far as readers let it."""
+        if self.memory_lock is None:
+            self.connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+
+    def checkpoint_beside(self) -> None:
+        """The same on a connection of its own, from another thread, while the writer goes on."""
+        if self.memory_lock is not None:
+            return
+        connection = sqlite3.connect(self.path, isolation_level=None, timeout=BUSY_TIMEOUT_S)
+        try:
+            connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+        except sqlite3.Error as error:  # the pages stay in the write-ahead log until the next time
+            log.warning("checkpoint put off: %s", error)
+        finally:
+            connection.close()
+
+    def close(self) -> None:
+        """Close every connection and let other processes in."""
+        self._datastore.pool.put_connection(self._library_connection)
+        self._datastore.close()
+        self._unlock()
+
+    def _unlock(self) -> None:
+        if self._lock_file is not None:
+            self._lock_file.close()
+            self._lock_file = None
+
+
+def _claim(data_dir: Path) -> IO[str]:
+    """Make the data directory and take its lock; refuse with what to change."""
+    try:
+        data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise StoreRefusedError(
+            f"data directory {data_dir} cannot be made: {error.strerror}; name another one"
+        ) from error
+    try:
+        lock_file = (data_dir / LOCK_NAME).open("a+", encoding="ascii")
+    except OSError as error:
+        raise StoreRefusedError(
+            f"data directory {data_dir} is not writable: {error.strerror}; change its permissions"
+            " or name another one"
+        ) from error
+    try:
+        fcntl.flock(lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        lock_file.seek(0)
+        holder = lock_file.read().strip() or "unknown"
+        lock_file.close()
+        raise StoreRefusedError(
+            f"data directory {data_dir} is in use by process {holder}; stop it or name another one"
+        ) from error
+    try:
+        lock_file.truncate(0)
+        lock_file.write(str(os.getpid()))
+        lock_file.flush()
+    except OSError as error:
+        lock_file.close()
+        raise StoreRefusedError(
+            f"data directory {data_dir} cannot be written: {error.strerror}; free space or name"
+            " another one"
+        ) from error
+    return lock_file

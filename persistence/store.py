@@ -1,0 +1,162 @@
+"""The ports of a store: what a writer's transaction and a reader offer, whatever the database."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
+from typing import NamedTuple, Protocol
+
+from events import Recorded
+from projections import Pause, Positions, Rows
+
+EventKey = tuple[int, bytes]  # number of the source, event id as bytes
+
+
+class Personal(NamedTuple):
+    """The erasable part of an event. `commitment` in the event is SHA-256(salt + fields)."""
+
+    position: int
+    salt: bytes
+    fields: bytes  # msgpack
+
+
+class Inboxed(NamedTuple):
+    """An event that was recorded under a source and id."""
+
+    digest: bytes  # of its content without personal fields
+    position: int
+
+
+class Counts(NamedTuple):
+    """received = recorded + repeated + rejected."""
+
+    received: int = 0
+    recorded: int = 0
+    repeated: int = 0
+    rejected: int = 0
+
+    def plus(self, other: Counts) -> Counts:
+        """Add two counts."""
+        return Counts(*(a + b for a, b in zip(self, other, strict=True)))
+
+
+class DeadLetter(NamedTuple):
+    """A rejected line with its original bytes."""
+
+    id: int
+    digest: bytes  # SHA-256 of the whole line
+    kind: str  # `event`, `oversized` or `import`
+    delivery: int
+    line: int
+    reason: str
+    original: bytes
+    size_bytes: int
+    first_rejected: int
+    last_rejected: int
+    times: int
+
+
+class StreamEvent(NamedTuple):
+    """A stored event as it lies in the log."""
+
+    position: int
+    stream: str
+    version: int
+    topic: str
+    state: bytes
+
+
+class Transaction(Protocol):
+    """The writer's transaction: all of it is kept, or nothing."""
+
+    rows: Rows
+    positions: Positions
+
+    @property
+    def head(self) -> int:
+        """Position of the newest event."""
+
+    def standing(self) -> tuple[dict[str, int], dict[str, Pause]]:
+        """Give where each projection stands, and which are paused."""
+
+    def append(self, events: Sequence[Recorded]) -> list[Recorded]:
+        """Append to the log and give the events with their positions."""
+
+    def streams(self, ids: Sequence[str]) -> dict[str, list[StreamEvent]]:
+        """Load whole streams, each in order; streams without events are left out."""
+
+    def log(self, *, after: int, limit: int) -> list[StreamEvent]:
+        """Read the log in order."""
+
+    def source_number(self, source: str) -> int:
+        """Give the number of a source, a new one if it is new."""
+
+    def inbox(self, keys: Sequence[EventKey]) -> dict[EventKey, Inboxed]:
+        """Find recorded events by source and id."""
+
+    def add_inbox(self, rows: Iterable[tuple[int, bytes, bytes, int]]) -> None:
+        """Keep (source, event key, digest, position) of recorded events."""
+
+    def add_personal(self, rows: Iterable[Personal]) -> None:
+        """Keep personal rows."""
+
+    def personal(self, position: int) -> Personal | None:
+        """Load a personal row; None once erased."""
+
+    def delivery(self, name: str) -> int:
+        """Give the number of a source of delivery, a new one if it is new."""
+
+    def delivery_name(self, id: int) -> str:
+        """Give the name of a source of delivery."""
+
+    def count(self, delivery: int, counts: Counts) -> None:
+        """Add to the counts of a source of delivery (moves between counts may be negative)."""
+
+    def dead_letters(self, digests: Sequence[bytes]) -> dict[bytes, int]:
+        """Find the ids of dead letters by the digest of their bytes."""
+
+    def dead_letter(self, id: int) -> DeadLetter | None:
+        """Load one dead letter."""
+
+    def add_dead_letter(self, letter: DeadLetter) -> int:
+        """Keep a rejected line; its id is given by the store."""
+
+    def dead_letter_repeated(self, ids: Iterable[int], now: int) -> None:
+        """Raise the counters of dead letters whose bytes came again."""
+
+    def dead_letter_reason(self, id: int, reason: str, now: int) -> None:
+        """Write today's reason to a dead letter that was retried in vain."""
+
+    def remove_dead_letters(self, ids: Iterable[int]) -> None:
+        """Forget dead letters."""
+
+    def expired_dead_letters(self, before: int, limit: int) -> list[int]:
+        """Give ids of dead letters that were last rejected before a time."""
+
+    def due_cost_centers(self, now: int, limit: int, after: bytes) -> list[bytes]:
+        """Give payers, in order, whose non-Stripe cycle has ended by now."""
+
+    def balance(self, payer: bytes) -> tuple[int, int]:
+        """Give (balance in cents, live events) as folded so far."""
+
+    def job_ran(self, name: str, *, started: int, finished: int | None, error: str) -> None:
+        """Keep when a job last ran."""
+
+
+class WritableStore(Protocol):
+    """A store for the one writer."""
+
+    def transaction(self) -> AbstractContextManager[Transaction]:
+        """Begin; commit at the end, or roll back when the block raises."""
+
+    def clear_read_model(self) -> None:
+        """Empty every projection, so that the log can be folded anew."""
+
+    def checkpoint(self) -> None:
+        """Move committed pages to where they belong, if the store has such a thing."""
+
+    def checkpoint_beside(self) -> None:
+        """The same from another thread, while the writer goes on."""
+
+    def close(self) -> None:
+        """Close every connection."""

@@ -1,0 +1,58 @@
+"""How it looks now: pure folds of the log into rows, and the row types."""
+
+from projections.clock import LEAP_MS
+from projections.instances import accrued, entry_id_of
+from projections.read_model import PROJECTIONS, VERSION, Pause, Positions, ReadModel
+from projections.rows import (
+    BUCKET_MS,
+    DAILY,
+    HOURLY,
+    OWN_PERIOD,
+    Accrual,
+    AccrualKey,
+    Amount,
+    BalanceDelta,
+    BaseKey,
+    ClockRow,
+    CostCenterRow,
+    Entry,
+    EntryChange,
+    LineKey,
+    OpenCycle,
+    OpenInstance,
+    OtherEntry,
+    RollupKey,
+    Rows,
+    RowsUnavailableError,
+)
+
+__all__ = [
+    "BUCKET_MS",
+    "DAILY",
+    "HOURLY",
+    "LEAP_MS",
+    "OWN_PERIOD",
+    "PROJECTIONS",
+    "VERSION",
+    "Accrual",
+    "AccrualKey",
+    "Amount",
+    "BalanceDelta",
+    "BaseKey",
+    "ClockRow",
+    "CostCenterRow",
+    "Entry",
+    "EntryChange",
+    "LineKey",
+    "OpenCycle",
+    "OpenInstance",
+    "OtherEntry",
+    "Pause",
+    "Positions",
+    "ReadModel",
+    "RollupKey",
+    "Rows",
+    "RowsUnavailableError",
+    "accrued",
+    "entry_id_of",
+]

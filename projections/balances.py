@@ -1,0 +1,75 @@
+"""Balances: what each payer owes, as booked entries plus what its running instances have accrued."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from events import (
+    CostCenterImported,
+    EntryImported,
+    FreeCreditClaimed,
+    MemberImported,
+    Recorded,
+    WorkspaceInstanceImported,
+)
+from projections.rows import BalanceDelta, EntryChange, OtherEntry, Rows
+
+# A claim is no event of the payer's own either: an import makes claims, too.
+_IMPORTED = (
+    CostCenterImported,
+    EntryImported,
+    FreeCreditClaimed,
+    MemberImported,
+    WorkspaceInstanceImported,
+)
+
+
+class BalanceFold:
+    """Adds up entries and running instances by payer."""
+
+    def __init__(self, rows: Rows) -> None:
+        """Start with nothing folded."""
+        self._rows = rows
+        self._deltas: dict[bytes, BalanceDelta] = {}
+
+    def _delta(self, payer: bytes) -> BalanceDelta:
+        delta = self._deltas.get(payer)
+        if delta is None:
+            delta = self._deltas[payer] = BalanceDelta()
+        return delta
+
+    def fold(
+        self,
+        batch: Sequence[Recorded],
+        changes: Sequence[EntryChange],
+        others: Sequence[OtherEntry],
+        running_cents: Mapping[bytes, int],
+    ) -> None:
+        """Take a batch of events and what the instance fold told of it."""
+        for _, _, event, _ in batch:
+            payer = getattr(event, "payer", None)
+            if payer is not None and not isinstance(event, _IMPORTED):
+                self._delta(payer).live_events += 1
+        for change in changes:
+            delta = self._delta(change.after.payer)
+            delta.booked_cents += change.after.cents
+            if change.before is None:
+                delta.entries += 1
+            else:
+                delta.booked_cents -= change.before.cents
+        for other in others:
+            delta = self._delta(other.payer)
+            delta.entries += 1
+            delta.booked_cents += other.cents
+        for payer, cents in running_cents.items():
+            self._delta(payer).running_cents += cents
+
+    def reconcile(self, running: Mapping[bytes, int]) -> None:
+        """Set what running instances add, after a reconcile; everything before must have been flushed."""
+        self._rows.set_running_cents(running)
+
+    def flush(self) -> None:
+        """Write what was folded and forget it."""
+        if self._deltas:
+            self._rows.add_balances(self._deltas)
+            self._deltas = {}

@@ -1,0 +1,407 @@
+"""Running instances and usage entries: what became of every instance, folded from its events.
+
+This fold comes first: the others take the changes that it tells.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+
+from events import (
+    EntryImported,
+    Recorded,
+    UsageReconciled,
+    WorkspaceInstanceEnded,
+    WorkspaceInstanceImported,
+    WorkspaceInstanceStarted,
+    WorkspaceInstanceStopped,
+    WorkspaceInstanceStopping,
+)
+from events.cost_centers import BillingCycleClosed
+from events.ledger import CreditNoteIssued
+from events.money import runtime_cents, runtime_seconds
+from projections.rows import (
+    Accrual,
+    AccrualKey,
+    Amount,
+    Entry,
+    EntryChange,
+    OpenInstance,
+    OtherEntry,
+    Rows,
+)
+
+# Namespace of entry ids; fixed for ever, or every entry would change its id.
+_ENTRY_NAMESPACE = bytes.fromhex("8f3c1c5ad0e9544a9c0e6f2c4f1f7b31")
+_STREAM_PREFIX = len("instance:")
+
+_INSTANCE_EVENTS = (
+    WorkspaceInstanceStarted,
+    WorkspaceInstanceStopping,
+    WorkspaceInstanceStopped,
+    WorkspaceInstanceEnded,
+    WorkspaceInstanceImported,
+)
+
+Key = tuple[bytes, bytes]  # payer, entry id
+
+
+def entry_id_of(name: str) -> bytes:
+    """Give the name-based UUID (version 5) of an instance id or a stream, as 16 bytes."""
+    digest = bytearray(hashlib.sha1(_ENTRY_NAMESPACE + name.encode(), usedforsecurity=False).digest())
+    digest[6] = digest[6] & 0x0F | 0x50
+    digest[8] = digest[8] & 0x3F | 0x80
+    return bytes(digest[:16])
+
+
+def accrued(rate: str, started: int, instant: int) -> Amount:
+    """Price a running instance from its start to an instant; a start after it costs 0."""
+    seconds = runtime_seconds(started, instant)
+    return Amount(1, runtime_cents(rate, seconds), seconds)
+
+
+def accrue(
+    running: Iterable[tuple[bytes, bytes, str, str, int]], instant: int
+) -> dict[AccrualKey, Amount]:
+    """Sum what running instances have accrued at an instant, by payer, user and class.
+
+    Rounding is per instance, so the sum is not linear in time: every one is priced anew.
+    """
+    sums: dict[AccrualKey, list[int]] = {}
+    for payer, user, workspace_class, rate, started in running:
+        seconds = runtime_seconds(started, instant)
+        cents = runtime_cents(rate, seconds)
+        row = sums.get((payer, user, workspace_class))
+        if row is None:
+            sums[payer, user, workspace_class] = [1, cents, seconds]
+        else:
+            row[0] += 1
+            row[1] += cents
+            row[2] += seconds
+    return {key: Amount(*row) for key, row in sums.items()}
+
+
+class InstanceFold:
+    """Folds a run of events in memory; `flush` writes the outcome."""
+
+    def __init__(self, rows: Rows) -> None:
+        """Start with nothing folded."""
+        self._rows = rows
+        self.accrual = rows.accrual()
+        self.changes: list[EntryChange] = []
+        self.others: list[OtherEntry] = []
+        self._open: dict[Key, OpenInstance | None] = {}
+        self._stored: set[Key] = set()  # which of them the store has a row of
+        self._dirty: set[Key] = set()
+        self._new: dict[Key, Entry] = {}
+        self._changed: dict[Key, Entry] = {}
+        self._accruals: dict[AccrualKey, Amount] = {}
+        self.running_cents: dict[bytes, int] = {}  # change per payer, from instances that ended
+
+    def fold(self, batch: Sequence[Recorded]) -> None:
+        """Fold events that are neither reconciles nor cycle boundaries."""
+        entry_ids = self._load(batch)
+        for index, (stream, _, event, position) in enumerate(batch):
+            kind = type(event)
+            if kind is WorkspaceInstanceStarted:
+                self._started(event, stream, entry_ids[index], position)
+            elif kind is WorkspaceInstanceStopping:
+                self._stopping(event, stream, entry_ids[index], position)
+            elif kind is WorkspaceInstanceStopped:
+                self._stopped(event, stream, entry_ids[index], position)
+            elif kind is WorkspaceInstanceEnded:
+                self._ended(event, entry_ids[index], position)
+            elif kind is WorkspaceInstanceImported:
+                self._imported(event, stream, entry_ids[index], position)
+            else:
+                self._other(event, stream, position)
+
+    def _load(self, batch: Sequence[Recorded]) -> dict[int, bytes]:
+        entry_ids: dict[int, bytes] = {}
+        wanted: list[Key] = []
+        for index, (stream, version, event, _) in enumerate(batch):
+            if not isinstance(event, _INSTANCE_EVENTS):
+                continue
+            entry_id = entry_ids[index] = entry_id_of(stream[_STREAM_PREFIX:])
+            key = event.payer, entry_id
+            if key in self._open:
+                continue
+            if version > 1:  # the first event of a stream cannot have a row
+                wanted.append(key)
+            self._open[key] = None
+        if wanted:
+            found = self._rows.open_instances(wanted)
+            self._open.update(found)
+            self._stored.update(found)
+        return entry_ids
+
+    def _started(
+        self, event: WorkspaceInstanceStarted, stream: str, entry_id: bytes, position: int
+    ) -> None:
+        key = event.payer, entry_id
+        known = self._open[key]
+        row = OpenInstance(
+            event.payer,
+            entry_id,
+            bytes.fromhex(stream[_STREAM_PREFIX:].replace("-", "")),
+            event.user,
+            event.workspace_class,
+            event.workspace_type,
+            event.workspace_id,
+            event.creation_time,
+            event.started_time,
+            known.stopping if known else None,
+            known.stopped if known else None,
+            event.rate,
+            position,
+            known.heard_at if known else event.recorded_at,
+        )
+        self._dirty.add(key)
+        self._open[key] = row
+        if known is not None:
+            self._leave(row, position, was_running=False)
+
+    def _stop_row(self, stream: str, payer: bytes, entry_id: bytes, heard_at: int) -> OpenInstance:
+        """Give the row that a stop falls on, a new one when the stop comes first."""
+        key = payer, entry_id
+        row = self._open[key]
+        if row is None:
+            instance = bytes.fromhex(stream[_STREAM_PREFIX:].replace("-", ""))
+            row = OpenInstance(
+                payer, entry_id, instance, b"", "", "", "", None, None, None, None, "", 0, heard_at
+            )
+            self._open[key] = row
+        self._dirty.add(key)
+        return row
+
+    def _stopping(
+        self, event: WorkspaceInstanceStopping, stream: str, entry_id: bytes, position: int
+    ) -> None:
+        if event.corrects is not None:
+            before = self._entry_at((event.payer, entry_id), event.corrects)
+            self._correct(before, event.stopping_time, before.stopped, event.stopping_time, position)
+            return
+        row = self._stop_row(stream, event.payer, entry_id, event.recorded_at)
+        row.stopping = event.stopping_time
+        if row.started is not None:
+            self._leave(row, position, was_running=True)
+
+    def _stopped(
+        self, event: WorkspaceInstanceStopped, stream: str, entry_id: bytes, position: int
+    ) -> None:
+        row = self._stop_row(stream, event.payer, entry_id, event.recorded_at)
+        row.stopped = event.stopped_time
+        if row.started is None:
+            return
+        if row.stopping is None:
+            self._leave(row, position, was_running=True)
+        else:  # priced at its stopping time already: only final from now on
+            self._finish(row)
+
+    def _finish(self, row: OpenInstance) -> None:
+        assert row.stopping is not None
+        key = row.payer, row.entry_id
+        self._open[key] = None
+        entry = self._entry_at(key, row.stopping)
+        if key not in self._new:
+            self._changed[key] = entry
+        entry.stopped = row.stopped
+        entry.draft = False
+
+    def _ended(self, event: WorkspaceInstanceEnded, entry_id: bytes, position: int) -> None:
+        key = event.payer, entry_id
+        row = self._open[key]
+        if row is not None:
+            self._dirty.add(key)
+            if row.stopping is None:
+                row.stopped = event.ended_time
+                self._leave(row, position, was_running=True)
+                return
+            self._open[key] = None
+        assert event.corrects is not None
+        before = self._entry_at(key, event.corrects)
+        stopping = None if before.stopping is None else event.ended_time
+        self._correct(before, stopping, event.ended_time, event.ended_time, position)
+
+    def _entry_at(self, key: Key, effective: int) -> Entry:
+        entry = self._new.get(key) or self._changed.get(key)
+        if entry is None:
+            entry = self._rows.entry(key[0], effective=effective, entry_id=key[1])
+        assert entry is not None, "an event corrects an entry that was never folded"
+        return entry
+
+    def _imported(
+        self, event: WorkspaceInstanceImported, stream: str, entry_id: bytes, position: int
+    ) -> None:
+        row = OpenInstance(
+            event.payer,
+            entry_id,
+            bytes.fromhex(stream[_STREAM_PREFIX:].replace("-", "")),
+            event.user,
+            event.workspace_class,
+            event.workspace_type,
+            event.workspace_id,
+            event.creation_time,
+            event.started_time,
+            event.stopping_time,
+            event.stopped_time,
+            event.rate,
+            position,
+            event.recorded_at,
+        )
+        key = event.payer, entry_id
+        if event.credit_cents is None:
+            self._open[key] = row
+            self._dirty.add(key)
+            return
+        end = event.effective_time
+        seconds = 0 if row.started is None else runtime_seconds(row.started, end)
+        entry = _entry(row, end, Amount(1, event.credit_cents, seconds), position)
+        if entry.draft:  # stopping, not stopped: its stop is still to come
+            self._open[key] = row
+            self._dirty.add(key)
+        self._new[key] = entry
+        self.changes.append(EntryChange(position, None, entry, was_running=False))
+
+    def _leave(self, row: OpenInstance, position: int, *, was_running: bool) -> None:
+        """Turn an instance whose start and end are both known into an entry."""
+        assert row.started is not None
+        end = row.stopping if row.stopping is not None else row.stopped
+        assert end is not None
+        entry = _entry(row, end, accrued(row.rate, row.started, end), position)
+        key = row.payer, row.entry_id
+        self._new[key] = entry
+        if row.stopped is not None:
+            self._open[key] = None
+        if was_running and row.start_position < self.accrual.position:
+            self._unaccrue(row, accrued(row.rate, row.started, self.accrual.instant))
+        self.changes.append(EntryChange(position, None, entry, was_running))
+
+    def _unaccrue(self, row: OpenInstance, amount: Amount) -> None:
+        key = row.payer, row.user, row.workspace_class
+        count, cents, seconds = self._accruals.get(key, (0, 0, 0))
+        self._accruals[key] = Amount(
+            count - 1, cents - amount.cents, seconds - amount.seconds
+        )
+        self.running_cents[row.payer] = self.running_cents.get(row.payer, 0) - amount.cents
+
+    def _correct(
+        self, before: Entry, stopping: int | None, stopped: int | None, end: int, position: int
+    ) -> None:
+        amount = Amount(1, before.cents, before.seconds)
+        if before.started is not None:
+            amount = accrued(before.rate, before.started, end)
+        after = _copy(before)
+        after.effective, after.stopping, after.stopped = end, stopping, stopped
+        after.cents, after.seconds = amount.cents, amount.seconds
+        after.draft = stopped is None
+        key = before.payer, before.entry_id
+        target = self._new if key in self._new else self._changed
+        target[key] = after
+        self.changes.append(EntryChange(position, before, after, was_running=False))
+
+    def _other(self, event: object, stream: str, position: int) -> None:
+        match event:
+            case CreditNoteIssued():
+                self.others.append(
+                    OtherEntry(
+                        event.payer,
+                        event.effective_time,
+                        entry_id_of(stream),
+                        "credit_note",
+                        event.credit_cents,
+                        event.user,
+                        position,
+                    )
+                )
+            case BillingCycleClosed() if event.write_off_cents:
+                self.others.append(
+                    OtherEntry(
+                        event.payer,
+                        event.closed_at,
+                        entry_id_of(stream),
+                        "invoice",
+                        event.write_off_cents,
+                        b"",
+                        position,
+                    )
+                )
+            case EntryImported():
+                self.others.append(
+                    OtherEntry(
+                        event.payer,
+                        event.effective_time,
+                        event.entry_id,
+                        event.kind,
+                        event.credit_cents,
+                        event.user,
+                        position,
+                    )
+                )
+            case _:
+                pass
+
+    def reconcile(self, event: UsageReconciled, position: int) -> dict[bytes, int]:
+        """Accrue everything that runs to a new instant; give each payer's new running cents.
+
+        Everything folded before must have been flushed.
+        """
+        before = self._rows.accruals(None)
+        self.accrual = Accrual(event.instant, position)
+        amounts = accrue(self._rows.scan_running(position), event.instant)
+        self._rows.replace_accruals(self.accrual, amounts)
+        running = {key[0]: 0 for key in before}
+        for key, amount in amounts.items():
+            running[key[0]] = running.get(key[0], 0) + amount.cents
+        return running
+
+    def flush(self) -> None:
+        """Write what was folded and forget it."""
+        put, removed = [], []
+        for key in self._dirty:
+            row = self._open[key]
+            if row is not None:
+                put.append(row)
+            elif key in self._stored:
+                removed.append(key)
+        self._rows.write_instances(
+            put=put,
+            removed=removed,
+            new_entries=self._new.values(),
+            changed_entries=self._changed.values(),
+        )
+        if self._accruals:
+            self._rows.add_accruals(self._accruals)
+        if self.others:
+            self._rows.write_other_entries(self.others)
+        self._open, self._stored, self._dirty = {}, set(), set()
+        self._new, self._changed, self._accruals = {}, {}, {}
+        self.changes, self.others, self.running_cents = [], [], {}
+
+
+def _entry(row: OpenInstance, end: int, amount: Amount, position: int) -> Entry:
+    return Entry(
+        row.start_position,
+        row.payer,
+        end,
+        row.entry_id,
+        row.user,
+        row.instance,
+        row.workspace_class,
+        row.workspace_type,
+        row.workspace_id,
+        row.creation,
+        row.started,
+        row.stopping,
+        row.stopped,
+        row.rate,
+        amount.cents,
+        amount.seconds,
+        row.stopped is None,
+        position,
+    )
+
+
+def _copy(entry: Entry) -> Entry:
+    return Entry(*[getattr(entry, name) for name in Entry.__struct_fields__])

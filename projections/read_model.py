@@ -1,0 +1,212 @@
+"""The read model: all projections folded together from one pass over the log.
+
+The instance fold comes first and tells the others what changed. A fold that raises pauses its projection:
+its position stays, the others go on; when the instance fold raises, all that live on it pause too. Nothing
+is skipped.
+
+Reconciles and cycle boundaries look at everything before them, so a batch is cut there and flushed.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple, Protocol
+
+from events import (
+    BillingCycleStarted,
+    CostCenterImported,
+    CostCenterOpened,
+    Recorded,
+    SpendingLimitSet,
+    UsageReconciled,
+)
+from projections.balances import BalanceFold
+from projections.clock import fold_clock
+from projections.cost_centers import CostCenterFold
+from projections.instances import InstanceFold
+from projections.invoice_drafts import Boundary, InvoiceDraftFold
+from projections.rows import Rows, RowsUnavailableError
+from projections.totals import UsageTotalsFold
+
+INSTANCES = "instances"
+TOTALS = "usage-totals"
+BALANCES = "balances"
+DRAFTS = "invoice-drafts"
+COST_CENTERS = "cost-centers"
+CLOCK = "clock"
+
+PROJECTIONS = (INSTANCES, TOTALS, BALANCES, DRAFTS, COST_CENTERS, CLOCK)
+VERSION = 1  # of all tables; raise it when a fold or a table changes
+_LIVES_ON_INSTANCES = (TOTALS, BALANCES, DRAFTS)
+
+_BOUNDARIES = (CostCenterOpened, BillingCycleStarted, CostCenterImported)
+_CUTS = (UsageReconciled, *_BOUNDARIES)
+_COST_CENTER_EVENTS = (*_BOUNDARIES, SpendingLimitSet)
+
+
+class Pause(NamedTuple):
+    """Why a projection stands still."""
+
+    position: int  # of the first event of the run that could not be folded
+    reason: str  # with the traceback
+
+
+class Positions(Protocol):
+    """Where each projection stands, kept with its rows."""
+
+    def advance(self, name: str, *, expected: int, position: int) -> None:
+        """Move by compare-and-set; raise when the position is not the expected one."""
+
+    def pause(self, name: str, pause: Pause) -> None:
+        """Keep why a projection stands still."""
+
+
+class ReadModel:
+    """Folds batches of the log into rows. One per writer transaction; `positions` are those in the store."""
+
+    def __init__(
+        self,
+        rows: Rows,
+        positions: Positions,
+        standing: dict[str, int],
+        paused: dict[str, Pause],
+        *,
+        wrap: Callable[[str], None] | None = None,
+    ) -> None:
+        """Continue from `standing`; `wrap` is called before each projection folds (tests plant faults there)."""
+        self._rows = rows
+        self._positions = positions
+        self.standing = standing
+        self.paused = paused
+        self._before_fold = wrap or (lambda _name: None)
+        self._instances = InstanceFold(rows)
+        self._totals = UsageTotalsFold(rows)
+        self._balances = BalanceFold(rows)
+        self._drafts = InvoiceDraftFold(rows)
+        self._cost_centers = CostCenterFold(rows)
+
+    def fold(self, batch: Sequence[Recorded]) -> None:
+        """Fold the events that follow the last batch, in the order of the log, and write the outcome."""
+        for run in _runs(batch):
+            first = run[0].event
+            if isinstance(first, UsageReconciled):
+                self._reconcile(run[0], first)
+            elif isinstance(first, _BOUNDARIES):
+                self._run(run, boundary=first)
+            else:
+                self._run(run, boundary=None)
+
+    def _run(self, run: Sequence[Recorded], *, boundary: Boundary | None) -> None:
+        instances = self._instances
+
+        def fold_instances() -> None:
+            instances.fold(run)
+
+        if not self._guard(INSTANCES, run, fold_instances):
+            self._instances = InstanceFold(self._rows)
+            self._pause_dependents(run)
+        changes, others, running = instances.changes, instances.others, instances.running_cents
+
+        def fold_totals() -> None:
+            self._totals.fold(changes)
+            self._totals.flush()
+
+        def fold_balances() -> None:
+            self._balances.fold(run, changes, others, running)
+            self._balances.flush()
+
+        def fold_drafts() -> None:
+            if boundary is None:
+                self._drafts.fold(changes, others)
+            else:
+                self._drafts.boundary(boundary, instances.accrual, run[0].position)
+            self._drafts.flush()
+
+        self._guard(TOTALS, run, fold_totals)
+        self._guard(BALANCES, run, fold_balances)
+        self._guard(DRAFTS, run, fold_drafts)
+        if INSTANCES not in self.paused:
+            self._flush_instances(run)
+        self._fold_cost_centers(run)
+        self._fold_clock(run)
+
+    def _flush_instances(self, run: Sequence[Recorded]) -> None:
+        with self._rows.savepoint():
+            self._instances.flush()
+            self._advance(INSTANCES, run)
+
+    def _fold_cost_centers(self, run: Sequence[Recorded]) -> None:
+        def fold() -> None:
+            for recorded in run:
+                if isinstance(recorded.event, _COST_CENTER_EVENTS):
+                    self._cost_centers.fold(recorded.event)
+            self._cost_centers.flush()
+
+        if not self._guard(COST_CENTERS, run, fold):
+            self._cost_centers = CostCenterFold(self._rows)
+
+    def _fold_clock(self, run: Sequence[Recorded]) -> None:
+        self._guard(CLOCK, run, lambda: self._rows.put_clock(fold_clock(self._rows.clock(), run)))
+
+    def _reconcile(self, recorded: Recorded, event: UsageReconciled) -> None:
+        run = [recorded]
+        running: dict[bytes, int] = {}
+
+        def fold_instances() -> None:
+            running.update(self._instances.reconcile(event, recorded.position))
+            self._advance(INSTANCES, run)
+
+        if not self._guard(INSTANCES, run, fold_instances):
+            self._instances = InstanceFold(self._rows)
+            self._pause_dependents(run)
+        self._guard(TOTALS, run, lambda: None)
+        self._guard(BALANCES, run, lambda: self._balances.reconcile(running))
+        self._guard(DRAFTS, run, lambda: None)
+        self._fold_cost_centers(run)
+        self._fold_clock(run)
+
+    def _guard(self, name: str, run: Sequence[Recorded], fold: Callable[[], None]) -> bool:
+        """Fold one projection under a savepoint and advance it; on a failure pause it. Say if it went well."""
+        if name in self.paused:
+            return name != INSTANCES
+        try:
+            with self._rows.savepoint():
+                self._before_fold(name)
+                fold()
+                if name != INSTANCES:
+                    self._advance(name, run)
+        except RowsUnavailableError:
+            raise  # the store's trouble is not the fold's: the whole transaction fails
+        except Exception:
+            self._pause(name, Pause(run[0].position, traceback.format_exc()))
+            return False
+        return True
+
+    def _advance(self, name: str, run: Sequence[Recorded]) -> None:
+        position = run[-1].position
+        self._positions.advance(name, expected=self.standing[name], position=position)
+        self.standing[name] = position
+
+    def _pause(self, name: str, pause: Pause) -> None:
+        self.paused[name] = pause
+        self._positions.pause(name, pause)
+
+    def _pause_dependents(self, run: Sequence[Recorded]) -> None:
+        for name in _LIVES_ON_INSTANCES:
+            if name not in self.paused:
+                self._pause(name, Pause(run[0].position, f"lives on {INSTANCES!r}, which is paused"))
+
+
+def _runs(batch: Sequence[Recorded]) -> Iterator[Sequence[Recorded]]:
+    """Cut a batch before and after every reconcile and boundary."""
+    start = 0
+    for index, recorded in enumerate(batch):
+        if isinstance(recorded.event, _CUTS):
+            if index > start:
+                yield batch[start:index]
+            yield batch[index : index + 1]
+            start = index + 1
+    if start < len(batch):
+        yield batch[start:]
+

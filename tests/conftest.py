@@ -1,0 +1,70 @@
+"""The rule about skipped server tests, and the Hypothesis profiles."""
+
+import os
+from collections.abc import Generator
+from typing import Final
+
+import pytest
+from hypothesis import settings
+
+# In CI these servers are there or can be started, so a skip means that something is broken.
+REQUIRED_IN_CI: Final = frozenset({"docker", "kafka", "postgres"})
+# Toolchains that a machine may lack, in CI too; their skips are only said loudly.
+ANNOUNCED: Final = REQUIRED_IN_CI | {"go", "node"}
+
+IN_CI: Final = os.environ.get("CI", "").lower() not in {"", "0", "false"}
+
+skipped_tests = pytest.StashKey[list[str]]()
+
+# No deadline: a loaded machine is slow, not wrong. In CI the examples are the same on every run, so
+# that a red build is the change's doing; at home new ones are searched for on every run.
+settings.register_profile("dev", deadline=None, print_blob=True)
+settings.register_profile(
+    "ci", deadline=None, print_blob=True, max_examples=200, derandomize=True, database=None
+)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if IN_CI else "dev"))
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[skipped_tests] = []
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    needed = ANNOUNCED.intersection(mark.name for mark in item.iter_markers())
+    if not report.skipped or hasattr(report, "wasxfail") or not needed:
+        return report
+    reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+    item.config.stash[skipped_tests].append(
+        f"{item.nodeid} [{', '.join(sorted(needed))}]: {reason}"
+    )
+    if IN_CI and needed & REQUIRED_IN_CI:
+        report.outcome = "failed"
+        report.longrepr = f"{reason}\nCI has this server, so a skip here is a failure."
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(
+    collector: pytest.Collector,
+) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    report = yield
+    if IN_CI and report.skipped and isinstance(collector, pytest.Module):
+        # A whole module that skips itself while it is imported has no marks to judge it by.
+        report.outcome = "failed"
+        report.longrepr = f"{report.longrepr}\nSkip by a mark or in a fixture, not at import."
+    return report
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    skipped = config.stash[skipped_tests]
+    if skipped:
+        title = f"{len(skipped)} NOT RUN: their server or toolchain is missing"
+        terminalreporter.section(title, sep="!", red=True, bold=True)
+        for line in skipped:
+            terminalreporter.write_line(line)
