@@ -1,0 +1,7 @@
+"""What tests start and talk to: a real service in this process under a clock of their own, or as a process."""
+
+from tests.harness.clock import ManualClock
+from tests.harness.process import ServiceProcess
+from tests.harness.service import Calls, InProcessService, settings_for
+
+__all__ = ["Calls", "InProcessService", "ManualClock", "ServiceProcess", "settings_for"]
