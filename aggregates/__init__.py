@@ -1,4 +1,7 @@
-"""Who decides: aggregates take what is said and answer with events. They never fetch, log or read a clock."""
+"""Who decides: aggregates take what is said and answer with events.
+
+They never fetch, log or read a clock.
+"""
 
 from aggregates.cost_center import CostCenter
 from aggregates.instance import REPEATED, Contradiction, Started, WorkspaceInstance

@@ -5,7 +5,7 @@ from __future__ import annotations
 import calendar
 import datetime as dt
 
-_EPOCH = dt.datetime(1970, 1, 1)
+_EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _MS = dt.timedelta(milliseconds=1)
 
 MONTH_INDEX_MAX = 9999 * 12 + 11  # December 9999, the last month that has a date
@@ -21,7 +21,10 @@ def add_months(anchor: int, months: int) -> int:
 
 
 def periods_until(anchor: int, now: int) -> int:
-    """Count whole months from the anchor: the largest n ≥ 0 with anchor + n months ≤ now, else 0."""
+    """Count whole months from the anchor.
+
+    The largest n ≥ 0 with anchor + n months ≤ now, else 0.
+    """
     start = _EPOCH + dt.timedelta(milliseconds=anchor)
     current = _EPOCH + dt.timedelta(milliseconds=now)
     months = (current.year - start.year) * 12 + current.month - start.month

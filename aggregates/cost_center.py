@@ -72,7 +72,8 @@ class CostCenter(msgspec.Struct, gc=False):
         self.cycle_number = event.cycle_number
         self.cycle_start = self.anchor = event.history[-1].cycle_start
         self.next_billing = event.next_billing
-        # The ledger it came from may have drifted off its own months; ours go on from what it said is due.
+        # The ledger it came from may have drifted off its own months; ours go on from what it said
+        # is due.
         if self.next_billing != add_months(self.anchor, 1):
             self.anchor, self.periods = self.next_billing, -1
 

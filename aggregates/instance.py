@@ -1,4 +1,4 @@
-"""A workspace instance decides which of the events told about it are new, repeats or contradictions."""
+"""A workspace instance decides what is new, what repeats and what contradicts."""
 
 from __future__ import annotations
 
@@ -131,7 +131,10 @@ class WorkspaceInstance(msgspec.Struct, gc=False):
     def stop(
         self, payer: bytes, stopped_time: int, *, recorded_at: int, author: str
     ) -> WorkspaceInstanceStopped | Literal["repeated"]:
-        """Decide on a stopped time. After an operator's end only the same time is no contradiction."""
+        """Decide on a stopped time.
+
+        After an operator's end only the same time is no contradiction.
+        """
         self._same_payer(payer)
         if self.stopped is not None:
             self._same("stopped", self.stopped, stopped_time)
@@ -144,7 +147,10 @@ class WorkspaceInstance(msgspec.Struct, gc=False):
     def end_by_operator(
         self, ended_time: int, *, recorded_at: int, author: str, commitment: bytes
     ) -> WorkspaceInstanceEnded:
-        """End the instance, or correct when it ended. The caller has checked that it started before."""
+        """End the instance, or correct when it ended.
+
+        The caller has checked that it started before.
+        """
         return WorkspaceInstanceEnded(
             recorded_at, author, self.payer, ended_time, self.end, commitment
         )

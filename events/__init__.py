@@ -1,4 +1,4 @@
-"""The facts: frozen, past-tense event classes with lasting topics, their codec and their arithmetic."""
+"""The facts: frozen, past-tense events with lasting topics, their codec, their arithmetic."""
 
 from events.base import LedgerEvent, Recorded, type_registry
 from events.codec import UnreadableEventError, decode, encode, upcasts

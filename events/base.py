@@ -1,8 +1,8 @@
 """What every event is: an immutable fact with a lasting topic, a version and a compact encoding.
 
-An event says neither its stream nor its version in the stream; `Recorded` adds where it stands in the log.
-Units: times are integer milliseconds since 1970-01-01T00:00:00Z (negative before), money is integer credit
-cents, UUIDs are their 16 bytes.
+An event says neither its stream nor its version in the stream; `Recorded` adds where it stands in
+the log. Units: times are integer milliseconds since 1970-01-01T00:00:00Z (negative before), money
+is integer credit cents, UUIDs are their 16 bytes.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ type_registry: dict[str, type[LedgerEvent]] = {}
 
 
 class LedgerEvent(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """A fact. Subclasses set `TOPIC`, hyphenated and kept for ever, and `VERSION`, the version of their fields."""
+    """A fact. Subclasses set `TOPIC`, kept for ever, and `VERSION`, the version of their fields."""
 
     TOPIC: ClassVar[str]
     VERSION: ClassVar[int] = 1

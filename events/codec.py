@@ -1,4 +1,4 @@
-"""How events are stored: one byte for the version of the fields, then msgpack of their values in order.
+"""How events are stored: one byte for the fields' version, then msgpack of their values.
 
 A stored event must load for ever. To change an event's fields raise its `VERSION` and register an
 upcaster from the version before; `tests/stored/` keeps samples of every version.
@@ -68,4 +68,3 @@ def decode(topic: str, state: bytes) -> LedgerEvent:
             raise UnreadableEventError(f"no upcaster for {topic!r} from version {version}")
         values = upcaster(values)
     return msgspec.convert(values, type_registry[topic])
-

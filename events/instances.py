@@ -32,8 +32,8 @@ class WorkspaceInstanceStopping(LedgerEvent, frozen=True, array_like=True, gc=Fa
 
     payer: bytes
     stopping_time: int
-    # Where the entry that this corrects is dated, when the instance had already stopped: readers keep
-    # no table of final instances by id.
+    # Where the entry that this corrects is dated, when the instance had already stopped: readers
+    # keep no table of final instances by id.
     corrects: int | None = None
 
 

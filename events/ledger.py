@@ -45,7 +45,10 @@ class UsageReconciled(LedgerEvent, frozen=True, array_like=True, gc=False):
 
 
 class ClockConfirmed(LedgerEvent, frozen=True, array_like=True, gc=False):
-    """An operator confirmed that the clock is right though far past the newest recorded time. Stream `clock`."""
+    """An operator confirmed that the clock is right though far past the newest recorded time.
+
+    Stream `clock`.
+    """
 
     TOPIC: ClassVar[str] = "clock-confirmed"
 
@@ -75,7 +78,10 @@ class FreeCreditClaimed(LedgerEvent, frozen=True, array_like=True, gc=False):
 
 
 class MemberImported(LedgerEvent, frozen=True, array_like=True, gc=False):
-    """A member of an organisation, taken over to know who brought free credits. Stream `members:team:<uuid>`."""
+    """A member of an organisation, taken over to know who brought free credits.
+
+    Stream `members:team:<uuid>`.
+    """
 
     TOPIC: ClassVar[str] = "member-imported"
 

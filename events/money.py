@@ -22,7 +22,10 @@ class RateError(ValueError):
 
 @lru_cache(maxsize=4096)
 def cents_per_second(rate: str) -> tuple[int, int]:
-    """Give `rate` (credits per minute) as cents per second: numerator and denominator in lowest terms."""
+    """Give `rate` (credits per minute) as cents per second.
+
+    Numerator and denominator in lowest terms.
+    """
     if rate == FALLBACK_RATE:
         return 5, 18
     match = _DECIMAL.fullmatch(rate)

@@ -10,7 +10,7 @@ import msgspec
 
 from events.base import LedgerEvent
 
-_EPOCH = dt.datetime(1970, 1, 1)
+_EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _DAY_MS = 86_400_000
 TIME_MIN = -62_135_596_800_000  # 0001-01-01T00:00:00.000Z
 TIME_MAX = 253_402_300_799_999  # 9999-12-31T23:59:59.999Z
@@ -36,7 +36,10 @@ def attribution_id(payer: bytes) -> str:
 
 
 def time_text(ms: int) -> str:
-    """Write a time as `YYYY-MM-DDTHH:MM:SS.mmmZ`. By integers: strftime costs a third of a listing."""
+    """Write a time as `YYYY-MM-DDTHH:MM:SS.mmmZ`.
+
+    By integers: strftime costs a third of a listing.
+    """
     day, rest = divmod(ms, _DAY_MS)
     date = _days.get(day)
     if date is None:
@@ -77,7 +80,10 @@ def _fields(event: msgspec.Struct) -> dict[str, Any]:
 
 
 def event_json(event: LedgerEvent) -> str:
-    """Write an event's own fields as a JSON object; when and by whom it was recorded stand beside it."""
+    """Write an event's own fields as a JSON object.
+
+    When and by whom it was recorded stand beside it.
+    """
     fields = _fields(event)
     del fields["recorded_at"], fields["author"]
     return json.dumps(msgspec.to_builtins(fields), ensure_ascii=False)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import grpc
-from usage_ledger.v1 import admin_pb2 as pb, publishing_pb2
 
 from facade.boundary import Context, author_of, streaming, unary
 from facade.publishing import PublishingServicer
@@ -11,6 +10,8 @@ from facade.translate import nanoseconds
 from ledger.application import Ledger
 from ledger.errors import InvalidArgumentError, NotFoundError
 from ledger.intake import Reject
+from usage_ledger.v1 import admin_pb2 as pb
+from usage_ledger.v1 import publishing_pb2
 
 RETRIES_MAX = 1_000  # dead letters named in one call
 RETRY_PAGE = 500  # dead letters looked up at a time when all are retried
@@ -51,11 +52,11 @@ class AdminServicer:
         if request.all:
             await self._retry_all(response, author)
             return response
-        for id in request.ids:
-            if self._ledger.queries.reader.dead_letter(id) is None:
-                raise NotFoundError(f"dead letter {id} is not kept: retried, or never there")
-        for id in request.ids:
-            await self._retry(id, response, author)
+        for letter_id in request.ids:
+            if self._ledger.queries.reader.dead_letter(letter_id) is None:
+                raise NotFoundError(f"dead letter {letter_id} is not kept: retried, or never there")
+        for letter_id in request.ids:
+            await self._retry(letter_id, response, author)
         return response
 
     async def _retry_all(self, response: pb.RetryDeadLettersResponse, author: str) -> None:
@@ -69,8 +70,10 @@ class AdminServicer:
             for letter, _ in page:
                 await self._retry(letter.id, response, author)
 
-    async def _retry(self, id: int, response: pb.RetryDeadLettersResponse, author: str) -> None:
-        outcome = await self._ledger.retry_dead_letter(id, author)
+    async def _retry(
+        self, letter_id: int, response: pb.RetryDeadLettersResponse, author: str
+    ) -> None:
+        outcome = await self._ledger.retry_dead_letter(letter_id, author)
         if outcome is None:
             return  # somebody else retried it meanwhile
         response.retried += 1

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import grpc
 from google.protobuf.message import Message
-from usage.v1 import billing_pb2 as pb
 
 from facade.boundary import Context, UnimplementedError, unary
+from usage.v1 import billing_pb2 as pb
 
 _SERVICE = pb.DESCRIPTOR.services_by_name["BillingService"]
 # The scheduler and the webhook relay call these whether billing is configured or not.

@@ -1,7 +1,7 @@
 """The edge of the service: bytes in, bytes out, and one table from errors to gRPC status codes.
 
-Handlers take bytes and decode them themselves: the library answers malformed protobuf and crashes alike
-with UNKNOWN and the text of a Python exception.
+Handlers take bytes and decode them themselves: the library answers malformed protobuf and crashes
+alike with UNKNOWN and the text of a Python exception.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ def unary(request_type: type[Message], handle: Unary) -> grpc.RpcMethodHandler[b
             await _refuse(context, error)
             raise
 
-    return grpc.unary_unary_rpc_method_handler(serve)  # type: ignore[arg-type]  # stubs know no aio
+    return grpc.unary_unary_rpc_method_handler(serve)
 
 
 def answering(
@@ -111,7 +111,7 @@ def answering(
             await _refuse(context, error)
             raise
 
-    return grpc.unary_stream_rpc_method_handler(serve)  # type: ignore[arg-type]  # stubs know no aio
+    return grpc.unary_stream_rpc_method_handler(serve)
 
 
 def streaming(
@@ -133,7 +133,7 @@ def streaming(
             await _refuse(context, error)
             raise
 
-    return grpc.stream_stream_rpc_method_handler(serve)  # type: ignore[arg-type]  # stubs know no aio
+    return grpc.stream_stream_rpc_method_handler(serve)
 
 
 def author_of(context: Context, operator: str) -> str:

@@ -9,13 +9,14 @@ from concurrent.futures import Executor
 from typing import Any
 
 import grpc
-from usage_ledger.v1 import admin_pb2, publishing_pb2 as pb
 
 from facade.boundary import Context, author_of, streaming
 from ledger.application import IMPORT_PREFIX, Ledger
 from ledger.commands import read_import_lines
 from ledger.errors import InvalidArgumentError
 from ledger.intake import Batch, Receipt, TooManyLinesError, oversized_line, read_lines
+from usage_ledger.v1 import admin_pb2
+from usage_ledger.v1 import publishing_pb2 as pb
 
 IN_FLIGHT = 4  # requests read ahead of the writer; beyond it the stream is not read on
 LINES_BYTES_MAX = 3 * 1024 * 1024
@@ -128,7 +129,9 @@ _HEAD_BYTES_MAX = 262_144
 
 def _named(name: str) -> str:
     if len(name) > NAME_CHARS_MAX or "\0" in name:
-        raise InvalidArgumentError(f"name of {len(name)} characters: at most {NAME_CHARS_MAX}, no NUL")
+        raise InvalidArgumentError(
+            f"name of {len(name)} characters: at most {NAME_CHARS_MAX}, no NUL"
+        )
     return name
 
 

@@ -10,8 +10,6 @@ from importlib.metadata import version
 
 import grpc
 from google.protobuf.duration_pb2 import Duration
-from usage.v1 import usage_pb2
-from usage_ledger.v1 import publishing_pb2, queries_pb2 as pb
 
 from facade.boundary import Context, answering, unary
 from facade.translate import fill, timestamp
@@ -43,6 +41,9 @@ from ledger.views import (
     event_json,
     uuid_text,
 )
+from usage.v1 import usage_pb2
+from usage_ledger.v1 import publishing_pb2
+from usage_ledger.v1 import queries_pb2 as pb
 
 PAYERS_MAX = 10_000  # in one GetBalances
 PAGE_DEFAULT, PAGE_MAX = 50, 1_000
@@ -139,9 +140,7 @@ class QueryServicer:
         raw = read_cursor(request.cursor, 24)
         key = None if raw is None else (int.from_bytes(raw[:8], signed=True), raw[8:])
         self._queries.refuse_if_paused("instances")
-        rows = self._queries.entries(
-            payer, key=key, ascending=request.ascending, limit=size + 1
-        )
+        rows = self._queries.entries(payer, key=key, ascending=request.ascending, limit=size + 1)
         response = pb.ListEntriesResponse(entries=[_entry(payer, row) for row in rows[:size]])
         if len(rows) > size:
             last = rows[size - 1]

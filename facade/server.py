@@ -41,7 +41,7 @@ class Service:
         self._settings = ledger.settings
         self._reading = ThreadPoolExecutor(1, thread_name_prefix="reading")
         self._background: list[asyncio.Task[None]] = []
-        self._health = health.aio.HealthServicer()
+        self._health = health.aio.HealthServicer()  # type: ignore[attr-defined]  # the stubs know no aio
         self.port = 0
 
     async def start(self) -> None:
@@ -49,7 +49,10 @@ class Service:
         server = grpc.aio.server(
             options=(
                 ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
-                ("grpc.so_reuseport", 0),  # a second service on the same port must fail, not share it
+                (
+                    "grpc.so_reuseport",
+                    0,
+                ),  # a second service on the same port must fail, not share it
             )
         )
         publisher = publishing.PublishingServicer(self.ledger, self._reading)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import grpc
 from google.protobuf.duration_pb2 import Duration
-from usage.v1 import usage_pb2 as pb
 
 from facade.boundary import Context, author_of, unary
 from facade.translate import fill, nanoseconds
@@ -21,8 +20,12 @@ from ledger.queries import (
     usage_metadata,
 )
 from ledger.views import OTHER, STRIPE, TIME_MIN, attribution_id, uuid_text
+from usage.v1 import usage_pb2 as pb
 
-_STRATEGIES = {STRIPE: pb.CostCenter.BILLING_STRATEGY_STRIPE, OTHER: pb.CostCenter.BILLING_STRATEGY_OTHER}
+_STRATEGIES = {
+    STRIPE: pb.CostCenter.BILLING_STRATEGY_STRIPE,
+    OTHER: pb.CostCenter.BILLING_STRATEGY_OTHER,
+}
 _NS = 1_000_000
 
 
@@ -39,7 +42,9 @@ class UsageServicer:
             nanos=ledger.settings.ledger_interval % 1000 * _NS,
         )
 
-    async def get_balance(self, request: pb.GetBalanceRequest, _context: Context) -> pb.GetBalanceResponse:
+    async def get_balance(
+        self, request: pb.GetBalanceRequest, _context: Context
+    ) -> pb.GetBalanceResponse:
         """Answer what a payer owes."""
         payer = payer_of(request.attribution_id)
         self._queries.refuse_if_paused("balances")
@@ -132,7 +137,9 @@ class UsageServicer:
             page=page or 1,
             per_page=per_page or PER_PAGE_DEFAULT,
         )
-        response = pb.ListUsageResponse(credits_used=listing.cents / 100, ledger_interval=self._interval)
+        response = pb.ListUsageResponse(
+            credits_used=listing.cents / 100, ledger_interval=self._interval
+        )
         add = response.usage_entries.add
         attribution = attribution_id(payer)
         for row in listing.rows:
@@ -163,7 +170,9 @@ class UsageServicer:
         if start > end:
             raise InvalidArgumentError("from lies after to: must be equal or earlier")
         if end - start > RANGE_MS_MAX * _NS:
-            raise InvalidArgumentError("from to to spans more than 300 days: ask for less at a time")
+            raise InvalidArgumentError(
+                "from to to spans more than 300 days: ask for less at a time"
+            )
         return start // _NS, end // _NS
 
 

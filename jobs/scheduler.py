@@ -1,6 +1,7 @@
-"""Runs jobs when they are due, one at a time. What was missed while the service was down is made up for.
+"""Runs jobs when they are due, one at a time; what was missed is made up for.
 
-When a job last ran is kept in the store. A job that never ran is due one period after the service began.
+When a job last ran is kept in the store. A job that never ran is due one period after the service
+began.
 """
 
 from __future__ import annotations
@@ -97,7 +98,10 @@ class Scheduler:
             log.exception("that job %s ran could not be kept", plan.name)
 
     async def _run_ledger_job(self) -> None:
-        """Reconcile the time since the last run. Reporting to Stripe follows once billing is configured."""
+        """Reconcile the time since the last run.
+
+        Reporting to Stripe follows once billing is configured.
+        """
         now = self._ledger.queries.now()
         since = now - self._ledger.settings.ledger_interval
         if self._last_ledger_run is not None:

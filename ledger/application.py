@@ -1,4 +1,4 @@
-"""The application: one place that wires store, core, writer, queries and directory, and its use cases."""
+"""The application: one place that wires everything, and the use cases."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 
 from ledger import commands
 from ledger.clock import Clock, SystemClock
+from ledger.cloudevents import RejectedError
 from ledger.commands.cost_centers import Opening, Terms
 from ledger.commands.credit_notes import CreditNote
 from ledger.commands.imports import Importing
@@ -20,7 +21,6 @@ from ledger.errors import StartRefusedError, UnavailableError
 from ledger.free_credit import EmailHmac, claims_for, load_key
 from ledger.group import Group
 from ledger.intake import Batch, Receipt, Reject, decide_event, retry, take
-from ledger.cloudevents import RejectedError
 from ledger.job_plan import JobPlan
 from ledger.queries import Queries
 from ledger.settings import Settings
@@ -67,9 +67,7 @@ class Ledger:
             self._email_hmac = EmailHmac(
                 bytes(32) if in_memory and not settings.free_credit_key_file else load_key(key_file)
             )
-            self.core = Core(
-                self._store, self.clock, before_fold=before_fold, failpoint=failpoint
-            )
+            self.core = Core(self._store, self.clock, before_fold=before_fold, failpoint=failpoint)
             self._publish_prices()
             self.queries = self.new_queries()
         except BaseException:
@@ -141,9 +139,7 @@ class Ledger:
     async def import_lines(self, batch: Batch, source: str, author: str) -> Receipt:
         """Take over lines of another ledger's state."""
         importing = self._importing(source)
-        return await self._bulk(
-            lambda group: commands.take_import(group, batch, importing), author
-        )
+        return await self._bulk(lambda group: commands.take_import(group, batch, importing), author)
 
     async def _bulk(self, act: Callable[[Group], Receipt], author: str) -> Receipt:
         receipt: Receipt = await self.writer.bulk(act, author)
@@ -173,13 +169,11 @@ class Ledger:
         limits = self.settings.default_spending_limit
         claims: list[str] = []
         if not isinstance(self._directory, NoDirectory):
-            claims = await asyncio.to_thread(
-                claims_for, self._directory, self._email_hmac, payer
-            )
+            claims = await asyncio.to_thread(claims_for, self._directory, self._email_hmac, payer)
         return Opening(limits.for_teams, limits.for_users, claims)
 
     async def get_cost_center(self, payer: bytes, author: str) -> Terms:
-        """Give a cost center: open it on the first read, reset it first when its cycle has ended."""
+        """Give a cost center, opened on the first read and reset when its cycle has ended."""
         self.queries.refuse_if_paused("cost-centers")
         row = self.queries.reader.cost_center(payer)
         if row is not None and (row.strategy == "stripe" or row.next_billing > self.queries.now()):
@@ -215,14 +209,15 @@ class Ledger:
         return terms
 
     async def reset_usage(self, author: str) -> tuple[int, int]:
-        """Reset every cost center whose cycle has ended; give how many were reset and how many failed."""
+        """Reset every cost center whose cycle has ended.
+
+        Give how many were reset and how many failed.
+        """
         done = failed = 0
         after = b""
         while True:
             due: list[bytes] = await self.writer.command(
-                functools.partial(
-                    commands.due_cost_centers, after=after, limit=RESETS_AT_ONCE
-                ),
+                functools.partial(commands.due_cost_centers, after=after, limit=RESETS_AT_ONCE),
                 author,
             )
             if not due:
@@ -256,11 +251,14 @@ class Ledger:
             lambda group: commands.end_instance(group, instance_id, at, reason), author
         )
 
-    async def retry_dead_letter(self, id: int, author: str) -> str | Reject | None:
-        """Try a dead letter again: "" when recorded, "repeated", a reject, or None if there is none."""
+    async def retry_dead_letter(self, letter_id: int, author: str) -> str | Reject | None:
+        """Try a dead letter again.
+
+        "" when recorded, "repeated", a reject, or None if there is none.
+        """
 
         def act(group: Group) -> str | Reject | None:
-            letter = group.transaction.dead_letter(id)
+            letter = group.transaction.dead_letter(letter_id)
             if letter is None:
                 return None
 
@@ -312,4 +310,3 @@ def _operator() -> str:
 
 def _ms(moment: dt.datetime) -> int:
     return (moment - dt.datetime(1970, 1, 1, tzinfo=dt.UTC)) // dt.timedelta(milliseconds=1)
-

@@ -1,8 +1,8 @@
 """Published events, from a line of JSON to what an aggregate decides on.
 
-The fast path decodes the common spelling with typed decoders. What it refuses goes through protobuf's own
-JSON reader, which knows every legal spelling (snake_case names, null, numbers as strings) and costs ten
-times as much. Both end in the same checks.
+The fast path decodes the common spelling with typed decoders. What it refuses goes through
+protobuf's own JSON reader, which knows every legal spelling (snake_case names, null, numbers as
+strings) and costs ten times as much. Both end in the same checks.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from typing import Any
 import msgspec
 from google.protobuf import json_format
 from google.protobuf.message import DecodeError, Message
-from usage.events.v1 import events_pb2
 
 from aggregates import Started
 from events.readable import uuid_bytes
 from ledger.identifiers import parse_payer, parse_time, parse_uuid
+from usage.events.v1 import events_pb2
 
 EVENT_BYTES_MAX = 262_144  # one event; the contract's limit
 STRING_BYTES_MAX = 4_096  # one string; the contract's limit
@@ -141,7 +141,8 @@ def parse_line(line: bytes) -> Arrival:
         raise RejectedError(f"specversion {envelope.specversion[:40]!r}: must be '1.0'")
     if not envelope.id or not envelope.source:
         raise RejectedError("id and source must not be empty")
-    # Typed decoders keep the last of two equal names; a count of the quotes tells that there may be two.
+    # Typed decoders keep the last of two equal names; a count of the quotes tells that there may be
+    # two.
     quotes = envelope.data and bytes(envelope.data).count(b'"')
     texts = _ENVELOPE_TEXTS - msgspec.structs.astuple(envelope).count(None)
     if line.count(b'"') - (quotes or 0) != 4 * texts + (2 if envelope.data else 0):
@@ -363,5 +364,3 @@ def _started(payer: bytes, data: _Started) -> tuple[Started, bytes]:
     if user_name or avatar or context_url:
         return said, _canonical((user_name, avatar, context_url))
     return said, b""
-
-

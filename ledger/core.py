@@ -1,4 +1,7 @@
-"""The core: runs groups of work, each in one transaction. Synchronous; clock, store and chance handed in."""
+"""The core: runs groups of work, each in one transaction.
+
+Synchronous; clock, store and chance handed in.
+"""
 
 from __future__ import annotations
 
@@ -74,7 +77,10 @@ class Core:
             self._last_recorded = decode(stored.topic, stored.state).recorded_at
 
     def _catch_up(self) -> None:
-        """Fold what the read model has not seen. A paused projection is folded anew from the beginning."""
+        """Fold what the read model has not seen.
+
+        A paused projection is folded anew from the beginning.
+        """
         with self.store.transaction() as transaction:
             standing, paused = transaction.standing()
         if paused or len(set(standing.values())) > 1:
@@ -90,15 +96,16 @@ class Core:
     def run(self, works: Iterable[Work]) -> None:
         """Do all of it in one transaction. What fails by itself does not touch its neighbours.
 
-        Work is taken from the iterable while the group runs, so that it can end when it is large enough.
-        Raises StoreUnavailableError, after it told so to each piece of work, when nothing can be stored.
+        Work is taken from the iterable while the group runs, so that it can end when it is large
+        enough. Raises StoreUnavailableError, after it told so to each piece of work, when nothing
+        can be stored.
         """
         taken: list[Work] = []
         try:
             self._run(works, taken)
-        except StoreUnavailableError as error:
+        except StoreUnavailableError:
             self._caches.clear()
-            log.error("nothing could be stored: %s", error)
+            log.exception("nothing could be stored")
             for work in taken:
                 work.result = None
                 work.error = UnavailableError("nothing can be stored now; try again later")
@@ -154,7 +161,10 @@ class Core:
 def fold_stored(
     store: WritableStore, position: int, before_fold: Callable[[str], None] | None = None
 ) -> int:
-    """Fold the next batch of the stored log into the store's own read model; give the new position."""
+    """Fold the next batch of the stored log into the store's own read model.
+
+    Give the new position.
+    """
     with store.transaction() as transaction:
         stored = transaction.log(after=position, limit=REBUILD_BATCH)
         batch = [

@@ -1,4 +1,7 @@
-"""Who the members of organisations are: a port with nobody, a file, or Gitpod's public API behind it."""
+"""Who the members of organisations are.
+
+A port with nobody, a file, or Gitpod's public API behind it.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +36,7 @@ class Directory(Protocol):
 class NoDirectory:
     """Knows nobody."""
 
-    def members(self, organization: bytes) -> list[Member]:
+    def members(self, organization: bytes) -> list[Member]:  # noqa: ARG002  # the port's name
         """Give no members."""
         return []
 
@@ -51,7 +54,10 @@ class _FileOrganization(msgspec.Struct):
 
 
 class FileDirectory:
-    """Reads `[{"id": "<uuid>", "members": [{"user_id", "joined", "email", "role"}]}]` when it is asked."""
+    """Reads `[{"id": "<uuid>", "members".
+
+    [{"user_id", "joined", "email", "role"}]}]` when it is asked.
+    """
 
     def __init__(self, path: Path) -> None:
         """Remember the file; it may change while the service runs."""
@@ -104,7 +110,13 @@ class ConnectDirectory:
                 )
                 for member in members
             ]
-        except (OSError, httpx.HTTPError, json.JSONDecodeError, ValueError, AttributeError) as error:
+        except (
+            OSError,
+            httpx.HTTPError,
+            json.JSONDecodeError,
+            ValueError,
+            AttributeError,
+        ) as error:
             kind = type(error).__name__
             raise UnavailableError(f"the directory cannot be asked now ({kind})") from error
 
@@ -130,6 +142,7 @@ def directory_of(settings: DirectorySettings) -> Directory:
         assert settings.path is not None
         return FileDirectory(settings.path)
     if settings.kind == "connect":
-        assert settings.url is not None and settings.token_file is not None
+        assert settings.url is not None
+        assert settings.token_file is not None
         return ConnectDirectory(settings.url, settings.token_file, settings.timeout / 1000)
     return NoDirectory()

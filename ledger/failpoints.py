@@ -1,4 +1,7 @@
-"""Places at which a test can kill the process, as power loss would: named in the code, chosen by environment."""
+"""Places at which a test can kill the process, as power loss would.
+
+Named in the code, chosen by environment.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,10 @@ NAMES = (
 
 
 def failpoint_of_environment() -> Callable[[str], None]:
-    """Give the function that the code calls at every failpoint; without the variable it does nothing."""
+    """Give the function that the code calls at every failpoint.
+
+    Without the variable it does nothing.
+    """
     chosen = os.environ.get(VARIABLE, "")
     if not chosen:
         return lambda _name: None

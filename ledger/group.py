@@ -1,4 +1,4 @@
-"""One transaction of the writer: decisions on a state that includes what the group has decided before.
+"""One transaction of the writer: decisions on a state that includes the group's earlier ones.
 
 Events are collected in memory, appended in one go, folded, and committed together. Commands decide
 before they append, so one that fails has changed nothing.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import msgspec
 
@@ -25,7 +25,6 @@ STATES_MAX = 20_000  # aggregates kept between groups; each is below 1 KiB
 SALT_BYTES = 16
 
 _msgpack = msgspec.msgpack.Encoder().encode
-_State = TypeVar("_State", WorkspaceInstance, CostCenter)
 
 
 class Caches:
@@ -49,7 +48,7 @@ class Caches:
             excess = len(cache) - STATES_MAX
             if excess > 0:
                 for key in list(cache)[:excess]:
-                    del cache[key]  # type: ignore[arg-type]  # each is keyed by str
+                    del cache[key]
 
 
 class Context(NamedTuple):
@@ -120,9 +119,7 @@ class Group:
     def stream(self, stream: str) -> list[Recorded]:
         """Load a stream, with what the group has added to it."""
         stored = self.transaction.streams([stream]).get(stream, [])
-        loaded = [
-            Recorded(stream, e.version, decode(e.topic, e.state), e.position) for e in stored
-        ]
+        loaded = [Recorded(stream, e.version, decode(e.topic, e.state), e.position) for e in stored]
         return loaded + [recorded for recorded in self._pending if recorded[0] == stream]
 
     def source_number(self, source: str) -> int:

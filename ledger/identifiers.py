@@ -37,7 +37,10 @@ def parse_uuid(text: str) -> str | None:
 
 
 def parse_payer(attribution_id: str) -> bytes | None:
-    """Give the payer of an attribution ID `team:<uuid>` as 16 bytes; None for anything that is none."""
+    """Give the payer of an attribution ID `team:<uuid>` as 16 bytes.
+
+    None for anything that is none.
+    """
     payer = _payers.get(attribution_id)
     if payer is not None:
         return payer
@@ -53,7 +56,10 @@ def parse_payer(attribution_id: str) -> bytes | None:
 
 
 def parse_time(text: str) -> int:
-    """Read an RFC 3339 time with a zone as milliseconds, cut; raise ValueError with what is wrong."""
+    """Read an RFC 3339 time with a zone as milliseconds, cut.
+
+    Raise ValueError with what is wrong.
+    """
     match = _TIME.fullmatch(text)
     if match is None:
         raise ValueError("write it like 2026-11-01T08:00:00Z, with a zone")

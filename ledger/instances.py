@@ -164,11 +164,10 @@ def _add_line(
         lines.append(CycleLine(number, now[0] - before[0], now[1] - before[1]))
 
 
-def _accrual_after(
-    closed: Sequence[ClosedCycle], number: int, cycle: OpenCycle | None
-) -> Accrual:
+def _accrual_after(closed: Sequence[ClosedCycle], number: int, cycle: OpenCycle | None) -> Accrual:
     """Give the accrual at the boundary that ended a cycle: the one the next cycle began with."""
-    following: ClosedCycle | OpenCycle | None = next((c for c in closed if c.number > number), cycle)
+    following: ClosedCycle | OpenCycle | None = next(
+        (c for c in closed if c.number > number), cycle
+    )
     assert following is not None, "a closed cycle has no cycle after it"
     return Accrual(following.accrued_to or 0, following.accrual_position)
-

@@ -68,11 +68,13 @@ class TooManyLinesError(ValueError):
 
 
 def read_lines(delivery: str, block: bytes, first_line: int) -> Batch:
-    """Read a block of published events. Blank lines are not events; what cannot be read has a reason."""
-    lines = []
-    for number, original in enumerate(block.split(b"\n"), start=first_line):
-        if original.endswith(b"\r"):
-            original = original[:-1]
+    """Read a block of published events.
+
+    Blank lines are not events; what cannot be read has a reason.
+    """
+    lines: list[Line] = []
+    for number, raw in enumerate(block.split(b"\n"), start=first_line):
+        original = raw.removesuffix(b"\r")
         if not original or original.isspace():
             continue
         if len(lines) >= LINES_MAX:
@@ -89,8 +91,6 @@ def oversized_line(delivery: str, *, number: int, head: bytes, size: int, digest
     reason = f"event of {size} bytes: at most {EVENT_BYTES_MAX} are allowed"
     line = Line(number, head, None, reason, "oversized", size, digest)
     return Batch(delivery, [line])
-
-
 
 
 def take(group: Group, batch: Batch) -> Receipt:
@@ -138,7 +138,10 @@ def settle(group: Group, batch: Batch, decide: Callable[[Line], str]) -> Receipt
 def _keep_rejects(
     group: Group, delivery: int, rejected: Sequence[Line]
 ) -> tuple[list[Reject], int]:
-    """Keep new rejects as dead letters; give those, and how many came with the same bytes before."""
+    """Keep new rejects as dead letters.
+
+    Give those, and how many came with the same bytes before.
+    """
     if not rejected:
         return [], 0
     digests = [line.digest or hashlib.sha256(line.original).digest() for line in rejected]
@@ -206,9 +209,7 @@ def _decide(group: Group, arrival: Arrival, found: dict[tuple[int, bytes], Inbox
 
 def _stop(group: Group, state: WorkspaceInstance, arrival: Arrival) -> LedgerEvent | str:
     decide = state.stop_requested if arrival.kind == STOPPING else state.stop
-    return decide(
-        arrival.payer, arrival.time, recorded_at=group.recorded_at, author=group.author
-    )
+    return decide(arrival.payer, arrival.time, recorded_at=group.recorded_at, author=group.author)
 
 
 def _record_note(group: Group, arrival: Arrival) -> int:
@@ -251,4 +252,6 @@ def decide_event(group: Group, original: bytes) -> str:
     """Decide on one published event by itself."""
     arrival = parse_line(original)
     prefetch(group, [arrival])
-    return _decide(group, arrival, group.inbox([(group.source_number(arrival.source), arrival.key)]))
+    return _decide(
+        group, arrival, group.inbox([(group.source_number(arrival.source), arrival.key)])
+    )

@@ -20,7 +20,9 @@ DESCRIPTION = "Usage collected by automated system."
 WRITE_OFF_DESCRIPTION = "Credits"
 RANGE_MS_MAX = 300 * 86_400_000
 PER_PAGE_DEFAULT, PER_PAGE_MAX = 50, 1_000
-OFFSET_MAX = 2**62  # a page beyond it is empty in any ledger; the product of two int64 may be larger
+OFFSET_MAX = (
+    2**62
+)  # a page beyond it is empty in any ledger; the product of two int64 may be larger
 
 _unpack = msgspec.msgpack.Decoder(tuple[str, ...]).decode
 _quote = json.encoder.encode_basestring
@@ -60,7 +62,10 @@ class Draft(NamedTuple):
 
 
 def usage_metadata(row: UsageRow) -> str:
-    """Write an entry's metadata as a JSON object, by hand: the general encoder costs five times as much."""
+    """Write an entry's metadata as a JSON object, by hand.
+
+    The general encoder costs five times as much.
+    """
     name = avatar = context = ""
     if row.personal is not None:
         name, avatar, context = _unpack(row.personal)
@@ -142,7 +147,14 @@ class Queries:
             if offset < total:
                 if running[0]:
                     rows = self._page_with_running(
-                        payer, user, accrual, start, end, ascending, offset, per_page
+                        payer,
+                        user,
+                        accrual,
+                        start,
+                        end,
+                        ascending=ascending,
+                        offset=offset,
+                        limit=per_page,
                     )
                 else:
                     rows = reader.usage_page(
@@ -163,11 +175,15 @@ class Queries:
         accrual: Accrual,
         start: int,
         end: int,
+        *,
         ascending: bool,
         offset: int,
         limit: int,
     ) -> list[UsageRow]:
-        """Join three stretches: entries before the accrual instant, those dated at it, those after it."""
+        """Join three stretches.
+
+        Entries before the accrual instant, those dated at it, those after it.
+        """
         instant = accrual.instant
         edges = [(start, instant), (instant, instant + 1), (instant + 1, end)]
         rows: list[UsageRow] = []
@@ -184,9 +200,7 @@ class Queries:
                 continue
             want = limit - len(rows)
             if low == instant:
-                block = self.reader.accrued_block(
-                    payer, user, accrual, offset=offset, limit=want
-                )
+                block = self.reader.accrued_block(payer, user, accrual, offset=offset, limit=want)
                 rows += self._priced(payer, accrual, block)
             else:
                 rows += self.reader.usage_page(
@@ -209,8 +223,10 @@ class Queries:
         for row in rows:
             rate = rates.get(row.entry_id)
             if rate is not None and row.stopping is None and row.started is not None:
-                row = row._replace(cents=accrued(rate, row.started, accrual.instant).cents)
-            priced.append(row)
+                cents = accrued(rate, row.started, accrual.instant).cents
+                priced.append(row._replace(cents=cents))
+            else:
+                priced.append(row)
         return priced
 
     def entries(
@@ -276,7 +292,10 @@ class Queries:
 
 
 def _after_block(key: tuple[int, bytes] | None, instant: int, *, ascending: bool) -> bytes | None:
-    """Give the id after which the running block goes on behind a cursor; None when it lies before it."""
+    """Give the id after which the running block goes on behind a cursor.
+
+    None when it lies before it.
+    """
     if key is None:
         return b""
     if key[0] == instant:
@@ -304,4 +323,3 @@ def check_user(user_id: str) -> bytes:
     if user is None:
         raise InvalidArgumentError(f"user_id {user_id[:80]!r}: must be a UUID or empty")
     return bytes.fromhex(user.replace("-", ""))
-

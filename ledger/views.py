@@ -1,4 +1,7 @@
-"""What the ledger shows to the rooms above it: types of answers, and how identifiers and events read."""
+"""What the ledger shows to the rooms above it.
+
+Types of answers, and how identifiers and events read.
+"""
 
 from events import OTHER, STRIPE, Recorded, decode
 from events.readable import TIME_MIN, attribution_id, event_json, uuid_text

@@ -1,7 +1,7 @@
-"""The writer thread: takes what waits, does it in one transaction, answers all of it (group commit).
+"""The writer thread: does what waits in one transaction and answers all of it (group commit).
 
-Two queues: commands first, then batches of published events, a chunk at a time; as soon as a command
-waits, the group takes it in and ends, or our own publisher would starve the calls.
+Two queues: commands first, then batches of published events, a chunk at a time; as soon as a
+command waits, the group takes it in and ends, or our own publisher would starve the calls.
 """
 
 from __future__ import annotations
@@ -50,8 +50,13 @@ class _Bulk(Submitted):
 class Writer:
     """Runs the core on a thread of its own."""
 
-    def __init__(self, core: Core, *, on_append: Callable[[int], None] = lambda _head: None) -> None:
-        """Start the thread with `start`; `on_append` is told every new head on the writer's thread."""
+    def __init__(
+        self, core: Core, *, on_append: Callable[[int], None] = lambda _head: None
+    ) -> None:
+        """Start the thread with `start`.
+
+        `on_append` is told every new head on the writer's thread.
+        """
         self._core = core
         self._on_append = on_append
         self._commands: deque[Submitted] = deque()
@@ -129,7 +134,7 @@ class Writer:
             self._maybe_checkpoint()
 
     def _maybe_checkpoint(self) -> None:
-        """Move pages to the file beside the writer, then what came meanwhile, so that the log starts over."""
+        """Move pages to the file beside the writer, then those that came meanwhile."""
         running = self._checkpointer
         if running is not None and not running.is_alive():
             self._checkpointer = None

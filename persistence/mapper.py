@@ -18,7 +18,7 @@ class LedgerMapper(Mapper[str]):
         stream, version, event, _ = domain_event
         return StoredEvent(stream, version, event.TOPIC, encode(event))
 
-    def to_domain_event(self, stored_event: StoredEvent) -> Recorded:  # type: ignore[override]
+    def to_domain_event(self, stored_event: StoredEvent) -> Recorded:
         """Decode a stored event; one that comes from the log knows its position."""
         return Recorded(
             str(stored_event.originator_id),

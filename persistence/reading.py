@@ -191,12 +191,12 @@ class Reader(Protocol):
     def suspects(
         self, *, runs_since: int, stopped_since: int, after: tuple[bytes, bytes], limit: int
     ) -> list[SuspectRow]:
-        """Give instances that run since before a time, and stops heard before a time without a start."""
+        """Give instances that run since before a time, and old stops without a start."""
 
     def dead_letters(self, *, before: int, limit: int) -> list[tuple[DeadLetter, str]]:
         """Give dead letters with lower ids, newest first, with the names of their deliveries."""
 
-    def dead_letter(self, id: int) -> tuple[DeadLetter, str] | None:
+    def dead_letter(self, letter_id: int) -> tuple[DeadLetter, str] | None:
         """Give one dead letter."""
 
     def status(self, *, runs_since: int, stopped_since: int) -> StatusRows:

@@ -69,8 +69,13 @@ class StreamEvent(NamedTuple):
 class Transaction(Protocol):
     """The writer's transaction: all of it is kept, or nothing."""
 
-    rows: Rows
-    positions: Positions
+    @property
+    def rows(self) -> Rows:
+        """The rows of the read model."""
+
+    @property
+    def positions(self) -> Positions:
+        """Where projections stand."""
 
     @property
     def head(self) -> int:
@@ -106,7 +111,7 @@ class Transaction(Protocol):
     def delivery(self, name: str) -> int:
         """Give the number of a source of delivery, a new one if it is new."""
 
-    def delivery_name(self, id: int) -> str:
+    def delivery_name(self, number: int) -> str:
         """Give the name of a source of delivery."""
 
     def count(self, delivery: int, counts: Counts) -> None:
@@ -115,7 +120,7 @@ class Transaction(Protocol):
     def dead_letters(self, digests: Sequence[bytes]) -> dict[bytes, int]:
         """Find the ids of dead letters by the digest of their bytes."""
 
-    def dead_letter(self, id: int) -> DeadLetter | None:
+    def dead_letter(self, letter_id: int) -> DeadLetter | None:
         """Load one dead letter."""
 
     def add_dead_letter(self, letter: DeadLetter) -> int:
@@ -124,7 +129,7 @@ class Transaction(Protocol):
     def dead_letter_repeated(self, ids: Iterable[int], now: int) -> None:
         """Raise the counters of dead letters whose bytes came again."""
 
-    def dead_letter_reason(self, id: int, reason: str, now: int) -> None:
+    def dead_letter_reason(self, letter_id: int, reason: str, now: int) -> None:
         """Write today's reason to a dead letter that was retried in vain."""
 
     def remove_dead_letters(self, ids: Iterable[int]) -> None:

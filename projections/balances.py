@@ -1,4 +1,4 @@
-"""Balances: what each payer owes, as booked entries plus what its running instances have accrued."""
+"""Balances: what each payer owes, booked entries plus what its running instances accrued."""
 
 from __future__ import annotations
 
@@ -65,7 +65,10 @@ class BalanceFold:
             self._delta(payer).running_cents += cents
 
     def reconcile(self, running: Mapping[bytes, int]) -> None:
-        """Set what running instances add, after a reconcile; everything before must have been flushed."""
+        """Set what running instances add, after a reconcile.
+
+        Everything before must have been flushed.
+        """
         self._rows.set_running_cents(running)
 
     def flush(self) -> None:

@@ -1,4 +1,7 @@
-"""What the log knows of the clock: whether it leapt, and whether a later reconcile agreed with the leap."""
+"""What the log knows of the clock.
+
+Whether it leapt, and whether a later reconcile agreed with the leap.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,9 @@ from collections.abc import Sequence
 from events import ClockConfirmed, Recorded, UsageReconciled
 from projections.rows import ClockRow
 
-LEAP_MS = 31 * 86_400_000  # a longer silence may be a clock that jumped; resets wait for a second opinion
+LEAP_MS = (
+    31 * 86_400_000
+)  # a longer silence may be a clock that jumped; resets wait for a second opinion
 
 
 def fold_clock(row: ClockRow, batch: Sequence[Recorded]) -> ClockRow:

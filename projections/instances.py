@@ -49,7 +49,9 @@ Key = tuple[bytes, bytes]  # payer, entry id
 
 def entry_id_of(name: str) -> bytes:
     """Give the name-based UUID (version 5) of an instance id or a stream, as 16 bytes."""
-    digest = bytearray(hashlib.sha1(_ENTRY_NAMESPACE + name.encode(), usedforsecurity=False).digest())
+    digest = bytearray(
+        hashlib.sha1(_ENTRY_NAMESPACE + name.encode(), usedforsecurity=False).digest()
+    )
     digest[6] = digest[6] & 0x0F | 0x50
     digest[8] = digest[8] & 0x3F | 0x80
     return bytes(digest[:16])
@@ -103,16 +105,15 @@ class InstanceFold:
         """Fold events that are neither reconciles nor cycle boundaries."""
         entry_ids = self._load(batch)
         for index, (stream, _, event, position) in enumerate(batch):
-            kind = type(event)
-            if kind is WorkspaceInstanceStarted:
+            if isinstance(event, WorkspaceInstanceStarted):
                 self._started(event, stream, entry_ids[index], position)
-            elif kind is WorkspaceInstanceStopping:
+            elif isinstance(event, WorkspaceInstanceStopping):
                 self._stopping(event, stream, entry_ids[index], position)
-            elif kind is WorkspaceInstanceStopped:
+            elif isinstance(event, WorkspaceInstanceStopped):
                 self._stopped(event, stream, entry_ids[index], position)
-            elif kind is WorkspaceInstanceEnded:
+            elif isinstance(event, WorkspaceInstanceEnded):
                 self._ended(event, entry_ids[index], position)
-            elif kind is WorkspaceInstanceImported:
+            elif isinstance(event, WorkspaceInstanceImported):
                 self._imported(event, stream, entry_ids[index], position)
             else:
                 self._other(event, stream, position)
@@ -180,7 +181,9 @@ class InstanceFold:
     ) -> None:
         if event.corrects is not None:
             before = self._entry_at((event.payer, entry_id), event.corrects)
-            self._correct(before, event.stopping_time, before.stopped, event.stopping_time, position)
+            self._correct(
+                before, event.stopping_time, before.stopped, event.stopping_time, position
+            )
             return
         row = self._stop_row(stream, event.payer, entry_id, event.recorded_at)
         row.stopping = event.stopping_time
@@ -281,9 +284,7 @@ class InstanceFold:
     def _unaccrue(self, row: OpenInstance, amount: Amount) -> None:
         key = row.payer, row.user, row.workspace_class
         count, cents, seconds = self._accruals.get(key, (0, 0, 0))
-        self._accruals[key] = Amount(
-            count - 1, cents - amount.cents, seconds - amount.seconds
-        )
+        self._accruals[key] = Amount(count - 1, cents - amount.cents, seconds - amount.seconds)
         self.running_cents[row.payer] = self.running_cents.get(row.payer, 0) - amount.cents
 
     def _correct(

@@ -1,9 +1,9 @@
 """Invoice drafts: what changed in each payer's open cycle.
 
-A cycle's line of an instance is its entry as it stands at the cycle's end (or now) less its entry as it
-stood at the boundary that began the cycle. For what still runs, entries are sums by class: the open cycle
-shows `lines + accruals - bases`, the bases being what those same instances had accrued at the boundary.
-When an instance ends, it takes its share out of the bases and gets a line.
+A cycle's line of an instance is its entry as it stands at the cycle's end (or now) less its entry
+as it stood at the boundary that began the cycle. For what still runs, entries are sums by class:
+the open cycle shows `lines + accruals - bases`, the bases being what those same instances had
+accrued at the boundary. When an instance ends, it takes its share out of the bases and gets a line.
 """
 
 from __future__ import annotations
@@ -88,7 +88,10 @@ class InvoiceDraftFold:
         self._add_line(after, cycle, _difference(after, base), 1)
 
     def _accrued_at_boundary(self, entry: Entry, cycle: OpenCycle) -> Amount:
-        """Give what an instance that ran at the boundary had accrued there; nothing if it was not listed."""
+        """Give what an instance that ran at the boundary had accrued there.
+
+        Nothing if it was not listed.
+        """
         if (
             cycle.accrued_to is None
             or entry.started is None
@@ -130,7 +133,10 @@ class InvoiceDraftFold:
         self._bases[key] = _sum(self._bases.get(key, _NOTHING), amount, sign)
 
     def boundary(self, event: Boundary, accrual: Accrual, position: int) -> None:
-        """Close the payer's open cycle and start the next; everything before must have been flushed."""
+        """Close the payer's open cycle and start the next.
+
+        Everything before must have been flushed.
+        """
         payer = event.payer
         self._load({payer})
         closing = self._cycles.pop(payer)

@@ -1,8 +1,8 @@
 """The read model: all projections folded together from one pass over the log.
 
-The instance fold comes first and tells the others what changed. A fold that raises pauses its projection:
-its position stays, the others go on; when the instance fold raises, all that live on it pause too. Nothing
-is skipped.
+The instance fold comes first and tells the others what changed. A fold that raises pauses its
+projection: its position stays, the others go on; when the instance fold raises, all that live on it
+pause too. Nothing is skipped.
 
 Reconciles and cycle boundaries look at everything before them, so a batch is cut there and flushed.
 """
@@ -63,7 +63,10 @@ class Positions(Protocol):
 
 
 class ReadModel:
-    """Folds batches of the log into rows. One per writer transaction; `positions` are those in the store."""
+    """Folds batches of the log into rows.
+
+    One per writer transaction; `positions` are those in the store.
+    """
 
     def __init__(
         self,
@@ -74,7 +77,10 @@ class ReadModel:
         *,
         wrap: Callable[[str], None] | None = None,
     ) -> None:
-        """Continue from `standing`; `wrap` is called before each projection folds (tests plant faults there)."""
+        """Continue from `standing`.
+
+        `wrap` is called before each projection folds (tests plant faults there).
+        """
         self._rows = rows
         self._positions = positions
         self.standing = standing
@@ -87,7 +93,7 @@ class ReadModel:
         self._cost_centers = CostCenterFold(rows)
 
     def fold(self, batch: Sequence[Recorded]) -> None:
-        """Fold the events that follow the last batch, in the order of the log, and write the outcome."""
+        """Fold the events that follow the last batch, in the log's order; write the outcome."""
         for run in _runs(batch):
             first = run[0].event
             if isinstance(first, UsageReconciled):
@@ -167,7 +173,10 @@ class ReadModel:
         self._fold_clock(run)
 
     def _guard(self, name: str, run: Sequence[Recorded], fold: Callable[[], None]) -> bool:
-        """Fold one projection under a savepoint and advance it; on a failure pause it. Say if it went well."""
+        """Fold one projection under a savepoint and advance it.
+
+        On a failure pause it. Say if it went well.
+        """
         if name in self.paused:
             return name != INSTANCES
         try:
@@ -178,7 +187,7 @@ class ReadModel:
                     self._advance(name, run)
         except RowsUnavailableError:
             raise  # the store's trouble is not the fold's: the whole transaction fails
-        except Exception:
+        except Exception:  # noqa: BLE001  # whatever a fold raises pauses it; nothing is skipped
             self._pause(name, Pause(run[0].position, traceback.format_exc()))
             return False
         return True
@@ -195,7 +204,9 @@ class ReadModel:
     def _pause_dependents(self, run: Sequence[Recorded]) -> None:
         for name in _LIVES_ON_INSTANCES:
             if name not in self.paused:
-                self._pause(name, Pause(run[0].position, f"lives on {INSTANCES!r}, which is paused"))
+                self._pause(
+                    name, Pause(run[0].position, f"lives on {INSTANCES!r}, which is paused")
+                )
 
 
 def _runs(batch: Sequence[Recorded]) -> Iterator[Sequence[Recorded]]:
@@ -209,4 +220,3 @@ def _runs(batch: Sequence[Recorded]) -> Iterator[Sequence[Recorded]]:
             start = index + 1
     if start < len(batch):
         yield batch[start:]
-

@@ -1,7 +1,8 @@
 """The row types of the read model, and the port through which folds read and write them.
 
-Keys and units: `payer`, `user`, `instance` and entry ids are 16 bytes (`user` may be empty), times are
-milliseconds, `cents` are credit cents, `seconds` whole seconds of runtime, positions are places in the log.
+Keys and units: `payer`, `user`, `instance` and entry ids are 16 bytes (`user` may be empty), times
+are milliseconds, `cents` are credit cents, `seconds` whole seconds of runtime, positions are places
+in the log.
 """
 
 from __future__ import annotations
@@ -35,7 +36,9 @@ class OpenInstance(msgspec.Struct, gc=False):
 class Entry(msgspec.Struct, gc=False):
     """The usage entry of an instance that no longer runs."""
 
-    start_position: int  # position of the event that started it: its key, and that of its personal row
+    start_position: (
+        int  # position of the event that started it: its key, and that of its personal row
+    )
     payer: bytes
     effective: int
     entry_id: bytes
@@ -79,7 +82,7 @@ class EntryChange(NamedTuple):
 class Amount(NamedTuple):
     """Instances, cents and seconds; also used as a difference."""
 
-    count: int
+    count: int  # type: ignore[assignment]  # a tuple's own count() is never wanted of an amount
     cents: int
     seconds: int
 
@@ -128,7 +131,9 @@ class Accrual(NamedTuple):
 
 AccrualKey = tuple[bytes, bytes, str]  # payer, user, workspace class
 RollupKey = tuple[bytes, bytes, int, int]  # payer, user or b"" for all, HOURLY or DAILY, bucket
-LineKey = tuple[bytes, int, str, int]  # payer, cycle, workspace class, late for which cycle or OWN_PERIOD
+LineKey = tuple[
+    bytes, int, str, int
+]  # payer, cycle, workspace class, late for which cycle or OWN_PERIOD
 BaseKey = tuple[bytes, str]  # payer, workspace class
 
 HOURLY, DAILY = 0, 1
@@ -150,7 +155,10 @@ class RowsUnavailableError(Exception):
 
 
 class Rows(Protocol):
-    """What folds need of a store, inside the writer's transaction. One implementation per backend."""
+    """What folds need of a store, inside the writer's transaction.
+
+    One implementation per backend.
+    """
 
     def savepoint(self) -> AbstractContextManager[None]:
         """Undo what happens inside when it raises, and nothing else."""
@@ -167,7 +175,7 @@ class Rows(Protocol):
         """Load the entry of an instance by where it is dated."""
 
     def scan_running(self, before_position: int) -> Iterator[tuple[bytes, bytes, str, str, int]]:
-        """Give payer, user, class, rate and start of what runs and was recorded before a position."""
+        """Give payer, user, class, rate, start of what runs and was recorded before a position."""
 
     def accruals(self, payer: bytes | None) -> dict[AccrualKey, Amount]:
         """Give what running instances have accrued, of one payer or of all."""
@@ -185,7 +193,7 @@ class Rows(Protocol):
         """Give what the payer's still running instances had accrued at the boundary, by class."""
 
     def correction(self, start_position: int, number: int) -> tuple[int, int] | None:
-        """Give cents and seconds an entry had at the boundary, if it was corrected in this cycle."""
+        """Give (cents, seconds) at the boundary of an entry that was corrected in this cycle."""
 
     def cost_center(self, payer: bytes) -> CostCenterRow | None:
         """Load a cost center."""

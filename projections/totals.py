@@ -1,7 +1,7 @@
 """Usage totals: counts and cents of entries by payer, user, hour and day.
 
-They answer the totals of a listing over any [from, to) while reading entries only of the partial hours at
-its two edges, and lead a page number to the hour it lies in.
+They answer the totals of a listing over any [from, to) while reading entries only of the partial
+hours at its two edges, and lead a page number to the hour it lies in.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from aggregates import CostCenter
 from events import OTHER, STRIPE, BillingCycleClosed, BillingCycleStarted, FreeCreditClaimed
-from events.readable import attribution_id, uuid_text
+from events.readable import uuid_text
 from ledger.errors import InvalidArgumentError
 from ledger.group import Group, cycle_stream
 from projections import LEAP_MS, ClockRow
@@ -48,7 +48,10 @@ def terms_of(state: CostCenter) -> Terms:
 
 
 def open_cost_center(group: Group, payer: bytes, opening: Opening) -> Terms:
-    """Give the payer's cost center: open it if there is none, reset it first if its cycle has ended."""
+    """Give the payer's cost center.
+
+    Open it if there is none, reset it first if its cycle has ended.
+    """
     state = group.cost_center(payer)
     if not state.version:
         limit = _first_limit(group, payer, opening)
@@ -125,16 +128,28 @@ def set_cost_center(
         raise InvalidArgumentError(f"spending_limit {spending_limit}: must not be negative")
     open_cost_center(group, payer, opening)
     state = group.cost_center(payer)
-    when = {"recorded_at": group.recorded_at, "author": group.author}
+    now, recorded_at, author = group.now, group.recorded_at, group.author
     if state.strategy == strategy:
         if state.spending_limit != spending_limit:
-            group.append_cost_center(state, state.set_limit(spending_limit, **when), payer)
+            group.append_cost_center(
+                state,
+                state.set_limit(spending_limit, recorded_at=recorded_at, author=author),
+                payer,
+            )
     elif strategy == STRIPE:
-        turn = state.upgrade(group.balance(payer), 0, spending_limit, now=group.now, **when)
+        turn = state.upgrade(
+            group.balance(payer), 0, spending_limit, now=now, recorded_at=recorded_at, author=author
+        )
         _turn(group, state, *turn)
     else:
         assert strategy == OTHER
-        turn = state.downgrade(group.balance(payer), opening.for_teams, now=group.now, **when)
+        turn = state.downgrade(
+            group.balance(payer),
+            opening.for_teams,
+            now=now,
+            recorded_at=recorded_at,
+            author=author,
+        )
         _turn(group, state, *turn)
     return terms_of(state)
 
@@ -145,5 +160,3 @@ def claims_of(user: bytes, email_hmac: str) -> list[str]:
     if email_hmac:
         streams.append("free-credit:email:" + email_hmac)
     return streams
-
-

@@ -37,7 +37,7 @@ def check_credit_note(
         raise InvalidArgumentError("description is blank: say what the credits are for")
     if len(description) > DESCRIPTION_CHARS_MAX:
         raise InvalidArgumentError(
-            f"description of {len(description)} characters: at most {DESCRIPTION_CHARS_MAX} are allowed"
+            f"description of {len(description)} characters: at most {DESCRIPTION_CHARS_MAX}"
         )
     user = b""
     if user_id:
@@ -67,10 +67,7 @@ def payer_of(attribution: str) -> bytes:
 
 def add_credit_note(group: Group, note: CreditNote) -> None:
     """Record a credit note; the same idempotency key with the same content is the same note."""
-    if note.key is None:
-        name = "call:" + uuid_text(group.context.entropy(16))
-    else:
-        name = "key:" + note.key
+    name = f"key:{note.key}" if note.key else "call:" + uuid_text(group.context.entropy(16))
     stream = f"credit-note:{attribution_id(note.payer)}:{name}"
     fields = group.pack((note.description,))
     if note.key is not None:
@@ -96,7 +93,9 @@ def _same_note(group: Group, note: CreditNote, event: object, position: int, fie
     assert isinstance(event, CreditNoteIssued)
     personal = group.transaction.personal(position)
     # Once the description was erased only the rest can be compared.
-    same_text = personal is None or hashlib.sha256(personal.salt + fields).digest() == event.commitment
+    same_text = (
+        personal is None or hashlib.sha256(personal.salt + fields).digest() == event.commitment
+    )
     if event.credit_cents != -100 * note.credits or event.user != note.user or not same_text:
         raise AlreadyExistsError(
             f"idempotency-key {note.key!r} names another credit note of"

@@ -12,7 +12,6 @@ from aggregates import REPEATED
 from events import (
     OTHER,
     STRIPE,
-    CostCenterImported,
     CostCenterTerms,
     EntryImported,
     FreeCreditClaimed,
@@ -79,20 +78,25 @@ _decoder = msgspec.json.Decoder(_CostCenter | _Member | _Entry)
 
 def read_import_lines(delivery: str, block: bytes, first_line: int) -> Batch:
     """Read a block of lines; what cannot be read has a reason."""
-    lines = []
-    for number, original in enumerate(block.split(b"\n"), start=first_line):
-        original = original.removesuffix(b"\r")
+    lines: list[Line] = []
+    for number, raw in enumerate(block.split(b"\n"), start=first_line):
+        original = raw.removesuffix(b"\r")
         if not original or original.isspace():
             continue
         try:
             lines.append(Line(number, original, _decoder.decode(original), kind="import"))
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            lines.append(Line(number, original, None, f"not a line of an import: {error}", "import"))
+            lines.append(
+                Line(number, original, None, f"not a line of an import: {error}", "import")
+            )
     return Batch(delivery, lines)
 
 
 def take_import(group: Group, batch: Batch, importing: Importing) -> Receipt:
-    """Decide on a batch of lines. Payers that live already are looked up once, before any of them."""
+    """Decide on a batch of lines.
+
+    Payers that live already are looked up once, before any of them.
+    """
     live: dict[bytes, bool] = {}
     for line in batch.lines:
         payer = _payer_of(line.content)
@@ -128,9 +132,7 @@ def _payer_of(content: object) -> bytes | None:
             return None
 
 
-def _decide(
-    group: Group, content: object, importing: Importing, live: dict[bytes, bool]
-) -> str:
+def _decide(group: Group, content: object, importing: Importing, live: dict[bytes, bool]) -> str:
     assert isinstance(content, _CostCenter | _Member | _Entry)
     payer = _payer_of(content)
     if payer is None:
@@ -203,7 +205,10 @@ def _cost_center(group: Group, payer: bytes, line: _CostCenter, importing: Impor
 
 
 def _claim_for_first_member(group: Group, payer: bytes) -> None:
-    """Its first member brought the free credits to this cost center: they cannot bring them again."""
+    """Its first member brought the free credits to this cost center.
+
+    They cannot bring them again.
+    """
     members = [
         recorded.event
         for recorded in group.stream("members:" + attribution_id(payer))
@@ -327,4 +332,3 @@ def _instance_entry(group: Group, payer: bytes, line: _Entry, effective: int) ->
     position = group.append_instance(stream, state, event)
     group.keep_personal(position, salt, fields)
     return position
-

@@ -15,9 +15,7 @@ PRICES_STREAM = "price-list"
 CLOCK_STREAM = "clock"
 
 
-def reconcile_usage(
-    group: Group, *, from_time: int, to_time: int, ledger_interval_ms: int
-) -> None:
+def reconcile_usage(group: Group, *, from_time: int, to_time: int, ledger_interval_ms: int) -> None:
     """Accrue everything that runs to now."""
     event = UsageReconciled(
         group.recorded_at, group.author, group.now, from_time, to_time, ledger_interval_ms
@@ -45,8 +43,8 @@ def publish_prices(
     if newest is not None and newest.revision == revision:
         if newest.credits_per_minute != configured or newest.fallback != FALLBACK_RATE:
             raise StartRefusedError(
-                f"prices.revision {revision} is in the log with other rates: raise prices.revision to"
-                f" bring the new rates into force, or restore the rates of revision {revision}"
+                f"prices.revision {revision} is in the log with other rates: raise prices.revision"
+                f" to bring the new rates into force, or restore the rates of revision {revision}"
             )
         return ""
     if newest is not None and newest.revision > revision:

@@ -36,7 +36,8 @@ def _counts(select: _All) -> tuple[str, int, list[str]]:
         "received = recorded + repeated + rejected, for every source of delivery",
         len(rows),
         [
-            f"{name}: {received} received, {recorded} recorded + {repeated} repeated + {rejected} rejected"
+            f"{name}: {received} received, {recorded} recorded + {repeated} repeated"
+            f" + {rejected} rejected"
             for name, received, recorded, repeated, rejected in rows
             if received != recorded + repeated + rejected
         ],

@@ -1,8 +1,8 @@
 """Totals and pages of usage entries over any [start, end).
 
-The hourly and daily sums answer the totals; entries are read only of the partial hours at the two edges.
-The same sums are cumulative counts: a page far down is found by walking days, then hours, and only inside
-one hour by OFFSET.
+The hourly and daily sums answer the totals; entries are read only of the partial hours at the two
+edges. The same sums are cumulative counts: a page far down is found by walking days, then hours,
+and only inside one hour by OFFSET.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def _source(user: bytes) -> tuple[str, str]:
 
 
 def _cut(start: int, end: int) -> tuple[_Range, _Range, _Range, _Range, _Range]:
-    """Cut [start, end) into partial hour, hours, days, hours, partial hour (times, buckets, …, times)."""
+    """Cut [start, end) into partial hour (times), hours, days, hours, partial hour (times)."""
     first_hour, last_hour = -(-start // _HOUR), end // _HOUR
     if first_hour >= last_hour:
         return (start, end), _EMPTY, _EMPTY, _EMPTY, _EMPTY
@@ -47,9 +47,7 @@ def _cut(start: int, end: int) -> tuple[_Range, _Range, _Range, _Range, _Range]:
     )
 
 
-def range_totals(
-    one: _One, payer: bytes, user: bytes, *, start: int, end: int
-) -> tuple[int, int]:
+def range_totals(one: _One, payer: bytes, user: bytes, *, start: int, end: int) -> tuple[int, int]:
     """Give (count, cents) of the entries in [start, end)."""
     index, condition = _source(user)
     who = (payer, user) if user else (payer,)
@@ -72,9 +70,7 @@ def range_totals(
     if not parts:
         return 0, 0
     row = one(
-        "SELECT coalesce(sum(n), 0), coalesce(sum(c), 0) FROM ("
-        + " UNION ALL ".join(parts)
-        + ")",
+        "SELECT coalesce(sum(n), 0), coalesce(sum(c), 0) FROM (" + " UNION ALL ".join(parts) + ")",
         values,
     )
     return row[0], row[1]
@@ -123,7 +119,7 @@ def _walk(
     ascending: bool,
     offset: int,
 ) -> tuple[int, int] | None:
-    """Skip whole hours and days: give the time where the offset's hour begins, and the offset inside it.
+    """Skip whole hours and days: give where the offset's hour begins, and the offset inside it.
 
     None when the range has no more than `offset` entries.
     """
@@ -138,12 +134,16 @@ def _walk(
                 return (stretch[0] if ascending else stretch[1]), offset
             offset -= count
             continue
-        found, offset = _walk_buckets(select, payer, user, unit, stretch, ascending, offset)
+        found, offset = _walk_buckets(
+            select, payer, user, unit, stretch, ascending=ascending, offset=offset
+        )
         if found is None:
             continue
         if unit == DAILY:
             in_day = (found * 24, found * 24 + 24)
-            found, offset = _walk_buckets(select, payer, user, HOURLY, in_day, ascending, offset)
+            found, offset = _walk_buckets(
+                select, payer, user, HOURLY, in_day, ascending=ascending, offset=offset
+            )
             assert found is not None, "a day has fewer entries than its sum says"
         return (found if ascending else found + 1) * _HOUR, offset
     return None
@@ -165,6 +165,7 @@ def _walk_buckets(
     user: bytes,
     unit: int,
     stretch: _Range,
+    *,
     ascending: bool,
     offset: int,
 ) -> tuple[int | None, int]:

@@ -47,7 +47,10 @@ class SQLiteReader:
     """Implements `persistence.Reader`."""
 
     def __init__(self, store: SQLiteStore) -> None:
-        """Open a connection of its own; a database in memory is read between the writer's transactions."""
+        """Open a connection of its own.
+
+        A database in memory is read between the writer's transactions.
+        """
         self._lock = store.memory_lock
         if self._lock is not None:
             self._connection = store.connection
@@ -183,7 +186,7 @@ class SQLiteReader:
     def accrued_block(
         self, payer: bytes, user: bytes, accrual: Accrual, *, offset: int, limit: int
     ) -> list[UsageRow]:
-        """Give a stretch of the entries dated at the accrual instant, running ones included, by id."""
+        """Give entries dated at the accrual instant, running ones included, by id."""
         only = " AND e.user = ?" if user else ""
         users = (user,) if user else ()
         rows = self._all(
@@ -296,7 +299,8 @@ class SQLiteReader:
     def stream(self, stream: str) -> list[StreamEvent]:
         """Give a whole stream."""
         rows = self._all(
-            f"SELECT {_EVENT} FROM stored_events WHERE originator_id = ? ORDER BY originator_version",
+            f"SELECT {_EVENT} FROM stored_events WHERE originator_id = ?"
+            " ORDER BY originator_version",
             (stream,),
         )
         return [StreamEvent(*row) for row in rows]
@@ -312,7 +316,7 @@ class SQLiteReader:
     def suspects(
         self, *, runs_since: int, stopped_since: int, after: tuple[bytes, bytes], limit: int
     ) -> list[SuspectRow]:
-        """Give instances that run since before a time, and stops heard before a time without a start."""
+        """Give instances that run since before a time, and old stops without a start."""
         rows = self._all(
             "SELECT payer, entry_id, instance, started IS NOT NULL, coalesce(started, heard_at)"
             " FROM open_instances WHERE (payer, entry_id) > (?, ?) AND ("
@@ -331,12 +335,12 @@ class SQLiteReader:
         )
         return [(DeadLetter(*row[:-1]), row[-1]) for row in rows]
 
-    def dead_letter(self, id: int) -> tuple[DeadLetter, str] | None:
+    def dead_letter(self, letter_id: int) -> tuple[DeadLetter, str] | None:
         """Give one dead letter."""
         row = self._one(
             "SELECT l.*, d.name FROM dead_letters l JOIN deliveries d ON d.id = l.delivery"
             " WHERE l.id = ?",
-            (id,),
+            (letter_id,),
         )
         return (DeadLetter(*row[:-1]), row[-1]) if row else None
 
@@ -348,7 +352,9 @@ class SQLiteReader:
         """Tell how the ledger is."""
         with self.snapshot():
             projections = [
-                ProjectionRow(name, version, position, Pause(at, reason) if at is not None else None)
+                ProjectionRow(
+                    name, version, position, Pause(at, reason) if at is not None else None
+                )
                 for name, version, position, at, reason in self._all("SELECT * FROM projections")
             ]
             total = self._one(
@@ -372,7 +378,9 @@ class SQLiteReader:
                     "SELECT count(*) FROM open_instances"
                     " WHERE started IS NOT NULL AND stopping IS NULL"
                 ),
-                self._count("SELECT coalesce(sum(count), 0) FROM rollups WHERE user = x'' AND unit = 1"),
+                self._count(
+                    "SELECT coalesce(sum(count), 0) FROM rollups WHERE user = x'' AND unit = 1"
+                ),
                 self.accrual(),
                 [JobRow(*row) for row in self._all("SELECT * FROM jobs ORDER BY name")],
                 self._count(
@@ -406,8 +414,7 @@ def _beyond(
         return "", (), order
     sign = ">" if ascending else "<"
     return (
-        f" AND {table}effective {sign}= ? AND"
-        f" ({table}effective {sign} ? OR {table}entry_id > ?)",
+        f" AND {table}effective {sign}= ? AND ({table}effective {sign} ? OR {table}entry_id > ?)",
         (key[0], key[0], key[1]),
         order,
     )

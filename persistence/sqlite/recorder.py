@@ -24,13 +24,16 @@ class LedgerConnectionPool(SQLiteConnectionPool):
     """Opens connections as the ledger wants them."""
 
     def __init__(self, *, db_name: str, synchronous: str) -> None:
-        """Remember how durable a commit is: `full` survives power loss, `normal` only a killed process."""
+        """Remember how durable a commit is.
+
+        `full` survives power loss, `normal` only a killed process.
+        """
         self._synchronous = synchronous
         super().__init__(db_name=db_name, pool_size=2, lock_timeout=BUSY_TIMEOUT_S)
 
     def _create_connection(self) -> SQLiteConnection:
         connection = super()._create_connection()
-        raw = connection._sqlite_conn
+        raw = connection._sqlite_conn  # noqa: SLF001  # the library gives no other way
         raw.row_factory = None  # our statements read tuples
         for pragma in (
             f"synchronous = {self._synchronous}",

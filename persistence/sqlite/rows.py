@@ -119,7 +119,7 @@ class SQLiteRows:
         return _entry(row) if row else None
 
     def scan_running(self, before_position: int) -> Iterator[tuple[bytes, bytes, str, str, int]]:
-        """Give payer, user, class, rate and start of what runs and was recorded before a position."""
+        """Give payer, user, class, rate, start of what runs and was recorded before a position."""
         return self._execute(
             "SELECT payer, user, workspace_class, rate, started FROM open_instances"
             " WHERE started IS NOT NULL AND stopping IS NULL AND start_position < ?",
@@ -174,7 +174,7 @@ class SQLiteRows:
         }
 
     def correction(self, start_position: int, number: int) -> tuple[int, int] | None:
-        """Give cents and seconds an entry had at the boundary, if it was corrected in this cycle."""
+        """Give (cents, seconds) at the boundary of an entry that was corrected in this cycle."""
         row: tuple[int, int] | None = self._execute(
             "SELECT cents, seconds FROM corrections WHERE start_position = ? AND number = ?",
             (start_position, number),
@@ -188,7 +188,9 @@ class SQLiteRows:
 
     def clock(self) -> ClockRow:
         """Give what the log knows of the clock."""
-        row = self._execute("SELECT newest_recorded, suspect_since, agreed_at FROM clock").fetchone()
+        row = self._execute(
+            "SELECT newest_recorded, suspect_since, agreed_at FROM clock"
+        ).fetchone()
         return ClockRow(*row) if row else ClockRow(0, None, None)
 
     def write_instances(
@@ -227,7 +229,8 @@ class SQLiteRows:
             [(*key, *amount) for key, amount in deltas.items()],
         )
         self._many(
-            "DELETE FROM accruals WHERE payer = ? AND user = ? AND workspace_class = ? AND count = 0",
+            "DELETE FROM accruals WHERE payer = ? AND user = ? AND workspace_class = ?"
+            " AND count = 0",
             list(deltas),
         )
 
@@ -302,7 +305,8 @@ class SQLiteRows:
     ) -> None:
         """Keep a cycle as closed, with the lines of what still ran."""
         self._execute(
-            f"INSERT INTO closed_cycles ({_CYCLE}, closed_position) VALUES ({_marks(OpenCycle)}, ?)",
+            f"INSERT INTO closed_cycles ({_CYCLE}, closed_position)"
+            f" VALUES ({_marks(OpenCycle)}, ?)",
             (*_astuple(cycle), closed_position),
         )
         self.add_lines(lines)

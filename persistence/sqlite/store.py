@@ -1,4 +1,4 @@
-"""The SQLite store: one writer connection, its transactions, and the lock that keeps other processes out."""
+"""The SQLite store: one writer connection, its transactions, and the lock on its folder."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class SQLiteTransaction:
     def append(self, events: Sequence[Recorded]) -> list[Recorded]:
         """Append to the log and give the events with their positions."""
         head = self._head
-        self._recorder._insert_events(
+        self._recorder._insert_events(  # noqa: SLF001  # inside our transaction: decision 1
             self._connection,
             [self._to_stored_event(recorded) for recorded in events],
             head=head,
@@ -122,9 +122,11 @@ class SQLiteTransaction:
         """Give the number of a source of delivery, a new one if it is new."""
         return self._number("deliveries", "id", "name", name)
 
-    def delivery_name(self, id: int) -> str:
+    def delivery_name(self, number: int) -> str:
         """Give the name of a source of delivery."""
-        name: str = self._execute("SELECT name FROM deliveries WHERE id = ?", (id,)).fetchone()[0]
+        name: str = self._execute("SELECT name FROM deliveries WHERE id = ?", (number,)).fetchone()[
+            0
+        ]
         return name
 
     def _number(self, table: str, number: str, column: str, value: str) -> int:
@@ -182,13 +184,15 @@ class SQLiteTransaction:
             part = digests[start : start + KEYS_PER_SELECT]
             marks = ", ".join("?" * len(part))
             found.update(
-                self._execute(f"SELECT digest, id FROM dead_letters WHERE digest IN ({marks})", part)
+                self._execute(
+                    f"SELECT digest, id FROM dead_letters WHERE digest IN ({marks})", part
+                )
             )
         return found
 
-    def dead_letter(self, id: int) -> DeadLetter | None:
+    def dead_letter(self, letter_id: int) -> DeadLetter | None:
         """Load one dead letter."""
-        row = self._execute("SELECT * FROM dead_letters WHERE id = ?", (id,)).fetchone()
+        row = self._execute("SELECT * FROM dead_letters WHERE id = ?", (letter_id,)).fetchone()
         return DeadLetter(*row) if row else None
 
     def add_dead_letter(self, letter: DeadLetter) -> int:
@@ -205,18 +209,19 @@ class SQLiteTransaction:
         """Raise the counters of dead letters whose bytes came again."""
         self._many(
             "UPDATE dead_letters SET times = times + 1, last_rejected = ? WHERE id = ?",
-            [(now, id) for id in ids],
+            [(now, letter_id) for letter_id in ids],
         )
 
-    def dead_letter_reason(self, id: int, reason: str, now: int) -> None:
+    def dead_letter_reason(self, letter_id: int, reason: str, now: int) -> None:
         """Write today's reason to a dead letter that was retried in vain."""
         self._execute(
-            "UPDATE dead_letters SET reason = ?, last_rejected = ? WHERE id = ?", (reason, now, id)
+            "UPDATE dead_letters SET reason = ?, last_rejected = ? WHERE id = ?",
+            (reason, now, letter_id),
         )
 
     def remove_dead_letters(self, ids: Iterable[int]) -> None:
         """Forget dead letters."""
-        self._many("DELETE FROM dead_letters WHERE id = ?", [(id,) for id in ids])
+        self._many("DELETE FROM dead_letters WHERE id = ?", [(letter_id,) for letter_id in ids])
 
     def expired_dead_letters(self, before: int, limit: int) -> list[int]:
         """Give ids of dead letters that were last rejected before a time."""
@@ -253,12 +258,19 @@ class SQLiteTransaction:
 
 
 class SQLiteStore:
-    """Implements `persistence.WritableStore`; a file, or a database in memory for tests and trials."""
+    """Implements `persistence.WritableStore`.
+
+    A file, or a database in memory for tests and trials.
+    """
 
     def __init__(self, data_dir: Path | None, *, synchronous: str = "full") -> None:
-        """Open or make the ledger in `data_dir`; None keeps it in memory. Refuses with a sentence."""
+        """Open or make the ledger in `data_dir`.
+
+        None keeps it in memory. Refuses with a sentence.
+        """
         self._lock_file: IO[str] | None = None
-        # Readers of a database in memory share the writer's connection and wait for its transactions.
+        # Readers of a database in memory share the writer's connection and wait for its
+        # transactions.
         self.memory_lock: threading.RLock | None = None
         if data_dir is None:
             self.path = ":memory:"
@@ -270,7 +282,7 @@ class SQLiteStore:
             self._datastore = LedgerDatastore(self.path, synchronous=synchronous)
             self.recorder = LedgerRecorder(self._datastore)
             self._library_connection = self._datastore.pool.get_connection(is_writer=True)
-            self.connection = self._library_connection._sqlite_conn
+            self.connection = self._library_connection._sqlite_conn  # noqa: SLF001  # as above
             self._prepare()
         except (sqlite3.Error, PersistenceError) as error:
             self._unlock()
@@ -344,7 +356,8 @@ class SQLiteStore:
                 lock.release()
 
     def _begin(self) -> None:
-        # IMMEDIATE: a deferred transaction that reads first fails with BUSY_SNAPSHOT when it writes.
+        # IMMEDIATE: a deferred transaction that reads first fails with BUSY_SNAPSHOT when it
+        # writes.
         self.connection.execute("BEGIN IMMEDIATE")
 
     @contextmanager

@@ -1,4 +1,7 @@
-"""What tests start and talk to: a real service in this process under a clock of their own, or as a process."""
+"""What tests start and talk to.
+
+A real service in this process under a clock of their own, or as a process.
+"""
 
 from tests.harness.clock import ManualClock
 from tests.harness.process import ServiceProcess

@@ -19,7 +19,7 @@ class ManualClock:
 
     def set(self, now: str) -> None:
         """Stand at an RFC 3339 time."""
-        moment = dt.datetime.fromisoformat(now.replace("Z", "+00:00"))
+        moment = dt.datetime.fromisoformat(now)
         epoch = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
         self._now_ns = (moment - epoch) // dt.timedelta(microseconds=1) * 1000
 

@@ -11,6 +11,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
+from typing import Self
 
 from tests.harness.service import Calls
 
@@ -32,7 +33,7 @@ class ServiceProcess:
         self.calls: Calls
         self._log_path = data_dir.with_suffix(".log")
 
-    def start(self) -> ServiceProcess:
+    def start(self) -> Self:
         """Start and wait until it serves."""
         environment = {**os.environ, "USAGE_LEDGER_FAILPOINT": self._failpoint}
         command = [sys.executable, "-m", "cli.main", "serve", "--data-dir", str(self.data_dir)]
@@ -87,7 +88,7 @@ class ServiceProcess:
         self.calls.close()
         return code
 
-    def __enter__(self) -> ServiceProcess:
+    def __enter__(self) -> Self:
         """Start."""
         return self.start()
 

@@ -1,4 +1,4 @@
-"""A real service (writer thread, SQLite, gRPC on loopback) in this process, under a clock of the test's."""
+"""A real service (writer, SQLite, gRPC on loopback) in this process, under a test's clock."""
 
 from __future__ import annotations
 
@@ -7,9 +7,17 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 import grpc
+
+from facade.server import Service
+from jobs import Scheduler
+from ledger.application import Ledger
+from ledger.clock import Clock
+from ledger.directory import Directory
+from ledger.settings import Settings, load_settings
+from tests.harness.clock import ManualClock
 from usage.v1 import billing_pb2_grpc, usage_pb2, usage_pb2_grpc
 from usage_ledger.v1 import (
     admin_pb2_grpc,
@@ -19,19 +27,14 @@ from usage_ledger.v1 import (
     queries_pb2_grpc,
 )
 
-from facade.server import Service
-from jobs import Scheduler
-from ledger.application import Ledger
-from ledger.clock import Clock
-from ledger.directory import Directory
-from ledger.settings import Settings, load_settings
-from tests.harness.clock import ManualClock
-
 START_SECONDS_MAX = 30
 
 
 def settings_for(data_dir: Path | None, **overrides: Any) -> Settings:
-    """Give settings for a test: a free port, jobs off unless asked for; no folder means in memory."""
+    """Give settings for a test.
+
+    A free port, jobs off unless asked for; no folder means in memory.
+    """
     jobs = {"ledger_enabled": False, "reset_enabled": False}
     given: dict[str, Any] = {"listen": "127.0.0.1:0", "jobs": jobs} | overrides
     if data_dir is None:
@@ -114,7 +117,10 @@ def _requests(
 
 
 class InProcessService:
-    """`with InProcessService(settings_for(tmp_path)) as service: service.calls.usage.GetBalance(…)`."""
+    """`with InProcessService(settings_for(tmp_path)) as service.
+
+    Service.calls.usage.GetBalance(…)`.
+    """
 
     def __init__(
         self,
@@ -124,7 +130,7 @@ class InProcessService:
         directory: Directory | None = None,
         before_fold: Callable[[str], None] | None = None,
     ) -> None:
-        """Prepare; `before_fold` is called with a projection's name before it folds (plant faults there)."""
+        """Prepare; `before_fold` is called with a projection's name before it folds."""
         self.settings = settings
         self.clock = clock or ManualClock()
         self._directory = directory
@@ -135,7 +141,7 @@ class InProcessService:
         self.scheduler: Scheduler
         self.calls: Calls
 
-    def __enter__(self) -> InProcessService:
+    def __enter__(self) -> Self:
         """Start; the jobs are planned but run only by `run_job`."""
         self._thread.start()
         self.ledger = Ledger(

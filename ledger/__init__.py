@@ -1,0 +1,1 @@
+"""The application: commands, queries, settings and wiring over the rooms below."""
