@@ -50,6 +50,7 @@ class WorkspaceInstance(msgspec.Struct, gc=False):
     stopped: int | None = None
     ended: int | None = None
     end: int | None = None  # where the entry is dated, once it is
+    charged: bool = False  # by the ledger that it was imported from: no start prices it again
 
     def apply(self, event: LedgerEvent) -> None:
         """Take a recorded event into the state."""
@@ -86,6 +87,7 @@ class WorkspaceInstance(msgspec.Struct, gc=False):
         self.stopped = event.stopped_time
         if event.credit_cents is not None:
             self.end = event.effective_time
+            self.charged = True
 
     def start(
         self, said: Started, prices: PriceBook, *, recorded_at: int, author: str, commitment: bytes
@@ -99,6 +101,8 @@ class WorkspaceInstance(msgspec.Struct, gc=False):
             if self.user != said.user:
                 raise Contradiction("user_id differs from that of the recorded start")
             return REPEATED
+        if self.charged:
+            raise Contradiction("the instance was imported with its charge and without a start")
         revision, rate, _ = prices.price(said.workspace_class, said.started_time)
         return WorkspaceInstanceStarted(
             recorded_at,

@@ -10,7 +10,7 @@ from typing import Generic, Protocol, TextIO, TypeVar
 from usage_ledger.v1.publishing_pb2 import Receipt, Reject
 
 # Enough that the service never waits for us; more would only wait in its memory.
-WINDOW = 4
+WINDOW = 10
 # This many rejects are shown; all of them go where --rejects says.
 SHOWN_REJECTS_MAX = 100
 

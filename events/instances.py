@@ -10,7 +10,7 @@ from events.base import LedgerEvent
 class WorkspaceInstanceStarted(LedgerEvent, frozen=True, array_like=True, gc=False):
     """An instance began to run; its price was decided here and no later event changes it."""
 
-    TOPIC: ClassVar[str] = "workspace-instance-started"
+    TOPIC: ClassVar[str] = "instance-started"
 
     payer: bytes
     workspace_id: str
@@ -28,7 +28,7 @@ class WorkspaceInstanceStarted(LedgerEvent, frozen=True, array_like=True, gc=Fal
 class WorkspaceInstanceStopping(LedgerEvent, frozen=True, array_like=True, gc=False):
     """An instance was asked to stop; usage ends here."""
 
-    TOPIC: ClassVar[str] = "workspace-instance-stopping"
+    TOPIC: ClassVar[str] = "instance-stopping"
 
     payer: bytes
     stopping_time: int
@@ -40,7 +40,7 @@ class WorkspaceInstanceStopping(LedgerEvent, frozen=True, array_like=True, gc=Fa
 class WorkspaceInstanceStopped(LedgerEvent, frozen=True, array_like=True, gc=False):
     """An instance is gone; its entry is final."""
 
-    TOPIC: ClassVar[str] = "workspace-instance-stopped"
+    TOPIC: ClassVar[str] = "instance-stopped"
 
     payer: bytes
     stopped_time: int
@@ -49,7 +49,7 @@ class WorkspaceInstanceStopped(LedgerEvent, frozen=True, array_like=True, gc=Fal
 class WorkspaceInstanceEnded(LedgerEvent, frozen=True, array_like=True, gc=False):
     """An operator ended an instance, or corrected when it had ended."""
 
-    TOPIC: ClassVar[str] = "workspace-instance-ended"
+    TOPIC: ClassVar[str] = "instance-ended"
 
     payer: bytes
     ended_time: int
@@ -60,7 +60,7 @@ class WorkspaceInstanceEnded(LedgerEvent, frozen=True, array_like=True, gc=False
 class WorkspaceInstanceImported(LedgerEvent, frozen=True, array_like=True, gc=False):
     """An instance taken over from another ledger, at what that ledger had charged for it."""
 
-    TOPIC: ClassVar[str] = "workspace-instance-imported"
+    TOPIC: ClassVar[str] = "instance-imported"
 
     payer: bytes
     workspace_id: str

@@ -18,9 +18,10 @@ from ledger.intake import Batch, Receipt, TooManyLinesError, oversized_line, rea
 from usage_ledger.v1 import admin_pb2
 from usage_ledger.v1 import publishing_pb2 as pb
 
-IN_FLIGHT = 4  # requests read ahead of the writer; beyond it the stream is not read on
+IN_FLIGHT = 10  # requests read ahead of the writer; beyond it the stream is not read on
 LINES_BYTES_MAX = 3 * 1024 * 1024
 NAME_CHARS_MAX = 255
+NUMBER_MAX = 2**53  # of a line, or of its bytes; what lies beyond is a slip, and sums overflow
 
 Take = Callable[[Batch], Coroutine[Any, Any, Receipt]]
 
@@ -45,6 +46,7 @@ class _Numbering:
 
     def first(self, said: int, lines: bytes) -> int:
         """Give the number of the first line of a block."""
+        _checked_number("first_line", said)
         first = said or self._next
         self._next = first + lines.count(b"\n") + (not lines.endswith(b"\n") if lines else 0)
         return first
@@ -72,6 +74,8 @@ class PublishingServicer:
                 delivery = delivery or _named(request.delivery) or f"call:{uuid.uuid4()}"
                 if request.HasField("oversized"):
                     line = request.oversized
+                    _checked_number("oversized.line", line.line)
+                    _checked_number("oversized.size_bytes", line.size_bytes)
                     yield oversized_line(
                         delivery,
                         number=line.line,
@@ -133,6 +137,11 @@ def _named(name: str) -> str:
             f"name of {len(name)} characters: at most {NAME_CHARS_MAX}, no NUL"
         )
     return name
+
+
+def _checked_number(name: str, number: int) -> None:
+    if number > NUMBER_MAX:
+        raise InvalidArgumentError(f"{name} {number}: at most {NUMBER_MAX}")
 
 
 def _digest(sha256: bytes) -> bytes:

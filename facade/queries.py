@@ -197,7 +197,7 @@ class QueryServicer:
         """List dead letters, newest first."""
         size = page_size(request.page_size)
         raw = read_cursor(request.cursor, 8)
-        before = _INT64_MAX if raw is None else int.from_bytes(raw)
+        before = _INT64_MAX if raw is None else min(int.from_bytes(raw), _INT64_MAX)
         rows = self._queries.reader.dead_letters(before=before, limit=size + 1)
         return pb.ListDeadLettersResponse(
             dead_letters=[_dead_letter(letter, name) for letter, name in rows[:size]],

@@ -24,6 +24,12 @@ def nanoseconds(message: Any, name: str) -> int | None:
     return stamp.seconds * 1_000_000_000 + stamp.nanos
 
 
+def text_of(ns: int) -> str:
+    """Write nanoseconds since 1970 as people read them, to the last one, for a message."""
+    seconds, nanos = divmod(ns, 1_000_000_000)
+    return Timestamp(seconds=seconds, nanos=nanos).ToJsonString()
+
+
 def fill(stamp: Timestamp, ms: int) -> None:
     """Write milliseconds into a timestamp of a message."""
     seconds, rest = divmod(ms, 1000)

@@ -6,7 +6,7 @@ import grpc
 from google.protobuf.duration_pb2 import Duration
 
 from facade.boundary import Context, author_of, unary
-from facade.translate import fill, nanoseconds
+from facade.translate import fill, nanoseconds, text_of
 from ledger.application import Ledger
 from ledger.commands import Terms, check_credit_note
 from ledger.commands.credit_notes import payer_of
@@ -65,7 +65,7 @@ class UsageServicer:
         if not request.HasField("cost_center"):
             raise InvalidArgumentError("cost_center is missing")
         wanted = request.cost_center
-        payer = payer_of(wanted.attribution_id)
+        payer = payer_of(wanted.attribution_id, field="cost_center.attribution_id")
         if wanted.spending_limit < 0:
             raise InvalidArgumentError(
                 f"cost_center.spending_limit {wanted.spending_limit}: must not be negative"
@@ -86,7 +86,9 @@ class UsageServicer:
         start = nanoseconds(request, "from") or 0
         end = nanoseconds(request, "to") or 0
         if end < start:
-            raise InvalidArgumentError("to lies before from: must be equal or later")
+            raise InvalidArgumentError(
+                f"to {text_of(end)} lies before from {text_of(start)}: must be equal or later"
+            )
         await self._ledger.reconcile_usage(
             start // _NS, end // _NS, author_of(context, self._operator)
         )
@@ -168,10 +170,13 @@ class UsageServicer:
         if start is None:
             start = max(end - RANGE_MS_MAX * _NS, TIME_MIN * _NS)
         if start > end:
-            raise InvalidArgumentError("from lies after to: must be equal or earlier")
+            raise InvalidArgumentError(
+                f"from {text_of(start)} lies after to {text_of(end)}: must be equal or earlier"
+            )
         if end - start > RANGE_MS_MAX * _NS:
             raise InvalidArgumentError(
-                "from to to spans more than 300 days: ask for less at a time"
+                f"from {text_of(start)} to {text_of(end)} spans more than 300 days:"
+                " ask for 300 days or less at a time"
             )
         return start // _NS, end // _NS
 

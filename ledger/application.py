@@ -68,7 +68,7 @@ class Ledger:
                 bytes(32) if in_memory and not settings.free_credit_key_file else load_key(key_file)
             )
             self.core = Core(self._store, self.clock, before_fold=before_fold, failpoint=failpoint)
-            self._publish_prices()
+            publish_configured_prices(self.core, settings, author=self.operator)
             self.queries = self.new_queries()
         except BaseException:
             self._store.close()
@@ -76,25 +76,6 @@ class Ledger:
         self._appended: set[asyncio.Event] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
         self.writer = Writer(self.core, on_append=self._wake_tails)
-
-    def _publish_prices(self) -> None:
-        prices = self.settings.prices
-        since = prices.effective_from
-
-        def act(group: Group) -> str:
-            return commands.publish_prices(
-                group,
-                revision=prices.revision,
-                rates=prices.credits_per_minute,
-                in_force_from=None if since is None else _ms(since),
-            )
-
-        work = Work(act, self.operator)
-        self.core.run([work])
-        if work.error is not None:
-            raise work.error
-        if work.result:
-            log.warning(work.result)
 
     def start(self) -> None:
         """Start the writer; call it on the event loop."""
@@ -105,6 +86,7 @@ class Ledger:
         """Finish what was submitted and close the store."""
         self.writer.stop()
         self.queries.reader.close()
+        self.core.failpoint("before-close")
         self._store.checkpoint()
         self._store.close()
 
@@ -139,7 +121,13 @@ class Ledger:
     async def import_lines(self, batch: Batch, source: str, author: str) -> Receipt:
         """Take over lines of another ledger's state."""
         importing = self._importing(source)
-        return await self._bulk(lambda group: commands.take_import(group, batch, importing), author)
+
+        def act(group: Group) -> Receipt:
+            receipt = commands.take_import(group, batch, importing)
+            group.context.failpoint("in-import")
+            return receipt
+
+        return await self._bulk(act, author)
 
     async def _bulk(self, act: Callable[[Group], Receipt], author: str) -> Receipt:
         receipt: Receipt = await self.writer.bulk(act, author)
@@ -236,10 +224,13 @@ class Ledger:
                     done += bool(outcome)
 
     async def _reset(self, payer: bytes, author: str) -> bool:
-        done: bool = await self.writer.command(
-            lambda group: commands.reset_cost_center(group, payer), author
-        )
-        return done
+        def act(group: Group) -> bool:
+            done = commands.reset_cost_center(group, payer)
+            group.context.failpoint("in-reset")
+            return done
+
+        reset: bool = await self.writer.command(act, author)
+        return reset
 
     async def confirm_clock(self, author: str) -> None:
         """Record that the clock is right, so that resets go on."""
@@ -299,6 +290,27 @@ class Ledger:
             group.transaction.job_ran(name, started=started, finished=finished, error=error)
 
         await self.writer.command(act, self.operator)
+
+
+def publish_configured_prices(core: Core, settings: Settings, *, author: str) -> None:
+    """Record the configured price list if its revision is new; StartRefusedError if it conflicts."""
+    prices = settings.prices
+    since = prices.effective_from
+
+    def act(group: Group) -> str:
+        return commands.publish_prices(
+            group,
+            revision=prices.revision,
+            rates=prices.credits_per_minute,
+            in_force_from=None if since is None else _ms(since),
+        )
+
+    work = Work(act, author)
+    core.run([work])
+    if work.error is not None:
+        raise work.error
+    if work.result:
+        log.warning(work.result)
 
 
 def _operator() -> str:

@@ -6,14 +6,14 @@ Synchronous; clock, store and chance handed in.
 from __future__ import annotations
 
 import logging
-import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from aggregates import PriceBook
 from events import PriceListPublished, Recorded, decode
 from ledger.clock import Clock
 from ledger.commands.ledger import PRICES_STREAM
+from ledger.entropy import SystemEntropy
 from ledger.errors import LedgerError, UnavailableError
 from ledger.group import Caches, Context, Group
 from persistence import StoreUnavailableError, WritableStore
@@ -46,16 +46,16 @@ class Core:
         store: WritableStore,
         clock: Clock,
         *,
-        entropy: Callable[[int], bytes] = os.urandom,
+        entropy: Callable[[int], bytes] | None = None,
         before_fold: Callable[[str], None] | None = None,
         failpoint: Callable[[str], None] = lambda _name: None,
     ) -> None:
         """Take up the log where it ends, and bring the read model up to it."""
         self.store = store
         self.clock = clock
-        self._entropy = entropy
-        self._before_fold = before_fold
-        self._failpoint = failpoint
+        self._entropy = entropy or SystemEntropy()
+        self.failpoint = failpoint
+        self._wrap_fold = before_fold
         self._caches = Caches()
         self._last_recorded = 0
         self.prices = PriceBook()
@@ -86,12 +86,19 @@ class Core:
         if paused or len(set(standing.values())) > 1:
             log.warning("folding the whole log anew: paused were %s", ", ".join(paused) or "none")
             self.store.clear_read_model()
+            self.failpoint("after-clear")
             standing = dict.fromkeys(standing, 0)
         position = min(standing.values())
         while position < self.head:
             position = fold_stored(self.store, position, self._before_fold)
+            self.failpoint("catching-up")
         with self.store.transaction() as transaction:
             self.paused = transaction.standing()[1]
+
+    def _before_fold(self, name: str) -> None:
+        self.failpoint("before-fold")
+        if self._wrap_fold is not None:
+            self._wrap_fold(name)
 
     def run(self, works: Iterable[Work]) -> None:
         """Do all of it in one transaction. What fails by itself does not touch its neighbours.
@@ -101,29 +108,38 @@ class Core:
         can be stored.
         """
         taken: list[Work] = []
+        waiting = iter(works)
         try:
-            self._run(works, taken)
-        except StoreUnavailableError:
+            self._run(waiting, taken)
+        except StoreUnavailableError as error:
             self._caches.clear()
-            log.exception("nothing could be stored")
-            for work in taken:
-                work.result = None
-                work.error = UnavailableError("nothing can be stored now; try again later")
+            log.error("nothing could be stored: %s", error)  # noqa: TRY400  # every half second
+            # When not even a transaction could begin, those who wait have not been taken yet.
+            _refuse(taken or waiting)
             raise
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  # told to those who wait
             # A mistake of ours. Alone it fails; in company each is tried alone.
             self._caches.clear()
             if len(taken) == 1:
-                log.exception("a piece of work failed")
-                taken[0].result, taken[0].error = None, error
+                taken[0].result, taken[0].error = None, _told(error)
                 return
-            for work in taken:
+            self._run_alone(taken)
+
+    def _run_alone(self, works: Sequence[Work]) -> None:
+        for index, work in enumerate(works):
+            try:
                 self.run([work])
+            except StoreUnavailableError:
+                # What the group had decided on the others was rolled back: they must not hear it.
+                _refuse(works[index:])
+                raise
 
     def _run(self, works: Iterable[Work], taken: list[Work]) -> None:
         with self.store.transaction() as transaction:
             group = Group(transaction, self._caches, self._context())
             for work in works:
+                if taken:
+                    self.failpoint("between-works")
                 taken.append(work)
                 work.result = work.error = None
                 if work.cancelled:
@@ -134,11 +150,11 @@ class Core:
                     work.result = work.act(group)
                 except LedgerError as error:
                     if group.appended != before:
-                        raise RuntimeError("a command failed after it had appended") from error
+                        raise _FailedHalfWayError from error
                     work.error = error
             group.fold()
-            self._failpoint("before-commit")
-        self._failpoint("after-commit")
+            self.failpoint("before-commit")
+        self.failpoint("after-commit")
         self.paused = group.paused
         if group.appended - 1 > self.head:
             self.head = group.appended - 1
@@ -154,8 +170,29 @@ class Core:
             self.prices,
             self._last_recorded,
             self._before_fold,
-            self._failpoint,
+            self.failpoint,
         )
+
+
+class _FailedHalfWayError(Exception):
+    """A command failed after it had appended: the group is undone and the others are tried again.
+
+    `__cause__` is what the caller is told.
+    """
+
+
+def _refuse(works: Iterable[Work]) -> None:
+    for work in works:
+        work.result = None
+        work.error = UnavailableError("nothing can be stored now; try again later")
+
+
+def _told(error: Exception) -> BaseException:
+    if isinstance(error, _FailedHalfWayError):
+        assert error.__cause__ is not None
+        return error.__cause__
+    log.error("a piece of work failed", exc_info=error)
+    return error
 
 
 def fold_stored(

@@ -11,11 +11,20 @@ from collections.abc import Callable
 
 VARIABLE = "USAGE_LEDGER_FAILPOINT"  # `name` or `name:n`: die when the name is passed the n-th time
 NAMES = (
+    "between-works",  # of one group
+    "in-reset",  # a cost center was reset, its group goes on
+    "in-import",  # a batch of an import was decided, its group goes on
     "before-append",
     "after-append",
+    "before-fold",  # of each projection
     "after-fold",
     "before-commit",
-    "after-commit",
+    "after-commit",  # durable, but nobody was told
+    "before-checkpoint",
+    "after-checkpoint",
+    "after-clear",  # the read model is empty, to be folded anew
+    "catching-up",  # a batch was folded at start
+    "before-close",
 )
 
 

@@ -36,6 +36,7 @@ class Caches:
         self.cost_centers: dict[str, CostCenter] = {}
         self.sources: dict[str, int] = {}
         self.deliveries: dict[str, int] = {}
+        self.warned_classes: set[str] = set()  # without a rate; kept, for each is told once
 
     def clear(self) -> None:
         """Forget everything."""

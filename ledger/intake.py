@@ -9,7 +9,14 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from aggregates import REPEATED, Contradiction, WorkspaceInstance
-from events import CreditNoteIssued, LedgerEvent
+from events import (
+    CreditNoteIssued,
+    LedgerEvent,
+    WorkspaceInstanceStarted,
+    WorkspaceInstanceStopped,
+)
+from events.money import FALLBACK_RATE
+from events.readable import time_text
 from ledger.cloudevents import (
     CREDIT_NOTE,
     EVENT_BYTES_MAX,
@@ -24,6 +31,7 @@ from persistence import Counts, DeadLetter, Inboxed
 
 LINES_MAX = 10_000  # events in one batch; more are refused before they are read
 REASON_CHARS_MAX = 1_000
+CLASSES_WARNED_MAX = 1_000  # without a rate; beyond it somebody sends names without end
 
 log = logging.getLogger(__name__)
 
@@ -96,8 +104,9 @@ def oversized_line(delivery: str, *, number: int, head: bytes, size: int, digest
 def take(group: Group, batch: Batch) -> Receipt:
     """Decide on a batch of published events."""
     arrivals = [line.content for line in batch.lines if isinstance(line.content, Arrival)]
-    prefetch(group, arrivals)
-    found = group.inbox([(group.source_number(a.source), a.key) for a in arrivals])
+    keys = [(group.source_number(a.source), a.key) for a in arrivals]
+    found = group.inbox(keys)
+    prefetch(group, [a for a, key in zip(arrivals, keys, strict=True) if key not in found])
 
     def decide(line: Line) -> str:
         arrival = line.content
@@ -202,6 +211,7 @@ def _decide(group: Group, arrival: Arrival, found: dict[tuple[int, bytes], Inbox
             return event
         position = group.append_instance(arrival.stream, state, event)
         group.keep_personal(position, salt, arrival.personal)
+        _warn(group, arrival.stream, state, event)
     group.claim(key, arrival.digest, position)
     found[key] = Inboxed(arrival.digest, position)
     return ""
@@ -210,6 +220,21 @@ def _decide(group: Group, arrival: Arrival, found: dict[tuple[int, bytes], Inbox
 def _stop(group: Group, state: WorkspaceInstance, arrival: Arrival) -> LedgerEvent | str:
     decide = state.stop_requested if arrival.kind == STOPPING else state.stop
     return decide(arrival.payer, arrival.time, recorded_at=group.recorded_at, author=group.author)
+
+
+def _warn(group: Group, stream: str, state: WorkspaceInstance, event: LedgerEvent) -> None:
+    """Tell the log what is priced in a way that somebody may not expect."""
+    if isinstance(event, WorkspaceInstanceStarted) and event.rate == FALLBACK_RATE:
+        name, warned = event.workspace_class, group.caches.warned_classes
+        if name not in warned and len(warned) < CLASSES_WARNED_MAX:
+            warned.add(name)
+            log.warning("workspace class %r has no rate: it costs 1/6 a minute", name[:80])
+    if state.started is None or state.end is None or state.end >= state.started:
+        return
+    if isinstance(event, WorkspaceInstanceStopped) and state.stopping is not None:
+        return  # it decided nothing
+    ended, started = time_text(state.end), time_text(state.started)
+    log.warning("%s ended at %s, before its start at %s: it costs nothing", stream, ended, started)
 
 
 def _record_note(group: Group, arrival: Arrival) -> int:

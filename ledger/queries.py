@@ -185,23 +185,25 @@ class Queries:
         Entries before the accrual instant, those dated at it, those after it.
         """
         instant = accrual.instant
-        edges = [(start, instant), (instant, instant + 1), (instant + 1, end)]
+        block = (instant, instant + 1)
+        edges = [(start, instant), block, (instant + 1, end)]
         rows: list[UsageRow] = []
-        for low, high in edges if ascending else reversed(edges):
+        for stretch in edges if ascending else reversed(edges):
+            low, high = stretch
             if len(rows) == limit:
                 break
             count = 0
             if low < high:
                 count = self.reader.usage_totals(payer, user, start=low, end=high)[0]
-            if low == instant:
+            if stretch is block:
                 count += self.reader.running_totals(payer, user)[0]
             if offset >= count:
                 offset -= count
                 continue
             want = limit - len(rows)
-            if low == instant:
-                block = self.reader.accrued_block(payer, user, accrual, offset=offset, limit=want)
-                rows += self._priced(payer, accrual, block)
+            if stretch is block:
+                tied = self.reader.accrued_block(payer, user, accrual, offset=offset, limit=want)
+                rows += self._priced(payer, accrual, tied)
             else:
                 rows += self.reader.usage_page(
                     payer,

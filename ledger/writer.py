@@ -77,7 +77,8 @@ class Writer:
         with self._wake:
             self._stopping = True
             self._wake.notify()
-        self._thread.join()
+        if self._thread.ident is not None:  # a service that could not start has no thread to end
+            self._thread.join()
         if self._checkpointer is not None:
             self._checkpointer.join()
 
@@ -109,13 +110,25 @@ class Writer:
         while True:
             with self._wake:
                 while not (self._commands or self._bulk or self._stopping):
-                    self._wake.wait()
+                    if not self._wake.wait(RETRY_SECONDS if self.refused else None):
+                        break
                 if self._stopping and not self._commands and not self._bulk:
                     return
             try:
-                self._group()
+                if self._commands or self._bulk:
+                    self._group()
+                else:
+                    self._probe()
             except BaseException:
                 log.exception("the writer failed")
+
+    def _probe(self) -> None:
+        """Find out without a caller whether a store that refused a write takes one again."""
+        try:
+            self._core.store.probe()
+            self.refused = ""
+        except StoreUnavailableError as error:
+            self.refused = str(error)
 
     def _group(self) -> None:
         feed = _Feed(self._commands, self._bulk)
@@ -125,7 +138,6 @@ class Writer:
             self.refused = ""
         except StoreUnavailableError as error:
             self.refused = str(error)
-            time.sleep(RETRY_SECONDS if not self._stopping else 0)
         finally:
             _answer(feed.taken)
         if self._core.head != head:
@@ -138,13 +150,21 @@ class Writer:
         running = self._checkpointer
         if running is not None and not running.is_alive():
             self._checkpointer = None
-            self._core.store.checkpoint()
+            self._checkpoint(self._core.store.checkpoint)
         elif running is None and self._since_checkpoint >= CHECKPOINT_EVENTS:
             self._since_checkpoint = 0
             self._checkpointer = threading.Thread(
-                target=self._core.store.checkpoint_beside, name="checkpointer", daemon=True
+                target=self._checkpoint,
+                args=(self._core.store.checkpoint_beside,),
+                name="checkpointer",
+                daemon=True,
             )
             self._checkpointer.start()
+
+    def _checkpoint(self, checkpoint: Callable[[], None]) -> None:
+        self._core.failpoint("before-checkpoint")
+        checkpoint()
+        self._core.failpoint("after-checkpoint")
 
 
 class _Feed:

@@ -157,6 +157,9 @@ class WritableStore(Protocol):
     def clear_read_model(self) -> None:
         """Empty every projection, so that the log can be folded anew."""
 
+    def probe(self) -> None:
+        """Write and commit something that changes nothing; StoreUnavailableError when it cannot."""
+
     def checkpoint(self) -> None:
         """Move committed pages to where they belong, if the store has such a thing."""
 

@@ -2,25 +2,35 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from events import (
+    ClockConfirmed,
     CostCenterImported,
     EntryImported,
     FreeCreditClaimed,
     MemberImported,
+    PriceListPublished,
     Recorded,
+    UsageReconciled,
     WorkspaceInstanceImported,
 )
 from projections.rows import BalanceDelta, EntryChange, OtherEntry, Rows
 
 # A claim is no event of the payer's own either: an import makes claims, too.
-_IMPORTED = (
-    CostCenterImported,
-    EntryImported,
-    FreeCreditClaimed,
-    MemberImported,
-    WorkspaceInstanceImported,
+_NOT_LIVE = frozenset(
+    {
+        CostCenterImported,
+        EntryImported,
+        FreeCreditClaimed,
+        MemberImported,
+        WorkspaceInstanceImported,
+        # These are of no payer.
+        ClockConfirmed,
+        PriceListPublished,
+        UsageReconciled,
+    }
 )
 
 
@@ -46,10 +56,15 @@ class BalanceFold:
         running_cents: Mapping[bytes, int],
     ) -> None:
         """Take a batch of events and what the instance fold told of it."""
-        for _, _, event, _ in batch:
-            payer = getattr(event, "payer", None)
-            if payer is not None and not isinstance(event, _IMPORTED):
-                self._delta(payer).live_events += 1
+        live = Counter(
+            [
+                event.payer  # type: ignore[attr-defined]  # the set names those without one
+                for _, _, event, _ in batch
+                if type(event) not in _NOT_LIVE
+            ]
+        )
+        for payer, count in live.items():
+            self._delta(payer).live_events += count
         for change in changes:
             delta = self._delta(change.after.payer)
             delta.booked_cents += change.after.cents

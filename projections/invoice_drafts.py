@@ -82,9 +82,13 @@ class InvoiceDraftFold:
                 if base.count:
                     self._add_base(after, base, -1)
         else:
-            base, had_line = self._base_of(before, cycle)
-            if had_line:
+            base, own = self._base_of(before, cycle)
+            # An entry of an earlier cycle has a line here only while it differs from what it was
+            # there: a stopping time that says nothing new is no change of this cycle.
+            if own or _amount(before) != base:
                 self._add_line(before, cycle, _difference(before, base), -1)
+            if not own and _amount(after) == base:
+                return
         self._add_line(after, cycle, _difference(after, base), 1)
 
     def _accrued_at_boundary(self, entry: Entry, cycle: OpenCycle) -> Amount:
@@ -101,15 +105,15 @@ class InvoiceDraftFold:
         return accrued(entry.rate, entry.started, cycle.accrued_to)
 
     def _base_of(self, before: Entry, cycle: OpenCycle) -> tuple[Amount, bool]:
-        """Give what an entry was at the boundary, and whether it has a line in the open cycle."""
+        """Give what an entry was at the boundary, and whether it came into being in the open cycle."""
         if before.ended_position > cycle.opened_position:
             return self._accrued_at_boundary(before, cycle), True
         key = before.start_position, cycle.number
         kept = self._corrections.get(key) or self._rows.correction(*key)
         if kept is not None:
-            return Amount(1, *kept), True
+            return Amount(1, *kept), False
         self._corrections[key] = before.cents, before.seconds
-        return Amount(1, before.cents, before.seconds), False
+        return _amount(before), False
 
     def _add_line(self, entry: Entry, cycle: OpenCycle, amount: Amount, sign: int) -> None:
         late_for = OWN_PERIOD
@@ -191,6 +195,10 @@ class InvoiceDraftFold:
             self._rows.put_corrections(self._corrections)
         self._cycles, self._dirty = {}, set()
         self._lines, self._bases, self._corrections, self._closed = {}, {}, {}, {}
+
+
+def _amount(entry: Entry) -> Amount:
+    return Amount(1, entry.cents, entry.seconds)
 
 
 def _difference(entry: Entry, base: Amount) -> Amount:

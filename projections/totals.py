@@ -1,7 +1,7 @@
-"""Usage totals: counts and cents of entries by payer, user, hour and day.
+"""Usage totals: counts and cents of entries by payer, hour and day, and by user and day.
 
 They answer the totals of a listing over any [from, to) while reading entries only of the partial
-hours at its two edges, and lead a page number to the hour it lies in.
+hours (of one user: days) at its two edges, and lead a page number to the hour or day it lies in.
 """
 
 from __future__ import annotations
@@ -33,13 +33,16 @@ class UsageTotalsFold:
         cents = sign * entry.cents
         hour = entry.effective // BUCKET_MS[HOURLY]
         day = entry.effective // BUCKET_MS[DAILY]
-        for user in (ALL_USERS, entry.user) if entry.user else (ALL_USERS,):
-            for key in ((entry.payer, user, HOURLY, hour), (entry.payer, user, DAILY, day)):
-                known = deltas.get(key)
-                if known is None:
-                    deltas[key] = sign, cents
-                else:
-                    deltas[key] = known[0] + sign, known[1] + cents
+        payer, user = entry.payer, entry.user
+        keys: list[RollupKey] = [(payer, ALL_USERS, HOURLY, hour), (payer, ALL_USERS, DAILY, day)]
+        if user:  # a user's day is short enough to be read: no sums by hour
+            keys.append((payer, user, DAILY, day))
+        for key in keys:
+            known = deltas.get(key)
+            if known is None:
+                deltas[key] = sign, cents
+            else:
+                deltas[key] = known[0] + sign, known[1] + cents
 
     def flush(self) -> None:
         """Write what was folded and forget it."""

@@ -57,11 +57,11 @@ def check_credit_note(
     return CreditNote(payer, credits, description, user, idempotency_key)
 
 
-def payer_of(attribution: str) -> bytes:
+def payer_of(attribution: str, *, field: str = "attribution_id") -> bytes:
     """Read an attribution ID or say what is wrong with it."""
     payer = parse_payer(attribution)
     if payer is None:
-        raise InvalidArgumentError(f"attribution_id {attribution[:80]!r}: must be team:<uuid>")
+        raise InvalidArgumentError(f"{field} {attribution[:80]!r}: must be team:<uuid>")
     return payer
 
 

@@ -19,11 +19,12 @@ from events import (
     WorkspaceInstanceImported,
 )
 from events.readable import attribution_id, uuid_bytes, uuid_text
-from ledger.cloudevents import INT32_MAX, RejectedError, event_key
+from ledger import proto_json
+from ledger.cloudevents import DIGEST_BYTES, EVENT_BYTES_MAX, INT32_MAX, RejectedError, event_key
 from ledger.commands.cost_centers import claims_of
 from ledger.group import Group
 from ledger.identifiers import parse_payer, parse_time, parse_uuid
-from ledger.intake import Batch, Line, Receipt, settle
+from ledger.intake import LINES_MAX, Batch, Line, Receipt, TooManyLinesError, settle
 from projections import entry_id_of
 
 CENTS_MAX = 2**53  # of one entry; far beyond any real one, and sums stay within 64 bits
@@ -83,13 +84,24 @@ def read_import_lines(delivery: str, block: bytes, first_line: int) -> Batch:
         original = raw.removesuffix(b"\r")
         if not original or original.isspace():
             continue
+        if len(lines) >= LINES_MAX:
+            raise TooManyLinesError(f"more than {LINES_MAX} lines in one request: send fewer")
         try:
-            lines.append(Line(number, original, _decoder.decode(original), kind="import"))
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            lines.append(
-                Line(number, original, None, f"not a line of an import: {error}", "import")
-            )
+            lines.append(Line(number, original, _parse(original), kind="import"))
+        except RejectedError as error:
+            lines.append(Line(number, original, None, str(error), "import"))
     return Batch(delivery, lines)
+
+
+def _parse(original: bytes) -> _CostCenter | _Member | _Entry:
+    if len(original) > EVENT_BYTES_MAX:
+        raise RejectedError(f"line of {len(original)} bytes: at most {EVENT_BYTES_MAX} are allowed")
+    try:
+        # The typed decoder would keep the last of two equal names.
+        proto_json.load(original)
+        return _decoder.decode(original)
+    except (ValueError, RecursionError) as error:
+        raise RejectedError(f"not a line of an import: {error}") from None
 
 
 def take_import(group: Group, batch: Batch, importing: Importing) -> Receipt:
@@ -113,10 +125,7 @@ def take_import(group: Group, batch: Batch, importing: Importing) -> Receipt:
 
 def decide_import(group: Group, original: bytes, importing: Importing) -> str:
     """Decide on one line by itself."""
-    try:
-        content = _decoder.decode(original)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise RejectedError(f"not a line of an import: {error}") from None
+    content = _parse(original)
     payer = _payer_of(content)
     live = {payer: group.live_events(payer) > 0} if payer else {}
     return _decide(group, content, importing, live)
@@ -141,7 +150,10 @@ def _decide(group: Group, content: object, importing: Importing, live: dict[byte
         raise RejectedError("id must not be empty")
     source = group.source_number("import:" + importing.source)
     key = source, event_key(f"{type(content).__name__}:{content.id}")
-    digest = hashlib.blake2b(_canonical(content), digest_size=16).digest()
+    try:
+        digest = hashlib.blake2b(_canonical(content), digest_size=DIGEST_BYTES).digest()
+    except OverflowError:
+        raise RejectedError("a number in credit_cents or metadata has more than 64 bits") from None
     inboxed = group.inbox([key]).get(key)
     if inboxed is not None:
         if inboxed.digest == digest:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from events.readable import attribution_id
-from projections import accrued
+from projections import BUCKET_MS, DAILY, HOURLY, accrued
 
 BREACHES_SHOWN = 100
 
@@ -20,8 +20,8 @@ def audit(select: _All) -> Iterator[tuple[str, int, list[str]]]:
     yield _positions(select)
     yield _balances(select)
     yield _accruals(select)
-    for unit, name, bucket_ms in ((0, "hour", 3_600_000), (1, "day", 86_400_000)):
-        yield _rollups(select, unit, name, bucket_ms)
+    for unit, name in ((HOURLY, "hour"), (DAILY, "day")):
+        yield _rollups(select, unit, name, BUCKET_MS[unit])
     yield _drafts(select)
     yield _inbox(select)
 
@@ -120,23 +120,22 @@ def _accruals(select: _All) -> tuple[str, int, list[str]]:
 def _rollups(select: _All, unit: int, name: str, bucket_ms: int) -> tuple[str, int, list[str]]:
     # SQL division truncates towards zero; subtracting the remainder first makes it a floor.
     floor = f"(effective - ((effective % {bucket_ms}) + {bucket_ms}) % {bucket_ms}) / {bucket_ms}"
-    breaches = select(
-        "SELECT 'kept', payer, user, bucket, count, cents FROM rollups WHERE unit = ?1"
-        " EXCEPT SELECT * FROM (SELECT 'kept', payer, x'', "
-        f"{floor}, count(*), sum(cents) FROM entries GROUP BY payer, {floor}"
-        f" UNION ALL SELECT 'kept', payer, user, {floor}, count(*), sum(cents) FROM entries"
-        f" WHERE user <> x'' GROUP BY payer, user, {floor}) LIMIT ?2",
-        (unit, BREACHES_SHOWN),
-    )
-    checked, total = select(
-        "SELECT count(*), coalesce(sum(count) FILTER (WHERE user = x''), 0) FROM rollups"
-        " WHERE unit = ?",
-        (unit,),
-    )[0]
-    entries = select("SELECT count(*) FROM entries")[0][0]
-    texts = [f"{attribution_id(row[1])}: {name} {row[3]} keeps {row[4:]}" for row in breaches]
-    if total != entries:
-        texts.insert(0, f"sums count {total} entries, there are {entries}")
+    kept = "SELECT payer, user, bucket, count, cents FROM rollups WHERE unit = ?1"
+    summed = f"SELECT payer, x'', {floor}, count(*), sum(cents) FROM entries GROUP BY 1, 3"
+    if unit == DAILY:  # sums of one user are kept by day only
+        summed += (
+            f" UNION ALL SELECT payer, user, {floor}, count(*), sum(cents) FROM entries"
+            " WHERE user <> x'' GROUP BY 1, 2, 3"
+        )
+    texts = [
+        f"{attribution_id(row[0])}: {name} {row[2]} {what} {row[3:]}"
+        for what, left, right in (("keeps", kept, summed), ("should keep", summed, kept))
+        for row in select(
+            f"SELECT * FROM ({left}) EXCEPT SELECT * FROM ({right}) LIMIT ?2",
+            (unit, BREACHES_SHOWN),
+        )
+    ]
+    checked = select("SELECT count(*) FROM rollups WHERE unit = ?", (unit,))[0][0]
     return _law(f"usage totals by {name} are the sums of the entries", checked, texts)
 
 

@@ -29,8 +29,14 @@ def _source(user: bytes) -> tuple[str, str]:
     return "entries_by_payer", "payer = ?"
 
 
-def _cut(start: int, end: int) -> tuple[_Range, _Range, _Range, _Range, _Range]:
-    """Cut [start, end) into partial hour (times), hours, days, hours, partial hour (times)."""
+def _cut(start: int, end: int, user: bytes) -> tuple[_Range, _Range, _Range, _Range, _Range]:
+    """Cut [start, end) into edge (times), hours, days, hours, edge (times)."""
+    if user:  # there are no sums by hour of one user
+        first_day, last_day = -(-start // _DAY), end // _DAY
+        if first_day >= last_day:
+            return (start, end), _EMPTY, _EMPTY, _EMPTY, _EMPTY
+        head, tail = (start, first_day * _DAY), (last_day * _DAY, end)
+        return head, _EMPTY, (first_day, last_day), _EMPTY, tail
     first_hour, last_hour = -(-start // _HOUR), end // _HOUR
     if first_hour >= last_hour:
         return (start, end), _EMPTY, _EMPTY, _EMPTY, _EMPTY
@@ -51,7 +57,7 @@ def range_totals(one: _One, payer: bytes, user: bytes, *, start: int, end: int) 
     """Give (count, cents) of the entries in [start, end)."""
     index, condition = _source(user)
     who = (payer, user) if user else (payer,)
-    head, hours, days, more_hours, tail = _cut(start, end)
+    head, hours, days, more_hours, tail = _cut(start, end, user)
     parts, values = [], []
     for stretch in (head, tail):
         if stretch[0] < stretch[1]:
@@ -123,7 +129,7 @@ def _walk(
 
     None when the range has no more than `offset` entries.
     """
-    head, hours, days, more_hours, tail = _cut(start, end)
+    head, hours, days, more_hours, tail = _cut(start, end, user)
     pieces = [(None, head), (HOURLY, hours), (DAILY, days), (HOURLY, more_hours), (None, tail)]
     for unit, stretch in pieces if ascending else reversed(pieces):
         if stretch[0] >= stretch[1]:
@@ -139,6 +145,8 @@ def _walk(
         )
         if found is None:
             continue
+        if unit == DAILY and user:
+            return (found if ascending else found + 1) * _DAY, offset
         if unit == DAILY:
             in_day = (found * 24, found * 24 + 24)
             found, offset = _walk_buckets(

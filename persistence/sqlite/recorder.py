@@ -6,11 +6,12 @@ import sqlite3
 from collections.abc import Sequence
 from typing import Any
 
-from eventsourcing.persistence import StoredEvent
+from eventsourcing.persistence import InterfaceError, StoredEvent
 from eventsourcing.sqlite import (
     SQLiteApplicationRecorder,
     SQLiteConnection,
     SQLiteConnectionPool,
+    SQLiteCursor,
     SQLiteDatastore,
 )
 
@@ -18,6 +19,7 @@ from persistence.sqlite.schema import LOG
 
 WRITER_CACHE_KIB = 65_536  # holds the upper levels of the two indexes over random ids at 4 M events
 BUSY_TIMEOUT_S = 5
+STATEMENTS_CACHED = 512  # statements differ by their number of keys, too
 
 
 class LedgerConnectionPool(SQLiteConnectionPool):
@@ -32,10 +34,19 @@ class LedgerConnectionPool(SQLiteConnectionPool):
         super().__init__(db_name=db_name, pool_size=2, lock_timeout=BUSY_TIMEOUT_S)
 
     def _create_connection(self) -> SQLiteConnection:
-        connection = super()._create_connection()
-        raw = connection._sqlite_conn  # noqa: SLF001  # the library gives no other way
-        raw.row_factory = None  # our statements read tuples
+        # Not the library's way to connect: it keeps one prepared statement, and ours are many.
+        try:
+            raw = sqlite3.connect(
+                self.db_name,
+                timeout=BUSY_TIMEOUT_S,
+                isolation_level=None,
+                check_same_thread=False,
+                cached_statements=STATEMENTS_CACHED,
+            )
+        except sqlite3.Error as error:
+            raise InterfaceError(error) from error
         for pragma in (
+            "journal_mode = wal",
             f"synchronous = {self._synchronous}",
             f"cache_size = -{WRITER_CACHE_KIB}",
             "temp_store = memory",
@@ -43,7 +54,7 @@ class LedgerConnectionPool(SQLiteConnectionPool):
             "secure_delete = on",  # an erased row must be gone from the file
         ):
             raw.execute(f"PRAGMA {pragma}")
-        return connection
+        return SQLiteConnection(raw, max_age=None)
 
 
 class LedgerDatastore(SQLiteDatastore):
@@ -70,9 +81,12 @@ class LedgerRecorder(SQLiteApplicationRecorder):
         """Give our table: the library's has no declared position."""
         return [LOG]
 
-    def _insert_events(  # type: ignore[override]  # ours takes the bare cursor of our transaction
-        self, c: sqlite3.Connection, stored_events: Sequence[StoredEvent], *, head: int, **_: Any
+    def _insert_events(
+        self, c: SQLiteCursor, stored_events: Sequence[StoredEvent], **_: Any
     ) -> Sequence[int]:
+        """Append as the library's own event store and `Application.save` ask it to."""
+        c.execute("SELECT coalesce(max(position), 0) FROM stored_events")
+        head: int = c.fetchone()[0]
         positions = range(head + 1, head + 1 + len(stored_events))
         c.executemany(
             self.insert_events_statement,

@@ -1,0 +1,1 @@
+"""Measurements of the running service, by hand: `python -m benchmarks --help`. Figures: docs/performance.md."""

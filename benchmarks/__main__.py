@@ -1,0 +1,35 @@
+"""Runs the measurements that docs/performance.md reports."""
+
+from __future__ import annotations
+
+import argparse
+
+from benchmarks import calls, publishing, rebuilding, reconciling
+
+MEASUREMENTS = {
+    "publish": publishing.measure,
+    "call-while-publishing": publishing.measure_calls,
+    "reads": calls.measure_reads,
+    "notes": calls.measure_notes,
+    "reconcile": reconciling.measure,
+    "rebuild": rebuilding.measure,
+}
+
+
+def main() -> None:
+    """Run the measurements that were named."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("measurement", choices=[*MEASUREMENTS, "all"])
+    parser.add_argument("--events", type=int, default=150_000, help="events to publish")
+    parser.add_argument("--entries", type=int, default=100_000, help="entries in one payer")
+    parser.add_argument("--runs", type=int, default=5, help="runs; the median is printed")
+    parser.add_argument("--file", help="publish this file instead of made-up events")
+    options = parser.parse_args()
+    chosen = MEASUREMENTS if options.measurement == "all" else {options.measurement: None}
+    for name in chosen:
+        print(f"== {name}", flush=True)
+        MEASUREMENTS[name](options)
+
+
+if __name__ == "__main__":
+    main()
