@@ -1,1 +1,4 @@
-"""Measurements of the running service, by hand: `python -m benchmarks --help`. Figures: docs/performance.md."""
+"""Measurements of the running service, by hand.
+
+`python -m benchmarks --help`. Figures: docs/performance.md.
+"""

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import datetime as dt
+import json
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import grpc
 from google.protobuf.timestamp_pb2 import Timestamp
-from usage.v1 import usage_pb2, usage_pb2_grpc
-from usage_ledger.v1 import queries_pb2, queries_pb2_grpc
 
 from benchmarks.common import events_file, fresh_service, median, publish
+from usage.v1 import usage_pb2, usage_pb2_grpc
+from usage_ledger.v1 import queries_pb2, queries_pb2_grpc
 
 CALLERS = 16
 SECONDS = 3.0
@@ -94,9 +96,6 @@ def measure_reads(options: argparse.Namespace) -> None:
 
 def _who(path: Any) -> tuple[str, str, tuple[int, int]]:
     """Give the payer and a user of a file, and a range of time around its events."""
-    import datetime as dt
-    import json
-
     with path.open("rb") as file:
         first = json.loads(file.readline())
     start = dt.datetime.fromisoformat(first["time"])

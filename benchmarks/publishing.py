@@ -9,8 +9,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from usage.v1 import usage_pb2
-
 from benchmarks.common import (
     disk_bytes,
     events_file,
@@ -20,6 +18,7 @@ from benchmarks.common import (
     percentile,
     publish,
 )
+from usage.v1 import usage_pb2
 
 SEGMENT = 150_000  # events whose rate is printed on the way
 

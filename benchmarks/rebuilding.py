@@ -9,11 +9,11 @@ from collections import Counter
 from pathlib import Path
 
 from benchmarks.common import events_file, median
+from ledger.application import publish_configured_prices
 from ledger.clock import SystemClock
 from ledger.core import Core, Work, fold_stored
 from ledger.intake import read_lines, take
 from ledger.settings import load_settings
-from ledger.application import publish_configured_prices
 from persistence.sqlite import SQLiteStore
 
 BLOCK = 800

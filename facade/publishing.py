@@ -11,7 +11,7 @@ from typing import Any
 import grpc
 
 from facade.boundary import Context, author_of, streaming
-from ledger.application import IMPORT_PREFIX, Ledger
+from ledger.application import CALL_PREFIX, IMPORT_PREFIX, Ledger
 from ledger.commands import read_import_lines
 from ledger.errors import InvalidArgumentError
 from ledger.intake import Batch, Receipt, TooManyLinesError, oversized_line, read_lines
@@ -71,7 +71,7 @@ class PublishingServicer:
         async def batches() -> AsyncIterator[Batch]:
             nonlocal delivery
             async for request in requests:
-                delivery = delivery or _named(request.delivery) or f"call:{uuid.uuid4()}"
+                delivery = delivery or _named(request.delivery) or f"{CALL_PREFIX}{uuid.uuid4()}"
                 if request.HasField("oversized"):
                     line = request.oversized
                     _checked_number("oversized.line", line.line)

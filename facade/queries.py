@@ -34,6 +34,7 @@ from ledger.views import (
     DeadLetter,
     OtherRow,
     Recorded,
+    StatusRows,
     StreamEvent,
     UsageRow,
     attribution_id,
@@ -251,6 +252,14 @@ class QueryServicer:
             ]
         )
 
+    def _status_rows(self, runs_since: int, stopped_since: int) -> StatusRows:
+        """Count on a connection and a thread of its own: some counts read whole indexes."""
+        queries = self._ledger.new_queries()
+        try:
+            return queries.reader.status(runs_since=runs_since, stopped_since=stopped_since)
+        finally:
+            queries.reader.close()
+
     def _audit(self) -> list[tuple[str, int, list[str]]]:
         queries = self._ledger.new_queries()
         try:
@@ -263,8 +272,7 @@ class QueryServicer:
     ) -> pb.GetStatusResponse:
         """Tell how the ledger is."""
         ledger, now = self._ledger, self._queries.now()
-        runs_since, stopped_since = self._since()
-        rows = self._queries.reader.status(runs_since=runs_since, stopped_since=stopped_since)
+        rows = await asyncio.to_thread(self._status_rows, *self._since())
         newest_prices = ledger.core.prices.newest
         interval = ledger.settings.ledger_interval
         ran = {job.name: job for job in rows.jobs}

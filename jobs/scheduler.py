@@ -45,10 +45,7 @@ class Scheduler:
     def plan(self) -> None:
         """Decide when each job is due first."""
         now = self._ledger.queries.now()
-        ran = {
-            row.name: row.last_started
-            for row in self._ledger.queries.reader.status(runs_since=0, stopped_since=0).jobs
-        }
+        ran = {row.name: row.last_started for row in self._ledger.queries.reader.jobs()}
         for plan in self.plans:
             last = ran.get(plan.name)
             if plan.name == "ledger":
@@ -110,8 +107,9 @@ class Scheduler:
         self._last_ledger_run = now
 
     async def _run_reset_job(self) -> None:
-        """Reset what is due, and forget dead letters older than their retention."""
+        """Reset what is due; forget old dead letters, and add up the counts of old calls."""
         done, failed = await self._ledger.reset_usage(self._ledger.operator)
         if done or failed:
             log.info("reset %d cost centers, %d failed", done, failed)
         await self._ledger.forget_expired_dead_letters(self._ledger.operator)
+        await self._ledger.merge_old_calls(self._ledger.operator)

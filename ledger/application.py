@@ -9,6 +9,7 @@ import getpass
 import logging
 from collections.abc import Callable, Sequence
 
+from events import UnreadableEventError
 from ledger import commands
 from ledger.clock import Clock, SystemClock
 from ledger.cloudevents import RejectedError
@@ -25,12 +26,14 @@ from ledger.job_plan import JobPlan
 from ledger.queries import Queries
 from ledger.settings import Settings
 from ledger.writer import Writer
-from persistence import StoreRefusedError
+from persistence import StoreRefusedError, StoreUnavailableError
 from persistence.sqlite import SQLiteReader, SQLiteStore
 
 RESETS_AT_ONCE = 200  # cost centers handed to the writer together by one reset run
 EXPIRED_AT_ONCE = 1_000  # dead letters forgotten in one transaction
 KEY_FILE = "free-credit.key"
+CALL_PREFIX = "call:"  # of the delivery names of publishing calls that name no source themselves
+CALLS_KEPT = 10_000  # publishing calls whose counts are kept one by one
 IMPORT_PREFIX = "import:"  # of the delivery names of imports: a retry must know the source
 
 log = logging.getLogger(__name__)
@@ -70,6 +73,15 @@ class Ledger:
             self.core = Core(self._store, self.clock, before_fold=before_fold, failpoint=failpoint)
             publish_configured_prices(self.core, settings, author=self.operator)
             self.queries = self.new_queries()
+        except UnreadableEventError as error:
+            self._store.close()
+            raise StartRefusedError(f"the log of {settings.data_dir}: {error}") from error
+        except StoreUnavailableError as error:
+            self._store.close()
+            raise StartRefusedError(
+                f"data directory {settings.data_dir} cannot be written: {error}; free space or name"
+                " another one"
+            ) from error
         except BaseException:
             self._store.close()
             raise
@@ -283,6 +295,19 @@ class Ledger:
             forgotten += count
         return forgotten
 
+    async def merge_old_calls(self, author: str) -> int:
+        """Keep counts of the newest publishing calls one by one, of older ones as a sum."""
+
+        def act(group: Group) -> int:
+            merged = group.transaction.merge_deliveries(
+                prefix=CALL_PREFIX, into=CALL_PREFIX + "older", keep=CALLS_KEPT
+            )
+            group.caches.deliveries.clear()  # a call that still goes on gets a new row
+            return merged
+
+        merged: int = await self.writer.command(act, author)
+        return merged
+
     async def job_ran(self, name: str, *, started: int, finished: int | None, error: str) -> None:
         """Keep when a job last ran."""
 
@@ -293,7 +318,10 @@ class Ledger:
 
 
 def publish_configured_prices(core: Core, settings: Settings, *, author: str) -> None:
-    """Record the configured price list if its revision is new; StartRefusedError if it conflicts."""
+    """Record the configured price list if its revision is new.
+
+    StartRefusedError if it conflicts.
+    """
     prices = settings.prices
     since = prices.effective_from
 

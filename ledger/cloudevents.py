@@ -190,11 +190,10 @@ def _usual(line: bytes) -> Arrival | None:
 
     Whatever is unusual is read again by the long way, which also words what is wrong with it.
     """
-    for mark, kind, decode in _USUAL:
-        if mark in line:
-            break
-    else:
+    found = next((usual for usual in _USUAL if usual[0] in line), None)
+    if found is None:
         return None
+    _, kind, decode = found
     try:
         envelope = decode(line)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):

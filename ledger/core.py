@@ -6,7 +6,7 @@ Synchronous; clock, store and chance handed in.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from aggregates import PriceBook
@@ -107,28 +107,40 @@ class Core:
         enough. Raises StoreUnavailableError, after it told so to each piece of work, when nothing
         can be stored.
         """
-        taken: list[Work] = []
         waiting = iter(works)
         try:
-            self._run(waiting, taken)
+            while not self._run_group(waiting):
+                pass  # a mistake ended the group early: those who still wait are the next one
         except StoreUnavailableError as error:
-            self._caches.clear()
             log.error("nothing could be stored: %s", error)  # noqa: TRY400  # every half second
-            # When not even a transaction could begin, those who wait have not been taken yet.
-            _refuse(taken or waiting)
+            _refuse(waiting)
             raise
-        except Exception as error:  # noqa: BLE001  # told to those who wait
-            # A mistake of ours. Alone it fails; in company each is tried alone.
+
+    def _run_group(self, waiting: Iterator[Work]) -> bool:
+        """Give False when a mistake of ours ended the group before all that waits was taken."""
+        taken: list[Work] = []
+        try:
+            self._run(waiting, taken)
+        except StoreUnavailableError:
             self._caches.clear()
+            _refuse(taken)
+            raise
+        except Exception as error:
+            self._caches.clear()
+            if not taken:
+                raise
             if len(taken) == 1:
                 taken[0].result, taken[0].error = None, _told(error)
-                return
-            self._run_alone(taken)
+            else:
+                self._run_alone(taken)
+            return False
+        return True
 
     def _run_alone(self, works: Sequence[Work]) -> None:
+        """Try each alone, so that the mistake meets only the one it lies in."""
         for index, work in enumerate(works):
             try:
-                self.run([work])
+                self._run_group(iter([work]))
             except StoreUnavailableError:
                 # What the group had decided on the others was rolled back: they must not hear it.
                 _refuse(works[index:])

@@ -6,8 +6,9 @@ A port with nobody, a file, or Gitpod's public API behind it.
 from __future__ import annotations
 
 import json
+import logging
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import httpx
 import msgspec
@@ -16,6 +17,8 @@ from events.readable import uuid_text
 from ledger.errors import UnavailableError
 from ledger.identifiers import parse_time, parse_uuid
 from ledger.settings import DirectorySettings
+
+log = logging.getLogger(__name__)
 
 
 class Member(NamedTuple):
@@ -76,7 +79,23 @@ class FileDirectory:
                 for member in found.members
             ]
         except (OSError, msgspec.DecodeError, ValueError) as error:
-            raise UnavailableError(f"the directory file cannot be read: {error}") from error
+            raise _unavailable("its file cannot be read", error) from error
+
+
+class _ApiMember(msgspec.Struct, rename="camel"):
+    """In the JSON of protobuf `null` is the default, as is what is left out."""
+
+    user_id: str | None = None
+    member_since: str | None = None
+    primary_email: str | None = None
+
+
+class _ApiTeam(msgspec.Struct):
+    members: list[_ApiMember] | None = None
+
+
+class _ApiAnswer(msgspec.Struct):
+    team: _ApiTeam | None = None
 
 
 class ConnectDirectory:
@@ -92,6 +111,9 @@ class ConnectDirectory:
         """Give an organisation's members; one that the API does not know has none."""
         try:
             token = self._token_file.read_text(encoding="utf-8").strip()
+        except (OSError, ValueError) as error:
+            raise _unavailable("its token cannot be read", error) from error
+        try:
             answer = httpx.post(
                 self._url,
                 json={"teamId": uuid_text(organization)},
@@ -101,24 +123,29 @@ class ConnectDirectory:
             if answer.status_code == httpx.codes.NOT_FOUND and _code(answer) == "not_found":
                 return []
             answer.raise_for_status()
-            members: list[dict[str, Any]] = answer.json().get("team", {}).get("members", [])
+        except httpx.HTTPStatusError as error:
+            told = f"it answered with status {error.response.status_code}"
+            raise _unavailable(told, error) from error
+        except (httpx.HTTPError, OSError, ValueError) as error:
+            raise _unavailable("it does not answer", error) from error
+        try:
+            team = msgspec.json.decode(answer.content, type=_ApiAnswer).team
             return [
                 Member(
-                    _user(member.get("userId", "")),
-                    parse_time(member.get("memberSince", "")),
-                    member.get("primaryEmail", ""),
+                    _user(member.user_id or ""),
+                    parse_time(member.member_since or ""),
+                    member.primary_email or "",
                 )
-                for member in members
+                for member in (team and team.members) or ()
             ]
-        except (
-            OSError,
-            httpx.HTTPError,
-            json.JSONDecodeError,
-            ValueError,
-            AttributeError,
-        ) as error:
-            kind = type(error).__name__
-            raise UnavailableError(f"the directory cannot be asked now ({kind})") from error
+        except (msgspec.DecodeError, ValueError) as error:
+            raise _unavailable("its answer cannot be read", error) from error
+
+
+def _unavailable(told: str, error: Exception) -> UnavailableError:
+    """Tell the caller in our words; the log has the rest, which may name files and addresses."""
+    log.warning("the directory cannot be asked: %s (%s: %s)", told, type(error).__name__, error)
+    return UnavailableError(f"the directory cannot be asked now: {told}; try again later")
 
 
 def _user(text: str) -> str:

@@ -1,4 +1,4 @@
-"""Random bytes, taken from the system in large pieces: a system call for each salt costs more than the salt."""
+"""Random bytes, taken from the system in large pieces: a call for each salt costs too much."""
 
 from __future__ import annotations
 

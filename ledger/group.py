@@ -20,7 +20,9 @@ from ledger.errors import UnavailableError
 from persistence import EventKey, Inboxed, Personal, Transaction
 from projections import ReadModel
 
-UNFLUSHED_MAX = 4_000  # events kept in memory before they are appended
+UNFLUSHED_MAX = (
+    1_000  # events kept in memory before they are appended: a waiting command waits for them
+)
 STATES_MAX = 20_000  # aggregates kept between groups; each is below 1 KiB
 SALT_BYTES = 16
 

@@ -1,7 +1,7 @@
 """The writer thread: does what waits in one transaction and answers all of it (group commit).
 
-Two queues: commands first, then batches of published events, a chunk at a time; as soon as a
-command waits, the group takes it in and ends, or our own publisher would starve the calls.
+Two queues: commands, and batches of published events a chunk at a time. While both wait they take
+turns, and a group of events ends early, or our own publisher would starve the calls.
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ from ledger.errors import UnavailableError
 from ledger.group import Group
 from persistence import StoreUnavailableError
 
-BULK_SECONDS_MAX = 0.25  # a group of published events ends after this, when no command waits
-BULK_WITH_COMMAND_SECONDS_MAX = 0.05  # ... and after this when one does
+BULK_SECONDS_MAX = 0.2  # a group of published events ends after this, when no command is near
+BULK_WITH_COMMAND_SECONDS_MAX = 0.03  # ... and after this when one waits, or came lately
+QUIET_SECONDS = 2.0  # so long after a command none is near
 COMMANDS_MAX = 1_000  # in one group
 CHECKPOINT_EVENTS = 60_000  # about 100 MB of write-ahead log
 RETRY_SECONDS = 0.5  # how often a store that refused a write is tried again
@@ -65,6 +66,8 @@ class Writer:
         self._stopping = False
         self._thread = threading.Thread(target=self._loop, name="writer", daemon=True)
         self._since_checkpoint = 0
+        self._last_command = 0.0  # when commands last waited, by the monotonic clock
+        self._commands_only = False  # whether the last group was for commands alone
         self._checkpointer: threading.Thread | None = None
         self.refused = ""  # why nothing can be stored, while that is so
 
@@ -131,7 +134,18 @@ class Writer:
             self.refused = str(error)
 
     def _group(self) -> None:
-        feed = _Feed(self._commands, self._bulk)
+        self._commands_only = bool(self._commands) and not self._commands_only
+        now = time.monotonic()
+        if self._commands:
+            self._last_command = now
+        # Long groups are a fifth cheaper an event, short ones keep the next command from waiting.
+        is_quiet = now - self._last_command > QUIET_SECONDS
+        feed = _Feed(
+            self._commands,
+            self._bulk,
+            commands_only=self._commands_only,
+            bulk_seconds_max=BULK_SECONDS_MAX if is_quiet else BULK_WITH_COMMAND_SECONDS_MAX,
+        )
         head = self._core.head
         try:
             self._core.run(feed)
@@ -168,11 +182,24 @@ class Writer:
 
 
 class _Feed:
-    """Gives a group its work, piece by piece, and decides when the group is full."""
+    """Gives a group its work, piece by piece, and decides when the group is full.
 
-    def __init__(self, commands: deque[Submitted], bulk: deque[Submitted]) -> None:
+    Commands that wait get a group of their own, which takes milliseconds; the next group is for
+    published events, and takes in at its end the commands that came meanwhile.
+    """
+
+    def __init__(
+        self,
+        commands: deque[Submitted],
+        bulk: deque[Submitted],
+        *,
+        commands_only: bool,
+        bulk_seconds_max: float,
+    ) -> None:
         self._commands = commands
+        self._bulk_seconds_max = bulk_seconds_max
         self._bulk = bulk
+        self._bulk_ended = commands_only
         self._began = time.monotonic()
         self.taken: list[Submitted] = []
         self._command_count = 0
@@ -181,13 +208,15 @@ class _Feed:
         return self
 
     def __next__(self) -> Submitted:
-        elapsed = time.monotonic() - self._began
+        if not self._bulk_ended:
+            elapsed = time.monotonic() - self._began
+            limit = BULK_WITH_COMMAND_SECONDS_MAX if self._commands else self._bulk_seconds_max
+            if self._bulk and elapsed < limit:
+                return self._take(self._bulk)
+            self._bulk_ended = True
         if self._commands and self._command_count < COMMANDS_MAX:
             self._command_count += 1
             return self._take(self._commands)
-        limit = BULK_WITH_COMMAND_SECONDS_MAX if self._command_count else BULK_SECONDS_MAX
-        if self._bulk and elapsed < limit:
-            return self._take(self._bulk)
         raise StopIteration
 
     def _take(self, queue: deque[Submitted]) -> Submitted:

@@ -202,6 +202,9 @@ class Reader(Protocol):
     def status(self, *, runs_since: int, stopped_since: int) -> StatusRows:
         """Tell how the ledger is."""
 
+    def jobs(self) -> list[JobRow]:
+        """Give when jobs last ran."""
+
     def audit(self) -> Iterator[tuple[str, int, list[str]]]:
         """Recompute the laws: give (law, how many compared, breaches) one after the other."""
 

@@ -117,6 +117,9 @@ class Transaction(Protocol):
     def count(self, delivery: int, counts: Counts) -> None:
         """Add to the counts of a source of delivery (moves between counts may be negative)."""
 
+    def merge_deliveries(self, *, prefix: str, into: str, keep: int) -> int:
+        """Add up all but the newest sources of delivery with a prefix; give how many."""
+
     def dead_letters(self, digests: Sequence[bytes]) -> dict[bytes, int]:
         """Find the ids of dead letters by the digest of their bytes."""
 

@@ -105,7 +105,7 @@ class InvoiceDraftFold:
         return accrued(entry.rate, entry.started, cycle.accrued_to)
 
     def _base_of(self, before: Entry, cycle: OpenCycle) -> tuple[Amount, bool]:
-        """Give what an entry was at the boundary, and whether it came into being in the open cycle."""
+        """Give what an entry was at the boundary, and whether the open cycle made it."""
         if before.ended_position > cycle.opened_position:
             return self._accrued_at_boundary(before, cycle), True
         key = before.start_position, cycle.number

@@ -105,14 +105,16 @@ class ReadModel:
 
     def _run(self, run: Sequence[Recorded], *, boundary: Boundary | None) -> None:
         instances = self._instances
+        # What the others fold: the flush leaves these to them and starts new ones.
+        changes, others, running = instances.changes, instances.others, instances.running_cents
 
         def fold_instances() -> None:
             instances.fold(run)
+            instances.flush()
 
         if not self._guard(INSTANCES, run, fold_instances):
             self._instances = InstanceFold(self._rows)
             self._pause_dependents(run)
-        changes, others, running = instances.changes, instances.others, instances.running_cents
 
         def fold_totals() -> None:
             self._totals.fold(changes)
@@ -132,15 +134,8 @@ class ReadModel:
         self._guard(TOTALS, run, fold_totals)
         self._guard(BALANCES, run, fold_balances)
         self._guard(DRAFTS, run, fold_drafts)
-        if INSTANCES not in self.paused:
-            self._flush_instances(run)
         self._fold_cost_centers(run)
         self._fold_clock(run)
-
-    def _flush_instances(self, run: Sequence[Recorded]) -> None:
-        with self._rows.savepoint():
-            self._instances.flush()
-            self._advance(INSTANCES, run)
 
     def _fold_cost_centers(self, run: Sequence[Recorded]) -> None:
         def fold() -> None:
@@ -161,7 +156,6 @@ class ReadModel:
 
         def fold_instances() -> None:
             running.update(self._instances.reconcile(event, recorded.position))
-            self._advance(INSTANCES, run)
 
         if not self._guard(INSTANCES, run, fold_instances):
             self._instances = InstanceFold(self._rows)
@@ -183,8 +177,7 @@ class ReadModel:
             with self._rows.savepoint():
                 self._before_fold(name)
                 fold()
-                if name != INSTANCES:
-                    self._advance(name, run)
+                self._advance(name, run)
         except RowsUnavailableError:
             raise  # the store's trouble is not the fold's: the whole transaction fails
         except Exception:  # noqa: BLE001  # whatever a fold raises pauses it; nothing is skipped

@@ -21,6 +21,9 @@ def refuse_foreign(path: Path) -> None:
         size = path.stat().st_size
     except FileNotFoundError:
         return
+    if not os.access(path, os.W_OK):
+        # SQLite would open it for reading, and every write would fail.
+        raise StoreRefusedError(f"{path} is not writable; change its permissions")
     if not size:
         return
     # Without a write-ahead log nobody else writes here, and not even a lock file is made.

@@ -382,7 +382,7 @@ class SQLiteReader:
                     "SELECT coalesce(sum(count), 0) FROM rollups WHERE user = x'' AND unit = 1"
                 ),
                 self.accrual(),
-                [JobRow(*row) for row in self._all("SELECT * FROM jobs ORDER BY name")],
+                self.jobs(),
                 self._count(
                     "SELECT count(*) FROM open_instances"
                     " WHERE started IS NOT NULL AND stopping IS NULL AND started < ?",
@@ -393,6 +393,10 @@ class SQLiteReader:
                     (stopped_since,),
                 ),
             )
+
+    def jobs(self) -> list[JobRow]:
+        """Give when jobs last ran."""
+        return [JobRow(*row) for row in self._all("SELECT * FROM jobs ORDER BY name")]
 
     def audit(self) -> Iterator[tuple[str, int, list[str]]]:
         """Recompute the laws: give (law, how many compared, breaches) one after the other."""

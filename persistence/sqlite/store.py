@@ -35,6 +35,7 @@ from persistence.store import (
 from projections import PROJECTIONS, VERSION, Pause
 
 FILE_NAME = "ledger.db"
+PROBE_BYTES = 65_536  # what a group of a hundred events adds to the write-ahead log
 
 log = logging.getLogger(__name__)
 
@@ -177,6 +178,34 @@ class SQLiteTransaction:
             (*counts, delivery),
         )
 
+    def merge_deliveries(self, *, prefix: str, into: str, keep: int) -> int:
+        """Add up all but the newest sources of delivery with a prefix; give how many."""
+        old = [
+            row[0]
+            for row in self._execute(
+                "SELECT id FROM deliveries WHERE name GLOB ? AND name <> ?"
+                " ORDER BY id DESC LIMIT -1 OFFSET ?",
+                (prefix + "*", into, keep),
+            )
+        ]
+        if not old:
+            return 0
+        merged = self.delivery(into)
+        for start in range(0, len(old), KEYS_PER_SELECT):
+            part = old[start : start + KEYS_PER_SELECT]
+            marks = ", ".join("?" * len(part))
+            sums = self._execute(
+                "SELECT sum(received), sum(recorded), sum(repeated), sum(rejected) FROM deliveries"
+                f" WHERE id IN ({marks})",
+                part,
+            ).fetchone()
+            self.count(merged, Counts(*sums))
+            self._execute(
+                f"UPDATE dead_letters SET delivery = ? WHERE delivery IN ({marks})", [merged, *part]
+            )
+            self._execute(f"DELETE FROM deliveries WHERE id IN ({marks})", part)
+        return len(old)
+
     def dead_letters(self, digests: Sequence[bytes]) -> dict[bytes, int]:
         """Find the ids of dead letters by the digest of their bytes."""
         found: dict[bytes, int] = {}
@@ -248,8 +277,9 @@ class SQLiteTransaction:
         return row or (0, 0)
 
     def probe(self) -> None:
-        """Write something that changes nothing."""
-        self._execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        """Take and give back as much room as a small group needs."""
+        self._execute("INSERT INTO personal VALUES (-1, x'', zeroblob(?))", (PROBE_BYTES,))
+        self._execute("DELETE FROM personal WHERE position = -1")
 
     def job_ran(self, name: str, *, started: int, finished: int | None, error: str) -> None:
         """Keep when a job last ran."""
@@ -328,6 +358,12 @@ class SQLiteStore:
                 f"the log of {self.path} has {count} events but ends at position {head}: events are"
                 " missing; restore a backup"
             )
+        folded = self.connection.execute("SELECT max(position) FROM projections").fetchone()[0]
+        if folded > head:
+            raise StoreRefusedError(
+                f"the log of {self.path} ends at position {head} but was folded up to {folded}:"
+                " events are missing; restore a backup"
+            )
 
     @contextmanager
     def transaction_scope(self) -> Iterator[None]:
@@ -377,7 +413,7 @@ class SQLiteStore:
             )
 
     def probe(self) -> None:
-        """Write the schema version anew: one page in the write-ahead log."""
+        """Write and commit something that changes nothing; StoreUnavailableError when it cannot."""
         with self.transaction() as transaction:
             transaction.probe()
 

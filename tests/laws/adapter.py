@@ -1,23 +1,20 @@
-"""Applies the oracle's operations to the product's synchronous core, and answers the oracle's views.
+"""Applies the oracle's operations to the product's synchronous core, and answers its views.
 
-It wires store, core and queries as `ledger.application` does, without sockets, threads and jobs. The
-clock stands at each operation's own instant. Chance is counted, so that two ledgers that were told the
-same keep the same bytes.
+It wires store, core and queries as `ledger.application` does, without sockets, threads and jobs.
+The clock stands at each operation's own instant. Chance is counted, so that two ledgers that were
+told the same keep the same bytes.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from decimal import Decimal
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from events import STRIPE, decode
+from events import decode
 from events.readable import attribution_id, uuid_text
-from ledger import commands
-from ledger.commands.cost_centers import Opening, Terms
 from ledger.core import Core, Work
 from ledger.errors import (
     AlreadyExistsError,
@@ -28,34 +25,26 @@ from ledger.errors import (
     StartRefusedError,
     UnavailableError,
 )
-from ledger.group import Group
-from ledger.identifiers import parse_payer
 from ledger.instances import InstanceView, view_instance
-from ledger.intake import Batch, Receipt, read_lines, take
+from ledger.intake import Batch, Receipt, read_lines
 from ledger.queries import Queries
 from persistence import Counts, UsageRow
 from persistence.sqlite import SQLiteReader, SQLiteStore
 from projections import OWN_PERIOD, entry_id_of
 from tests.harness.clock import ManualClock
+from tests.laws.acts import Act, act_of, due_after, payer_bytes, reset_of, take_of
 from tests.oracle import InvoiceDraft, Line, Strategy
 from tests.oracle.operations import (
-    AddCreditNote,
-    EndInstance,
-    GetCostCenter,
     Operation,
     Publish,
     PublishPrices,
-    Reconcile,
     ResetUsage,
-    SetCostCenter,
 )
 from tests.oracle.views import CostCenterView, EntryView
 
 AUTHOR = "test"
 DELIVERY = ""  # the oracle's name of the only source of delivery
 EVERYTHING = 1_000_000  # more rows than any test has
-LEDGER_INTERVAL_MS = 3_600_000
-OPENING = Opening(for_teams=0, for_users=500)
 STRATEGIES: dict[str, Strategy] = {"stripe": "STRIPE", "other": "OTHER"}
 
 CODES: dict[type[LedgerError], str] = {
@@ -66,8 +55,6 @@ CODES: dict[type[LedgerError], str] = {
     StartRefusedError: "FAILED_PRECONDITION",
     UnavailableError: "UNAVAILABLE",
 }
-
-Act = Callable[[Group], object]
 
 
 def product_entry_id(instance_id: str) -> str:
@@ -111,6 +98,9 @@ class ProductLedger:
     def _open(self) -> None:
         # Not durable against power loss: nobody pulls the plug of a test.
         self.store = SQLiteStore(self._data_dir, synchronous="off")
+        self._start()
+
+    def _start(self) -> None:
         self.core = Core(
             self.store,
             self.clock,
@@ -129,8 +119,10 @@ class ProductLedger:
         self.store.close()
 
     def reopen(self) -> None:
-        """A restart: everything kept in memory is gone."""
-        assert self._data_dir is not None, "a ledger in memory does not survive"
+        """A restart: what the core kept is gone; of a ledger in memory only its store stays."""
+        if self._data_dir is None:
+            self._start()
+            return
         self.close()
         self._open()
 
@@ -145,7 +137,7 @@ class ProductLedger:
             case ResetUsage():
                 return self._reset_usage()
             case _:
-                return self.run(self.act_of(operation))[0]
+                return self.run(act_of(operation))[0]
 
     def apply_all(self, operations: Sequence[Operation]) -> ProductLedger:
         for operation in operations:
@@ -153,7 +145,7 @@ class ProductLedger:
         return self
 
     def apply_in_groups(self, operations: Sequence[Operation]) -> ProductLedger:
-        """As `apply_all`, with all that happens at one instant in one transaction where it can be."""
+        """As `apply_all`, with all that happens at one instant in one transaction, if it can be."""
         for (_, together), found in groupby(operations, _group_of):
             group = list(found)
             if not together:
@@ -164,7 +156,7 @@ class ProductLedger:
         return self
 
     def run(self, *acts: Act) -> list[object]:
-        """Several pieces of work in one transaction: what each answered, or its status code's name."""
+        """Several pieces of work in one transaction: what each answered, or a status code."""
         works = [Work(act, AUTHOR) for act in acts]
         commits = self._commits
         self.core.run(works)
@@ -183,7 +175,7 @@ class ProductLedger:
     def _acts_of(self, operation: Operation) -> list[Act]:
         if isinstance(operation, Publish):
             return self._takes(operation.lines)
-        return [self.act_of(operation)]
+        return [act_of(operation)]
 
     def _takes(self, lines: Sequence[bytes]) -> list[Act]:
         batches: list[Batch] = []
@@ -191,7 +183,7 @@ class ProductLedger:
             some = lines[start : start + self._batch_lines]
             batches.append(read_lines(DELIVERY, b"\n".join(some), self._lines_told + 1))
             self._lines_told += len(some)
-        return [_take(batch) for batch in batches]
+        return [take_of(batch) for batch in batches]
 
     def _publish(self, lines: Sequence[bytes]) -> Counts:
         total = Counts()
@@ -207,37 +199,13 @@ class ProductLedger:
         done: list[str] = []
         after = b""
         while True:
-            due = self.run(_due_after(after))[0]
+            due = self.run(due_after(after))[0]
             assert isinstance(due, list)
             if not due:
                 return done
             after = due[-1]
-            outcomes = self.run(*[_reset_of(payer) for payer in due])
+            outcomes = self.run(*[reset_of(payer) for payer in due])
             done += [attribution_id(payer) for payer, did in zip(due, outcomes, strict=True) if did]
-
-    def act_of(self, operation: Operation) -> Act:
-        """Every operation that is one piece of work."""
-        match operation:
-            case PublishPrices(revision=revision, rates=rates):
-                exact = {name: Decimal(text) for name, text in rates}
-                return lambda group: commands.publish_prices(
-                    group, revision=revision, rates=exact, in_force_from=None
-                )
-            case AddCreditNote():
-                return _add_note(operation)
-            case GetCostCenter(payer=payer):
-                return lambda group: commands.open_cost_center(group, _payer(payer), OPENING)
-            case SetCostCenter():
-                return _set_cost_center(operation)
-            case Reconcile():
-                return lambda group: commands.reconcile_usage(
-                    group, from_time=0, to_time=0, ledger_interval_ms=LEDGER_INTERVAL_MS
-                )
-            case EndInstance(instance_id=instance_id, ended_ns=ended_ns):
-                ended_ms = ended_ns // 1_000_000
-                return lambda group: commands.end_instance(group, instance_id, ended_ms, "gone")
-            case _:
-                raise TypeError(f"{type(operation).__name__} is more than one piece of work")
 
     # Views -------------------------------------------------------------------------------------
 
@@ -252,18 +220,18 @@ class ProductLedger:
         return sorted(s.removeprefix("instance:") for s in streams if s.startswith("instance:"))
 
     def balance_cents(self, payer: str) -> int:
-        return self.reader.balance(_payer(payer))
+        return self.reader.balance(payer_bytes(payer))
 
     def counts(self) -> Counts:
         """What became of all that was published."""
         return self.reader.status(runs_since=0, stopped_since=0).total
 
     def entries(self, payer: str) -> tuple[EntryView, ...]:
-        rows = self.queries.entries(_payer(payer), key=None, ascending=True, limit=EVERYTHING)
+        rows = self.queries.entries(payer_bytes(payer), key=None, ascending=True, limit=EVERYTHING)
         return tuple(sorted(map(_entry_view, rows)))
 
     def cost_center(self, payer: str) -> CostCenterView | None:
-        row = self.reader.cost_center(_payer(payer))
+        row = self.reader.cost_center(payer_bytes(payer))
         if row is None:
             return None
         return CostCenterView(
@@ -275,7 +243,7 @@ class ProductLedger:
 
     def drafts(self, payer: str) -> tuple[InvoiceDraft, ...]:
         """The closed cycles as they were kept, and the open one."""
-        draft = self.queries.draft(_payer(payer))
+        draft = self.queries.draft(payer_bytes(payer))
         closed = [self._closed_draft(payer, cycle.number) for cycle in draft.rows.closed]
         cycle = draft.rows.cycle
         lines = [
@@ -306,12 +274,12 @@ class ProductLedger:
         row = self.select(
             "SELECT carried_cents, note_count, note_cents, invoice_count, invoice_cents"
             " FROM closed_cycles WHERE payer = ? AND number = ?",
-            (_payer(payer), number),
+            (payer_bytes(payer), number),
         )[0]
         lines = self.select(
             "SELECT workspace_class, late_for, count, cents, seconds FROM cycle_lines"
             " WHERE payer = ? AND number = ?",
-            (_payer(payer), number),
+            (payer_bytes(payer), number),
         )
         return InvoiceDraft(
             payer=payer,
@@ -337,53 +305,8 @@ class ProductLedger:
 
 
 def _group_of(operation: Operation) -> tuple[int, bool]:
-    """A start's price list and a reset's steps are transactions of their own in the product, too."""
+    """A price list and the steps of a reset have transactions of their own in the product, too."""
     return operation.at_ns, not isinstance(operation, PublishPrices | ResetUsage)
-
-
-def _take(batch: Batch) -> Act:
-    return lambda group: take(group, batch)
-
-
-def _due_after(after: bytes) -> Act:
-    return lambda group: commands.due_cost_centers(group, after=after, limit=3)
-
-
-def _reset_of(payer: bytes) -> Act:
-    return lambda group: commands.reset_cost_center(group, payer)
-
-
-def _add_note(operation: AddCreditNote) -> Act:
-    def act(group: Group) -> None:
-        note = commands.check_credit_note(
-            operation.payer,
-            operation.credits_given,
-            operation.description,
-            operation.user_id,
-            operation.idempotency_key,
-        )
-        commands.add_credit_note(group, note)
-
-    return act
-
-
-def _set_cost_center(operation: SetCostCenter) -> Act:
-    def act(group: Group) -> Terms:
-        return commands.set_cost_center(
-            group,
-            _payer(operation.payer),
-            spending_limit=operation.spending_limit,
-            strategy=STRIPE if operation.strategy == "STRIPE" else "other",
-            opening=OPENING,
-        )
-
-    return act
-
-
-def _payer(attribution: str) -> bytes:
-    payer = parse_payer(attribution)
-    assert payer is not None, attribution
-    return payer
 
 
 def _entry_view(row: Any) -> EntryView:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
+from tests.laws.acts import payer_bytes
 from tests.laws.adapter import ProductLedger, product_entry_id
 from tests.oracle import InvoiceDraft, Oracle, instant
 from tests.oracle.events import payer_of
@@ -81,11 +82,10 @@ def product_views(ledger: ProductLedger) -> dict[str, LedgerView]:
     opened = [ledger.instance(each) for each in ledger.instance_ids()]
     views: dict[str, LedgerView] = {}
     for payer in ledger.payers():
-        payer_bytes = bytes.fromhex(payer.removeprefix("team:").replace("-", ""))
         shares = {
             view.instance_id: {line.number: (line.seconds, line.cents) for line in view.lines}
             for view in opened
-            if view.payer == payer_bytes
+            if view.payer == payer_bytes(payer)
         }
         views[payer] = LedgerView(
             balance_cents=ledger.balance_cents(payer),
@@ -138,14 +138,16 @@ def admissible_scenarios(*, instances_max: int = 4) -> st.SearchStrategy[Scenari
 
 
 def _admissible(scenario: Scenario) -> Scenario:
-    """Leave out ends that the operator's call refuses, and break silences that would hold resets."""
+    """Leave out ends that the operator's call refuses; break silences that would hold resets."""
     started_ms: dict[str, int] = {}
     segments: list[Segment] = []
     heard_ns = scenario.segments[0].at_ns
-    for index, segment in enumerate(scenario.segments):
-        started_ms.update(_starts(segment.lines))
-        if isinstance(segment.barrier, EndInstance) and not _may_end(segment.barrier, started_ms):
-            segment = replace(segment, barrier=None)
+    for index, drawn in enumerate(scenario.segments):
+        started_ms.update(_starts(drawn.lines))
+        refused = isinstance(drawn.barrier, EndInstance) and not _may_end(drawn.barrier, started_ms)
+        barrier = None if refused else drawn.barrier
+        notes = drawn.notes
+        segment = replace(drawn, barrier=barrier)
         if _surely_records(segment):
             heard_ns = segment.at_ns
         following = scenario.segments[index + 1 : index + 2]
@@ -156,9 +158,9 @@ def _admissible(scenario: Scenario) -> Scenario:
                 credits_given=1,
                 description=f"keepalive {index}",
             )
-            segment = replace(segment, notes=(*segment.notes, note))
+            notes = (*notes, note)
             heard_ns = segment.at_ns
-        segments.append(segment)
+        segments.append(replace(segment, notes=notes))
     return replace(scenario, segments=tuple(segments))
 
 
@@ -186,12 +188,12 @@ def without_blank_lines(operations: Sequence[Operation]) -> list[Operation]:
     """The product reads blank lines as no events at all, as every reader of JSON lines does."""
     kept: list[Operation] = []
     for operation in operations:
-        if isinstance(operation, Publish):
-            lines = tuple(line for line in operation.lines if line.strip())
-            if not lines:
-                continue
-            operation = replace(operation, lines=lines)
-        kept.append(operation)
+        if not isinstance(operation, Publish):
+            kept.append(operation)
+            continue
+        lines = tuple(line for line in operation.lines if line.strip())
+        if lines:
+            kept.append(replace(operation, lines=lines))
     return kept
 
 

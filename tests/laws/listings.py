@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from events.readable import uuid_text
-from ledger.identifiers import parse_payer
 from ledger.queries import check_user, usage_metadata
+from tests.laws.acts import payer_bytes
 from tests.laws.adapter import ProductLedger
 from tests.oracle import Oracle
 from tests.oracle.strategies import DAY_NS
@@ -42,10 +42,8 @@ class Page:
 
 
 def product_page(ledger: ProductLedger, asked: Question) -> Page:
-    payer = parse_payer(asked.payer)
-    assert payer is not None
     listing = ledger.queries.list_usage(
-        payer,
+        payer_bytes(asked.payer),
         check_user(asked.user_id),
         start=asked.from_ms,
         end=asked.to_ms,

@@ -28,7 +28,6 @@ from tests.oracle.operations import Operation, Publish, apply
 from tests.oracle.strategies import Scenario, deliveries, orderly
 
 
-
 @st.composite
 def disturbed(draw: st.DrawFn, scenario: Scenario | None = None) -> list[Operation]:
     """Another delivery of a history, with repeats and lines that no ledger takes."""
@@ -106,7 +105,10 @@ class TestTheSameLinesInTheSameOrder:
     def test_in_one_transaction_with_their_neighbours(
         self, operations: list[Operation], batch_lines: int
     ) -> None:
-        with closing(ProductLedger()) as alone, closing(ProductLedger(batch_lines=batch_lines)) as grouped:
+        with (
+            closing(ProductLedger()) as alone,
+            closing(ProductLedger(batch_lines=batch_lines)) as grouped,
+        ):
             expected = rows_of(alone.apply_all(operations).store)
             assert expected == rows_of(grouped.apply_in_groups(operations).store)
 

@@ -23,7 +23,6 @@ HOUR_MS, DAY_MS = 3_600_000, 86_400_000
 USERS = ("", named_uuid("user", 1), named_uuid("user", 2), named_uuid("nobody"))
 
 
-
 @dataclass(frozen=True, kw_only=True)
 class Both:
     """A payer's usage in either ledger, with the users and the dates that occur in it."""
@@ -56,7 +55,12 @@ def instants(times: Sequence[int]) -> st.SearchStrategy[int]:
     at = st.sampled_from(times)
     return st.one_of(
         st.builds(int.__add__, at, st.integers(-2, 2)),
-        st.builds(lambda ms, unit, n: (ms // unit + n) * unit, at, st.sampled_from((HOUR_MS, DAY_MS)), st.integers(-2, 2)),
+        st.builds(
+            lambda ms, unit, n: (ms // unit + n) * unit,
+            at,
+            st.sampled_from((HOUR_MS, DAY_MS)),
+            st.integers(-2, 2),
+        ),
         st.builds(int.__add__, at, st.integers(-40 * DAY_MS, 40 * DAY_MS)),
     )
 

@@ -1,4 +1,4 @@
-"""Three thousand instances of forty payers over three months, with everything that moves a balance."""
+"""Three thousand instances of forty payers in three months, and all that moves a balance."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from tests.laws.replay import READ_MODEL, replayed, rows_of
 from tests.oracle import DEFAULT_RATES, Oracle
 from tests.oracle.operations import (
     AddCreditNote,
-    Barrier,
     GetCostCenter,
     Operation,
     Publish,

@@ -1,4 +1,4 @@
-"""A stopping time equal to the stopped time came in the next cycle, and the draft counted an instance.
+"""A stopping time equal to the stopped one came in the next cycle, and its draft had a line.
 
 A cycle's lines are the changes recorded in it (contract, section 1), and nothing had changed.
 """

@@ -87,7 +87,7 @@ class TestChecks:
         with refused(INVALID, "description", "blank"):
             add_note(calls, 1, description=description)
 
-    @pytest.mark.parametrize("letter", ["x", "é", "𝒳"])
+    @pytest.mark.parametrize("letter", ["x", "é", "\U0001d4b3"])
     def test_a_description_over_255_characters_is_invalid_argument(
         self, calls: Calls, letter: str
     ) -> None:
@@ -128,12 +128,10 @@ class TestIdempotencyKey:
         assert -500 == calls.balance_cents(PAYER)
         assert 1 == len(calls.entries(PAYER))
 
-    @pytest.mark.parametrize("key", ["", "x" * 256, "a b", "with\ttab"])
+    @pytest.mark.parametrize("key", ["", "x" * 256, "a b", "~ ~"])
     def test_a_key_that_is_not_1_to_255_visible_ascii_characters_is_invalid_argument(
         self, calls: Calls, key: str
     ) -> None:
-        if "\t" in key:
-            pytest.skip("a gRPC client refuses to send it")
         with refused(INVALID, "idempotency-key", "1 to 255 visible ASCII"):
             add_note(calls, 5, key=key)
         assert 0 == calls.balance_cents(PAYER)
@@ -157,15 +155,16 @@ class TestIdempotencyKey:
     def test_other_content_at_the_same_moment_is_already_exists_for_all_but_one(
         self, calls: Calls
     ) -> None:
-        def act(number: int) -> bool:
+        def act(number: int) -> grpc.StatusCode:
             try:
                 add_note(calls, number + 1, key="k")
             except grpc.RpcError as error:
-                assert ALREADY_EXISTS == error.code()
-                return False
-            return True
+                return error.code()
+            return grpc.StatusCode.OK
 
-        assert 1 == sum(together(8, act))
+        assert [grpc.StatusCode.OK] + [ALREADY_EXISTS] * 7 == sorted(
+            together(8, act), key=lambda code: code.name, reverse=True
+        )
         assert 1 == len(calls.entries(PAYER))
 
     def test_the_same_content_in_other_spellings_is_the_same(self, calls: Calls) -> None:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
@@ -30,7 +31,7 @@ DESCENDING = pb.ListUsageRequest.ORDERING_DESCENDING
 NOON = "2026-11-01T12:00:00Z"
 
 
-def pages_of(calls: Calls, per_page: int, **fields: object) -> list[pb.Usage]:
+def pages_of(calls: Calls, per_page: int, **fields: Any) -> list[pb.Usage]:
     """All entries, page by page; checks the totals of each page."""
     first = list_usage(calls, per_page=per_page, **fields)
     entries = list(first.usage_entries)

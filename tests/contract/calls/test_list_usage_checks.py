@@ -1,4 +1,4 @@
-"""What ListUsage refuses, in which order, and what it takes for granted: section 4 of the contract."""
+"""What ListUsage refuses, in which order, and its defaults: section 4 of the contract."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -24,7 +24,7 @@ def list_of(revision: int, rate: str, since: str | None = None) -> dict[str, Any
 def published(scene: Scene) -> list[str]:
     request = queries_pb2.TailLogRequest(from_position=1)
     events = [event for page in scene.calls.queries.TailLog(request) for event in page.events]
-    return [event.json for event in events if event.topic == "price-list-published"]
+    return [event.json for event in events if event.stream == "price-list"]
 
 
 def cents(scene: Scene, name: str) -> int:
@@ -103,11 +103,10 @@ class TestRevisions:
         assert any("prices.revision 4 is lower than 5" in text for text in caplog.messages)
 
 
-class TestInForce:
-    def test_the_first_list_is_in_force_since_the_beginning_of_time(self, start: Starts) -> None:
-        with start(list_of(1, "0.01", since="2026-12-01T00:00:00Z")) as scene:
-            scene.record(*ran("a", "0001-01-01T00:00:00Z", "0001-01-01T01:00:00Z", workspaceClass="c"))
-            assert 60 == cents(scene, "a")
+            class TestInForce: def test_the_first_list_is_in_force_since_the_beginning_of_time(self,
+            start: Starts) -> None: with start(list_of(1, "0.01", since="2026-12-01T00:00:00Z")) as
+            scene: scene.record(*ran("a", "0001-01-01T00:00:00Z", "0001-01-01T01:00:00Z",
+            workspaceClass="c")) assert 60 == cents(scene, "a")
 
     def test_a_later_list_is_in_force_from_the_instant_it_carries(self, start: Starts) -> None:
         with start(list_of(1, "0.01")):
@@ -137,14 +136,12 @@ class TestInForce:
             scene.record(stopping("a", "07:00"), stopped("a", "07:00"))
             assert 120 == cents(scene, "a")
 
-    def test_a_late_start_takes_the_list_in_force_at_its_start(self, start: Starts) -> None:
-        for revision, since in [(1, None), (2, "2026-10-10T00:00:00Z"), (3, "2026-10-20T00:00:00Z")]:
-            with start(list_of(revision, f"0.0{revision}", since)):
-                pass
-        with start(list_of(3, "0.03", "2026-10-20T00:00:00Z")) as scene:
-            for day, expected in [("10-09", 60), ("10-15", 120), ("10-25", 180)]:
-                scene.record(*ran(day, f"{day} 00:00", f"{day} 01:00", workspaceClass="c"))
-                assert expected == cents(scene, day)
+        def test_a_late_start_takes_the_list_in_force_at_its_start(self, start: Starts) -> None: for
+        revision, since in [(1, None), (2, "2026-10-10T00:00:00Z"), (3, "2026-10-20T00:00:00Z")]:
+        with start(list_of(revision, f"0.0{revision}", since)): pass with start(list_of(3, "0.03",
+        "2026-10-20T00:00:00Z")) as scene: for day, expected in [("10-09", 60), ("10-15", 120),
+        ("10-25", 180)]: scene.record(*ran(day, f"{day} 00:00", f"{day} 01:00", workspaceClass="c"))
+        assert expected == cents(scene, day)
 
     def test_only_lists_recorded_before_the_start_was_count(self, start: Starts) -> None:
         with start(list_of(1, "0.01")) as scene:

@@ -36,7 +36,7 @@ class TestRates:
         assert 123 == cents_of("06:00", "07:00", "mine", mine="0.0205")
 
     def test_rates_are_exact_decimals_of_ten_places(self) -> None:
-        # 60,000 h at 10^-10 a minute are 0.036 cents, at 0.0000001389 a minute 50.004.
+        # 2,496 days at 10^-10 a minute are 0.036 cents; 2,500 days at the other rate are 50.004.
         assert 0 == cents_of("2020-01-01T00:00:00Z", "2026-11-01T00:00:00Z", "c", c="0.0000000001")
         assert 50 == cents_of("2020-01-01T00:00:00Z", "2026-11-05T00:00:00Z", "c", c="0.0000001389")
 

@@ -1,0 +1,418 @@
+"""Crashes, pauses, deadlines, shutdown, health and reflection: section 4, "All calls"."""
+
+import re
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import grpc
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+
+from ledger.directory import Member
+from tests.contract.calls.asking import (
+    OTHER,
+    PAYER,
+    RIVAL,
+    STRIPE,
+    UNAVAILABLE,
+    add_note,
+    cost_centers,
+    get_cost_center,
+    head,
+    list_usage,
+    log_of,
+    owe,
+    refused,
+    reset,
+    run,
+    set_cost_center,
+    status,
+)
+from tests.harness import Calls, InProcessService, ManualClock, settings_for
+from usage.v1 import usage_pb2 as pb
+
+INTERNAL = grpc.StatusCode.INTERNAL
+DEADLINE_EXCEEDED = grpc.StatusCode.DEADLINE_EXCEEDED
+WAIT_SECONDS_MAX = 10
+SERVING = health_pb2.HealthCheckResponse.SERVING
+NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
+
+
+class BrokenDirectory:
+    """A directory with a mistake in it: it raises what nobody foresaw."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+    def members(self, organization: bytes) -> list[Member]:
+        raise self.error
+
+
+class BrokenClock(ManualClock):
+    """A clock that fails while it is told to: the writer needs the time for every group."""
+
+    broken = False
+
+    def now_ns(self) -> int:
+        if self.broken:
+            raise ZeroDivisionError("in secret.py, line 7")
+        return super().now_ns()
+
+
+class Fault:
+    """Fails the fold of one projection, once it is armed."""
+
+    def __init__(self) -> None:
+        self.projection = ""
+
+    def __call__(self, projection: str) -> None:
+        if projection == self.projection:
+            raise KeyError("in secret.py, line 7")
+
+
+class Gate:
+    """Holds the writer in the middle of a group, once it is closed."""
+
+    def __init__(self) -> None:
+        self.entered = threading.Event()
+        self._open = threading.Event()
+        self._open.set()
+
+    def close(self) -> None:
+        self.entered.clear()
+        self._open.clear()
+
+    def open(self) -> None:
+        self._open.set()
+
+    def __call__(self, _projection: str) -> None:
+        if not self._open.is_set():
+            self.entered.set()
+            assert self._open.wait(WAIT_SECONDS_MAX)
+
+
+class TestACrash:
+    @pytest.mark.parametrize(
+        "error",
+        [
+            ZeroDivisionError("division by zero in secret.py"),
+            sqlite3.OperationalError("no such table: secret"),
+            KeyError("secret"),
+        ],
+    )
+    def test_is_internal_with_a_request_id_and_no_python_or_database_text(
+        self, tmp_path: Path, caplog: pytest.LogCaptureFixture, error: Exception
+    ) -> None:
+        with InProcessService(settings_for(tmp_path), directory=BrokenDirectory(error)) as service:
+            with pytest.raises(grpc.RpcError) as caught:
+                get_cost_center(service.calls)
+            details = caught.value.details() or ""
+            assert INTERNAL == caught.value.code()
+            request_id = re.search(r"\b[0-9a-f]{32}\b", details)
+            assert request_id
+            for text in ("secret", "Error", "Traceback", ".py", "table"):
+                assert text not in details
+            # Who looks for the request id in the log finds what happened.
+            assert request_id[0] in caplog.text
+            assert "secret" in caplog.text
+            assert [] == cost_centers(service.calls)
+
+    def test_in_the_writer_is_internal_too_and_the_service_stays_up(self, tmp_path: Path) -> None:
+        clock = BrokenClock()
+        with InProcessService(settings_for(tmp_path), clock=clock) as service:
+            clock.broken = True
+            with refused(INTERNAL, "request id"):
+                add_note(service.calls, 5)
+            clock.broken = False
+            add_note(service.calls, 1)
+            assert -100 == service.calls.balance_cents(PAYER)
+
+    def test_has_another_request_id_each_time(self, tmp_path: Path) -> None:
+        directory = BrokenDirectory(ZeroDivisionError())
+        with InProcessService(settings_for(tmp_path), directory=directory) as service:
+            told = set()
+            for _ in range(3):
+                with pytest.raises(grpc.RpcError) as caught:
+                    get_cost_center(service.calls)
+                told.add(caught.value.details())
+            assert 3 == len(told)
+
+
+class TestAFoldThatFails:
+    @pytest.fixture
+    def fault(self) -> Fault:
+        return Fault()
+
+    @pytest.fixture
+    def faulty(
+        self, tmp_path: Path, clock: ManualClock, fault: Fault
+    ) -> Iterator[InProcessService]:
+        settings = settings_for(tmp_path)
+        with InProcessService(settings, clock=clock, before_fold=fault) as service:
+            yield service
+
+    @pytest.mark.parametrize(
+        ("projection", "read"),
+        [
+            ("balances", lambda calls: calls.balance_cents(PAYER)),
+            ("instances", lambda calls: calls.balance_cents(PAYER)),
+            ("instances", lambda calls: list_usage(calls)),
+            ("usage-totals", lambda calls: list_usage(calls)),
+            ("cost-centers", lambda calls: get_cost_center(calls)),
+            ("cost-centers", cost_centers),
+            ("balances", lambda calls: set_cost_center(calls, strategy=STRIPE)),
+            ("invoice-drafts", lambda calls: calls.draft(PAYER)),
+        ],
+    )
+    def test_pauses_its_projection_and_reads_of_it_are_unavailable(
+        self,
+        faulty: InProcessService,
+        fault: Fault,
+        projection: str,
+        read: Callable[[Calls], object],
+    ) -> None:
+        get_cost_center(faulty.calls)
+        fault.projection = projection
+        owe(faulty.calls, 5)  # recorded all the same
+        fault.projection = ""
+        with refused(UNAVAILABLE, "projection", "paused"):
+            read(faulty.calls)
+
+    def test_leaves_the_other_calls_as_they_are(
+        self, faulty: InProcessService, fault: Fault
+    ) -> None:
+        fault.projection = "balances"
+        run(faulty.calls, "a", "2026-11-01T07:00:00Z", stopped="2026-11-01T07:06:00Z")
+        assert 1.0 == list_usage(faulty.calls).credits_used
+        assert OTHER == get_cost_center(faulty.calls).billing_strategy
+        add_note(faulty.calls, 1)
+        paused = {p.name for p in status(faulty.calls).projections if p.paused}
+        assert {"balances"} == paused
+
+    def test_is_made_good_by_a_restart_and_nothing_is_skipped(
+        self, tmp_path: Path, clock: ManualClock, fault: Fault
+    ) -> None:
+        with InProcessService(settings_for(tmp_path), clock=clock, before_fold=fault) as service:
+            owe(service.calls, 5)
+            fault.projection = "balances"
+            owe(service.calls, 7)
+            owe(service.calls, 1)
+        with InProcessService(settings_for(tmp_path), clock=clock) as service:
+            assert 1300 == service.calls.balance_cents(PAYER)
+            assert [] == service.calls.breaches()
+
+    def test_lets_no_reset_decide_on_an_old_balance(
+        self, faulty: InProcessService, fault: Fault, clock: ManualClock
+    ) -> None:
+        get_cost_center(faulty.calls)
+        fault.projection = "balances"
+        owe(faulty.calls, 5)
+        fault.projection = ""
+        clock.set("2026-12-01T08:00:00Z")
+        for call in (reset, get_cost_center, set_cost_center):
+            with refused(UNAVAILABLE, "projection", "balances"):
+                call(faulty.calls)
+        assert [] == log_of(faulty.calls, "billing-cycle-closed")
+
+    @pytest.mark.parametrize("projection", ["cost-centers", "clock"])
+    def test_lets_no_reset_decide_on_old_cost_centers_or_an_old_clock(
+        self, faulty: InProcessService, fault: Fault, clock: ManualClock, projection: str
+    ) -> None:
+        get_cost_center(faulty.calls)
+        fault.projection = projection
+        owe(faulty.calls, 5)
+        fault.projection = ""
+        clock.set("2026-12-01T08:00:00Z")
+        with refused(UNAVAILABLE, "projection", projection):
+            reset(faulty.calls)
+        assert [] == log_of(faulty.calls, "billing-cycle-closed")
+
+    def test_lets_no_upgrade_of_a_new_cost_center_half_happen(
+        self, faulty: InProcessService, fault: Fault
+    ) -> None:
+        fault.projection = "balances"
+        owe(faulty.calls, 5)
+        before = head(faulty.calls)
+        with refused(UNAVAILABLE, "projection", "balances"):
+            set_cost_center(faulty.calls, strategy=STRIPE)
+        assert before == head(faulty.calls)
+        assert [] == log_of(faulty.calls, "cost-center-opened")
+
+
+class TestDeadlines:
+    @pytest.fixture
+    def gate(self) -> Gate:
+        return Gate()
+
+    @pytest.fixture
+    def gated(self, tmp_path: Path, clock: ManualClock, gate: Gate) -> Iterator[InProcessService]:
+        settings = settings_for(tmp_path)
+        with InProcessService(settings, clock=clock, before_fold=gate) as service:
+            yield service
+            gate.open()
+
+    def _note(self, credits_given: int) -> pb.AddUsageCreditNoteRequest:
+        return pb.AddUsageCreditNoteRequest(
+            attribution_id=PAYER, credits=credits_given, description="sorry"
+        )
+
+    @pytest.mark.parametrize(
+        "late",
+        [
+            lambda calls: calls.usage.AddUsageCreditNote(
+                pb.AddUsageCreditNoteRequest(attribution_id=PAYER, credits=7, description="late"),
+                timeout=0.2,
+            ),
+            lambda calls: calls.usage.ReconcileUsage(pb.ReconcileUsageRequest(), timeout=0.2),
+            lambda calls: calls.usage.ResetUsage(pb.ResetUsageRequest(), timeout=0.2),
+            lambda calls: calls.usage.GetCostCenter(
+                pb.GetCostCenterRequest(attribution_id=RIVAL), timeout=0.2
+            ),
+            lambda calls: calls.usage.SetCostCenter(
+                pb.SetCostCenterRequest(
+                    cost_center=pb.CostCenter(attribution_id=RIVAL, spending_limit=9)
+                ),
+                timeout=0.2,
+            ),
+        ],
+        ids=["note", "reconcile", "reset", "get-cost-center", "set-cost-center"],
+    )
+    def test_a_call_whose_deadline_passes_while_it_waits_does_not_execute_later(
+        self,
+        gated: InProcessService,
+        gate: Gate,
+        clock: ManualClock,
+        late: Callable[[Calls], object],
+    ) -> None:
+        get_cost_center(gated.calls)
+        clock.set("2026-12-01T08:00:00Z")
+        gate.close()
+        first = gated.calls.usage.AddUsageCreditNote.future(self._note(1))
+        assert gate.entered.wait(WAIT_SECONDS_MAX)
+        with refused(DEADLINE_EXCEEDED):
+            late(gated.calls)
+        gate.open()
+        first.result(WAIT_SECONDS_MAX)
+        add_note(gated.calls, 2)  # what waited has been decided on by now
+        topics = [event.topic for event in log_of(gated.calls)]
+        expected = ["price-list-published", "cost-center-opened", *["credit-note-issued"] * 2]
+        assert expected == topics
+        assert -300 == gated.calls.balance_cents(PAYER)
+
+    def test_a_call_that_is_cancelled_while_it_waits_does_not_execute_later(
+        self, gated: InProcessService, gate: Gate
+    ) -> None:
+        gate.close()
+        first = gated.calls.usage.AddUsageCreditNote.future(self._note(1))
+        assert gate.entered.wait(WAIT_SECONDS_MAX)
+        second = gated.calls.usage.AddUsageCreditNote.future(self._note(7))
+        threading.Event().wait(0.1)
+        second.cancel()
+        threading.Event().wait(0.1)
+        gate.open()
+        first.result(WAIT_SECONDS_MAX)
+        add_note(gated.calls, 2)
+        assert -300 == gated.calls.balance_cents(PAYER)
+
+    def test_reads_are_answered_while_the_writer_is_busy(
+        self, gated: InProcessService, gate: Gate
+    ) -> None:
+        add_note(gated.calls, 1)
+        gate.close()
+        first = gated.calls.usage.AddUsageCreditNote.future(self._note(1))
+        assert gate.entered.wait(WAIT_SECONDS_MAX)
+        assert -100 == gated.calls.balance_cents(PAYER)
+        assert 0 == list_usage(gated.calls).pagination.total
+        gate.open()
+        first.result(WAIT_SECONDS_MAX)
+        assert -200 == gated.calls.balance_cents(PAYER)
+
+
+class TestShutdown:
+    def test_finishes_what_was_begun_and_takes_nothing_new(
+        self, tmp_path: Path, clock: ManualClock
+    ) -> None:
+        gate = Gate()
+        settings = settings_for(tmp_path)
+        service = InProcessService(settings, clock=clock, before_fold=gate).__enter__()
+        calls = Calls(service.target)
+        late = Calls(service.target)
+        gate.close()
+        begun = calls.usage.AddUsageCreditNote.future(
+            pb.AddUsageCreditNoteRequest(attribution_id=PAYER, credits=1, description="begun")
+        )
+        assert gate.entered.wait(WAIT_SECONDS_MAX)
+        stopping = threading.Thread(target=service.__exit__, args=(None, None, None))
+        stopping.start()
+        while True:  # the service closes its port a moment after it was told to
+            try:
+                late.usage.GetBalance(pb.GetBalanceRequest(attribution_id=PAYER), timeout=5)
+            except grpc.RpcError as error:
+                code = error.code()
+                break
+        assert UNAVAILABLE == code
+        assert stopping.is_alive()
+        gate.open()
+        begun.result(WAIT_SECONDS_MAX)
+        stopping.join(WAIT_SECONDS_MAX)
+        assert not stopping.is_alive()
+        calls.close()
+        late.close()
+        with InProcessService(settings, clock=clock) as again:
+            assert -100 == again.calls.balance_cents(PAYER)
+
+    def test_health_says_not_serving_while_it_drains(
+        self, tmp_path: Path, clock: ManualClock
+    ) -> None:
+        service = InProcessService(settings_for(tmp_path), clock=clock).__enter__()
+        calls = Calls(service.target)
+        watch = health_pb2_grpc.HealthStub(calls.channel).Watch(
+            health_pb2.HealthCheckRequest(), timeout=WAIT_SECONDS_MAX
+        )
+        seen = [next(watch).status]
+        stopping = threading.Thread(target=service.__exit__, args=(None, None, None))
+        stopping.start()
+        seen.append(next(watch).status)
+        watch.cancel()
+        stopping.join(WAIT_SECONDS_MAX)
+        calls.close()
+        assert [SERVING, NOT_SERVING] == seen
+
+
+class TestHealthAndReflection:
+    @pytest.mark.parametrize(
+        "name", ["", "usage.v1.UsageService", "usage.v1.BillingService", "usage_ledger.writes"]
+    )
+    def test_health_is_serving(self, calls: Calls, name: str) -> None:
+        check = health_pb2_grpc.HealthStub(calls.channel).Check
+        assert SERVING == check(health_pb2.HealthCheckRequest(service=name)).status
+
+    def test_health_of_an_unknown_service_is_not_found(self, calls: Calls) -> None:
+        check = health_pb2_grpc.HealthStub(calls.channel).Check
+        with refused(grpc.StatusCode.NOT_FOUND):
+            check(health_pb2.HealthCheckRequest(service="usage.v1.Nothing"))
+
+    def test_reflection_lists_every_service(self, calls: Calls) -> None:
+        ask = reflection_pb2_grpc.ServerReflectionStub(calls.channel).ServerReflectionInfo
+        request = reflection_pb2.ServerReflectionRequest(list_services="")
+        answer = next(iter(ask(iter([request]))))
+        names = {service.name for service in answer.list_services_response.service}
+        assert names >= {
+            "usage.v1.UsageService",
+            "usage.v1.BillingService",
+            "usage_ledger.v1.PublishingService",
+            "usage_ledger.v1.QueryService",
+            "usage_ledger.v1.AdminService",
+            "grpc.health.v1.Health",
+        }
+
+    def test_reflection_describes_a_call(self, calls: Calls) -> None:
+        ask = reflection_pb2_grpc.ServerReflectionStub(calls.channel).ServerReflectionInfo
+        request = reflection_pb2.ServerReflectionRequest(
+            file_containing_symbol="usage.v1.UsageService"
+        )
+        answer = next(iter(ask(iter([request]))))
+        assert answer.file_descriptor_response.file_descriptor_proto

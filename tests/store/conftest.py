@@ -1,0 +1,32 @@
+"""A store of every backend, empty."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from persistence import Reader, WritableStore
+from tests.store.backends import Backend, SQLiteBackend
+
+BACKENDS = ("memory", "file")
+
+
+@pytest.fixture(params=BACKENDS)
+def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Backend]:
+    opened = SQLiteBackend(tmp_path / "ledger" if request.param == "file" else None)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def store(backend: Backend) -> WritableStore:
+    return backend.store
+
+
+@pytest.fixture
+def reader(backend: Backend) -> Iterator[Reader]:
+    opened = backend.reader()
+    yield opened
+    opened.close()

@@ -1,0 +1,1 @@
+"""Recorded events of every class and version."""
