@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable, Coroutine, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import grpc
@@ -39,7 +38,6 @@ class Service:
         self.ledger = ledger
         self._beside = background
         self._settings = ledger.settings
-        self._reading = ThreadPoolExecutor(1, thread_name_prefix="reading")
         self._background: list[asyncio.Task[None]] = []
         self._health = health.aio.HealthServicer()  # type: ignore[attr-defined]  # the stubs know no aio
         self.port = 0
@@ -55,7 +53,7 @@ class Service:
                 ),  # a second service on the same port must fail, not share it
             )
         )
-        publisher = publishing.PublishingServicer(self.ledger, self._reading)
+        publisher = publishing.PublishingServicer(self.ledger)
         server.add_generic_rpc_handlers(
             (
                 usage.handler(self.ledger),
@@ -93,7 +91,6 @@ class Service:
                 await task
         await self._server.stop(self._settings.shutdown_grace / 1000)
         await asyncio.to_thread(self.ledger.close)
-        self._reading.shutdown()
 
     async def _set_health(self, status: health_pb2.HealthCheckResponse.ServingStatus) -> None:
         for name in ("", *SERVICES, WRITES):

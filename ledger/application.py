@@ -126,16 +126,16 @@ class Ledger:
 
     # Use cases that write ----------------------------------------------------------------------
 
-    async def publish(self, batch: Batch, author: str) -> Receipt:
-        """Take published events in."""
-        return await self._bulk(lambda group: take(group, batch), author)
+    async def publish(self, read: Callable[[], Batch], author: str) -> Receipt:
+        """Take published events in; the writer reads the lines."""
+        return await self._bulk(lambda group: take(group, read()), author)
 
-    async def import_lines(self, batch: Batch, source: str, author: str) -> Receipt:
-        """Take over lines of another ledger's state."""
+    async def import_lines(self, read: Callable[[], Batch], source: str, author: str) -> Receipt:
+        """Take over lines of another ledger's state; the writer reads them."""
         importing = self._importing(source)
 
         def act(group: Group) -> Receipt:
-            receipt = commands.take_import(group, batch, importing)
+            receipt = commands.take_import(group, read(), importing)
             group.context.failpoint("in-import")
             return receipt
 

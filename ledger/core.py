@@ -150,9 +150,9 @@ class Core:
         with self.store.transaction() as transaction:
             group = Group(transaction, self._caches, self._context())
             for work in works:
-                if taken:
-                    self.failpoint("between-works")
                 taken.append(work)
+                if len(taken) > 1:
+                    self.failpoint("between-works")
                 work.result = work.error = None
                 if work.cancelled:
                     continue

@@ -26,6 +26,7 @@ from ledger.cloudevents import (
     RejectedError,
     parse_line,
 )
+from ledger.errors import InvalidArgumentError
 from ledger.group import Group
 from persistence import Counts, DeadLetter, Inboxed
 
@@ -71,7 +72,7 @@ class Receipt(msgspec.Struct, gc=False):
     position: int
 
 
-class TooManyLinesError(ValueError):
+class TooManyLinesError(InvalidArgumentError):
     """A block with more lines than one batch may have."""
 
 

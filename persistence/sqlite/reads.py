@@ -73,7 +73,9 @@ class SQLiteReader:
                 return self._connection.execute(statement, values).fetchall()
             with self._lock:
                 return self._connection.execute(statement, values).fetchall()
-        except sqlite3.OperationalError as error:
+        except sqlite3.DatabaseError as error:
+            if not is_trouble(error):
+                raise
             raise StoreUnavailableError(str(error)) from error
 
     def _one(self, statement: str, values: Sequence[Any] = ()) -> Any:

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from persistence.errors import StoreUnavailableError
+from persistence.sqlite.trouble import is_trouble
 from projections import (
     Accrual,
     AccrualKey,
@@ -60,9 +61,9 @@ class SQLiteRows:
         self._execute("SAVEPOINT fold")
         try:
             yield
-        except sqlite3.OperationalError as error:
-            raise StoreUnavailableError(str(error)) from error
-        except BaseException:
+        except BaseException as error:
+            if is_trouble(error):  # the whole transaction is lost, savepoints and all
+                raise StoreUnavailableError(str(error)) from error
             self._execute("ROLLBACK TO fold")
             self._execute("RELEASE fold")
             raise

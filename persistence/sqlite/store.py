@@ -396,14 +396,13 @@ class SQLiteStore:
             with self.transaction_scope():
                 yield SQLiteTransaction(self, self.connection)
         except sqlite3.DatabaseError as error:
-            # DatabaseError itself is a damaged file; its other subclasses are mistakes of ours.
-            if type(error) not in (sqlite3.DatabaseError, sqlite3.OperationalError):
+            if not is_trouble(error):
                 raise
             raise StoreUnavailableError(str(error)) from error
 
     def clear_read_model(self) -> None:
         """Empty every projection, so that the log can be folded anew."""
-        with self.transaction_scope():
+        with self.transaction():
             for tables in TABLES.values():
                 for table in tables:
                     self.connection.execute(f"DELETE FROM {table}")

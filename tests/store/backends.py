@@ -10,6 +10,8 @@ from persistence import Reader, WritableStore
 from persistence.sqlite import SQLiteReader, SQLiteStore
 from tests.laws.replay import EVERY_TABLE, Rows, rows_of
 
+BACKENDS = ("memory", "file")
+
 
 class Backend(Protocol):
     """A store, opened; `store` is the one writer's."""

@@ -8,9 +8,7 @@ from pathlib import Path
 import pytest
 
 from persistence import Reader, WritableStore
-from tests.store.backends import Backend, SQLiteBackend
-
-BACKENDS = ("memory", "file")
+from tests.store.backends import BACKENDS, Backend, SQLiteBackend
 
 
 @pytest.fixture(params=BACKENDS)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from events import CreditNoteIssued, Recorded
-from persistence import DeadLetter
+from persistence import DeadLetter, Transaction, WritableStore
 
 PAYER = bytes(range(16))
 OTHER_PAYER = bytes(range(16, 32))
@@ -22,3 +24,15 @@ def letter(original: bytes, digest: bytes, *, delivery: int = 1, at: int = 1_000
     return DeadLetter(
         0, digest, "event", delivery, 7, "not JSON", original, len(original), at, at, 1
     )
+
+
+def run(store: WritableStore, *steps: Callable[[Transaction], object]) -> None:
+    """Take these steps in one transaction."""
+    with store.transaction() as transaction:
+        for step in steps:
+            step(transaction)
+
+
+def fail(_transaction: Transaction) -> None:
+    """The step after which nothing may be left."""
+    raise RuntimeError

@@ -95,18 +95,18 @@ class TestDeadLetters:
 
     def test_count_how_often_they_came(self, store: WritableStore) -> None:
         with store.transaction() as transaction:
-            id = transaction.add_dead_letter(letter(b"{", b"one", at=1_000))
-            transaction.dead_letter_repeated([id, id], 2_000)
-            transaction.dead_letter_repeated([id], 3_000)
-            kept = transaction.dead_letter(id)
+            known = transaction.add_dead_letter(letter(b"{", b"one", at=1_000))
+            transaction.dead_letter_repeated([known, known], 2_000)
+            transaction.dead_letter_repeated([known], 3_000)
+            kept = transaction.dead_letter(known)
         assert kept is not None
         assert (4, 1_000, 3_000) == (kept.times, kept.first_rejected, kept.last_rejected)
 
     def test_say_why_they_were_refused_last(self, store: WritableStore) -> None:
         with store.transaction() as transaction:
-            id = transaction.add_dead_letter(letter(b"{", b"one"))
-            transaction.dead_letter_reason(id, "still not JSON", 2_000)
-            kept = transaction.dead_letter(id)
+            known = transaction.add_dead_letter(letter(b"{", b"one"))
+            transaction.dead_letter_reason(known, "still not JSON", 2_000)
+            kept = transaction.dead_letter(known)
         assert kept is not None
         assert ("still not JSON", 2_000) == (kept.reason, kept.last_rejected)
 
@@ -118,7 +118,7 @@ class TestDeadLetters:
             assert ids[:2] == transaction.expired_dead_letters(30, 9)
             assert ids[:1] == transaction.expired_dead_letters(30, 1)
             transaction.remove_dead_letters(ids[:2])
-            assert [None, None] == [transaction.dead_letter(id) for id in ids[:2]]
+            assert [None, None] == [transaction.dead_letter(each) for each in ids[:2]]
             assert ids[2:] == transaction.expired_dead_letters(99, 9)
 
     def test_never_get_the_number_of_one_that_went(self, store: WritableStore) -> None:

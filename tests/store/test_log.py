@@ -7,7 +7,7 @@ import pytest
 from events import decode
 from persistence import Reader, WritableStore
 from tests.store.backends import Backend
-from tests.store.facts import note, placed
+from tests.store.facts import fail, note, placed, run
 
 MANY = 1_500  # more streams than one statement asks for
 
@@ -25,9 +25,8 @@ class TestPositions:
         assert [1, 2, 3, 4] == [each.position for each in reader.log(after=0, limit=10)]
 
     def test_of_a_transaction_that_failed_are_given_again(self, store: WritableStore) -> None:
-        with pytest.raises(RuntimeError), store.transaction() as transaction:
-            transaction.append([placed("a"), placed("b")])
-            raise RuntimeError
+        with pytest.raises(RuntimeError):
+            run(store, lambda transaction: transaction.append([placed("a"), placed("b")]), fail)
         with store.transaction() as transaction:
             assert 0 == transaction.head
             assert [1] == [each.position for each in transaction.append([placed("a")])]

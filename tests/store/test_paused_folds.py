@@ -28,8 +28,7 @@ from tests.oracle.operations import (
     SetCostCenter,
 )
 from tests.oracle.strategies import deliveries
-from tests.store.backends import Backend
-from tests.store.conftest import BACKENDS
+from tests.store.backends import BACKENDS, Backend
 from tests.store.facts import placed
 
 PAYER = payer_of("payer")
@@ -181,9 +180,7 @@ class TestAFoldThatRaises:
         assert 1 == ledger.core.paused[fault.projection].position
 
     @examples(60)
-    @given(
-        data=st.data(), projection=st.sampled_from(PROJECTIONS), after=st.integers(0, 12)
-    )
+    @given(data=st.data(), projection=st.sampled_from(PROJECTIONS), after=st.integers(0, 12))
     def test_anywhere_in_any_history_is_mended_by_a_restart(
         self, data: st.DataObject, projection: str, after: int
     ) -> None:

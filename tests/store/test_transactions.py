@@ -12,7 +12,7 @@ import pytest
 from persistence import Counts, Personal, Reader, StoreUnavailableError, Transaction, WritableStore
 from projections import PROJECTIONS, Accrual, BalanceDelta, CostCenterRow, Pause, ReadModel
 from tests.store.backends import Backend
-from tests.store.facts import PAYER, letter, placed
+from tests.store.facts import PAYER, fail, letter, placed, run
 
 A_WHILE_S = 0.2
 LONG_S = 30
@@ -60,9 +60,12 @@ class TestRollback:
     @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt, StoreUnavailableError])
     def test_leaves_nothing(self, backend: Backend, error: type[BaseException]) -> None:
         before = backend.rows()
-        with pytest.raises(error), backend.store.transaction() as transaction:
-            write_everything(transaction)
+
+        def fail_with(_transaction: Transaction) -> None:
             raise error
+
+        with pytest.raises(error):
+            run(backend.store, write_everything, fail_with)
         assert before == backend.rows()
 
     def test_leaves_what_was_committed_before(self, backend: Backend) -> None:
@@ -72,21 +75,27 @@ class TestRollback:
         written = {table for table, rows in before.items() if rows}
         assert {"stored_events", "inbox", "personal", "deliveries", "dead_letters"} < written
         assert {"jobs", "balances", "other_entries", "open_cycles", "cost_centers"} < written
-        with pytest.raises(RuntimeError), backend.store.transaction() as transaction:
-            transaction.append([placed("c")])
-            transaction.remove_dead_letters([1])
-            raise RuntimeError
+        with pytest.raises(RuntimeError):
+            run(
+                backend.store,
+                lambda transaction: transaction.append([placed("c")]),
+                lambda transaction: transaction.remove_dead_letters([1]),
+                fail,
+            )
         assert before == backend.rows()
 
     def test_of_a_savepoint_leaves_what_was_before_it(self, backend: Backend) -> None:
+        def add(transaction: Transaction, cents: int, *, and_fail: bool) -> None:
+            with transaction.rows.savepoint():
+                transaction.rows.add_balances({PAYER: BalanceDelta(booked_cents=cents)})
+                if and_fail:
+                    raise RuntimeError
+
         with backend.store.transaction() as transaction:
-            rows = transaction.rows
-            rows.add_balances({PAYER: BalanceDelta(booked_cents=5)})
-            with pytest.raises(RuntimeError), rows.savepoint():
-                rows.add_balances({PAYER: BalanceDelta(booked_cents=7)})
-                raise RuntimeError
-            with rows.savepoint():
-                rows.add_balances({PAYER: BalanceDelta(booked_cents=11)})
+            add(transaction, 5, and_fail=False)
+            with pytest.raises(RuntimeError):
+                add(transaction, 7, and_fail=True)
+            add(transaction, 11, and_fail=False)
             assert (16, 0) == transaction.balance(PAYER)
         assert [(PAYER, 0, 16, 0, 0)] == backend.rows()["balances"]
 
@@ -102,12 +111,15 @@ class TestReaders:
         assert 1 == len(reader.log(after=0, limit=9))
 
     def test_never_see_what_is_rolled_back(self, store: WritableStore, reader: Reader) -> None:
-        with pytest.raises(RuntimeError), store.transaction() as transaction:
-            transaction.append([placed("a")])
-            answer = beside(lambda: len(reader.log(after=0, limit=9)))
-            assert waits(answer) or 0 == answer.result()
-            raise RuntimeError
-        assert 0 == answer.result(LONG_S)
+        answers: list[Future[int]] = []
+
+        def read(_transaction: Transaction) -> None:
+            answers.append(beside(lambda: len(reader.log(after=0, limit=9))))
+            assert waits(answers[0]) or 0 == answers[0].result()
+
+        with pytest.raises(RuntimeError):
+            run(store, lambda transaction: transaction.append([placed("a")]), read, fail)
+        assert 0 == answers[0].result(LONG_S)
 
     def test_see_one_state_in_a_snapshot(self, store: WritableStore, reader: Reader) -> None:
         def write() -> None:
@@ -141,9 +153,12 @@ class TestProjectionPositions:
         with backend.store.transaction() as transaction:
             transaction.positions.advance("clock", expected=0, position=5)
         before = backend.rows()
-        with pytest.raises(StoreUnavailableError), backend.store.transaction() as transaction:
-            write_everything(transaction)
+
+        def advance(transaction: Transaction) -> None:
             transaction.positions.advance("clock", expected=stale, position=9)
+
+        with pytest.raises(StoreUnavailableError):
+            run(backend.store, write_everything, advance)
         assert before == backend.rows()
 
     def test_of_a_zombie_writer_stop_its_folds(self, backend: Backend) -> None:
@@ -152,14 +167,16 @@ class TestProjectionPositions:
             standing, paused = transaction.standing()
             write_everything(transaction)
         before = backend.rows()
-        with pytest.raises(StoreUnavailableError), backend.store.transaction() as transaction:
+
+        def append(transaction: Transaction) -> None:
             appended = transaction.append([placed("c")])
             ReadModel(transaction.rows, transaction.positions, standing, paused).fold(appended)
+
+        with pytest.raises(StoreUnavailableError):
+            run(backend.store, append)
         assert before == backend.rows()
 
-    def test_of_a_paused_one_say_where_and_why(
-        self, store: WritableStore, reader: Reader
-    ) -> None:
+    def test_of_a_paused_one_say_where_and_why(self, store: WritableStore, reader: Reader) -> None:
         with store.transaction() as transaction:
             transaction.positions.pause("clock", Pause(3, "broken"))
         with store.transaction() as transaction:

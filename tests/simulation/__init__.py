@@ -1,0 +1,1 @@
+"""A seeded step simulation of the real core: see README.md."""

@@ -1,0 +1,235 @@
+"""Bugs to plant, one statement each; the simulation must find every one of them."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+import ledger.core
+import ledger.intake
+import projections.instances
+from aggregates import REPEATED, CostCenter, PriceBook, WorkspaceInstance
+from events import PriceListPublished
+from events.money import cents_per_second
+from ledger.core import Core
+from ledger.group import Caches, Group
+from persistence.sqlite.rows import SQLiteRows
+from persistence.sqlite.store import SQLiteTransaction
+from projections.instances import InstanceFold
+from projections.rows import Amount
+
+Mutant = Callable[[], contextlib.AbstractContextManager[None]]
+MUTANTS: dict[str, Mutant] = {}
+
+
+def planted(*places: tuple[Any, str]) -> Callable[[Callable[..., Any]], Mutant]:
+    """Put a function in the place of others; it gets the one it replaces first."""
+
+    def register(bug: Callable[..., Any]) -> Mutant:
+        @contextlib.contextmanager
+        def plant() -> Iterator[None]:
+            originals = [(owner, name, getattr(owner, name)) for owner, name in places]
+            for owner, name, original in originals:
+                setattr(owner, name, _with(bug, original))
+            try:
+                yield
+            finally:
+                for owner, name, original in originals:
+                    setattr(owner, name, original)
+
+        MUTANTS[bug.__name__.replace("_", " ")] = plant
+        return plant
+
+    return register
+
+
+def _with(bug: Callable[..., Any], original: Callable[..., Any]) -> Callable[..., Any]:
+    def replaced(*values: Any, **names: Any) -> Any:
+        return bug(original, *values, **names)
+
+    return replaced
+
+
+# Intake -------------------------------------------------------------------------------------------
+
+
+@planted((Group, "claim"))
+def inbox_not_written(_original: Any, *_values: Any) -> None:
+    """Nobody knows afterwards that the event was recorded."""
+
+
+@planted((ledger.intake, "_decide"))
+def repeat_counted_as_recorded(original: Any, *values: Any) -> str:
+    original(*values)
+    return ""
+
+
+@planted((SQLiteTransaction, "dead_letter_repeated"))
+def dead_letter_counter_not_raised(_original: Any, *_values: Any) -> None:
+    """The same bytes came again, and nobody counted."""
+
+
+@planted((ledger.intake, "_keep_rejects"))
+def repeated_reject_counted_twice(original: Any, *values: Any) -> Any:
+    rejects, again = original(*values)
+    return rejects, again * 2
+
+
+# Decisions ----------------------------------------------------------------------------------------
+
+
+@planted((WorkspaceInstance, "stop_requested"))
+def late_stopping_ignored(
+    original: Any, state: WorkspaceInstance, *values: Any, **names: Any
+) -> Any:
+    event = original(state, *values, **names)
+    return REPEATED if state.stopped is not None else event
+
+
+@planted((CostCenter, "reset"))
+def write_off_written_twice(original: Any, *values: Any, **names: Any) -> Any:
+    closed, started = original(*values, **names)
+    return msgspec.structs.replace(closed, write_off_cents=2 * closed.write_off_cents), started
+
+
+@planted((CostCenter, "reset"))
+def reset_drifts(original: Any, state: CostCenter, *values: Any, **names: Any) -> Any:
+    """Months are added to the last boundary: 31 January, 28 February, 28 March."""
+    state.anchor, state.periods = state.cycle_start, 0
+    return original(state, *values, **names)
+
+
+@planted((CostCenter, "reset"))
+def limit_of_nothing_covers_nothing(
+    original: Any, state: CostCenter, balance: int, **names: Any
+) -> Any:
+    return original(state, balance if state.spending_limit else 0, **names)
+
+
+@planted((CostCenter, "_limit"))
+def limit_under_stripe_remembered_for_other(
+    _original: Any, state: CostCenter, spending_limit: int
+) -> None:
+    state.spending_limit = state.other_limit = spending_limit
+
+
+@planted((PriceBook, "in_force"))
+def newest_price_list_for_old_starts(_original: Any, book: PriceBook, _instant: int) -> Any:
+    return book.newest
+
+
+# The core -----------------------------------------------------------------------------------------
+
+
+@planted((Group, "balance"))
+def balance_without_what_is_not_folded_yet(_original: Any, group: Group, payer: bytes) -> int:
+    return group.transaction.balance(payer)[0]
+
+
+@planted((Caches, "clear"))
+def caches_kept_after_rollback(_original: Any, _caches: Caches) -> None:
+    """What was decided and never stored stays in memory."""
+
+
+@planted((Core, "_context"))
+def recorded_times_follow_the_clock_back(original: Any, core: Core) -> Any:
+    return original(core)._replace(last_recorded=-(2**62))
+
+
+@planted((ledger.core, "_refuse"))
+def refusals_not_told(_original: Any, _works: Any) -> None:
+    """The store refused, and everybody hears of success."""
+
+
+@planted((Core, "_run_alone"))
+def neighbours_of_a_crash_not_tried_again(_original: Any, _core: Core, _works: Any) -> None:
+    """They hear what the group had answered before it was rolled back."""
+
+
+@planted((PriceBook, "add"))
+def second_price_list_forgotten(
+    original: Any, book: PriceBook, published: PriceListPublished
+) -> None:
+    if book.newest is None:
+        original(book, published)
+
+
+# Rows ---------------------------------------------------------------------------------------------
+
+
+@planted((SQLiteRows, "advance"))
+def position_greater_than_instead_of_compare_and_set(
+    _original: Any, rows: SQLiteRows, name: str, *, position: int, **_expected: int
+) -> None:
+    rows._execute(
+        "UPDATE projections SET position = ? WHERE name = ? AND position < ?",
+        (position, name, position),
+    )
+
+
+@planted((InstanceFold, "_unaccrue"))
+def accrual_not_removed_at_stop(_original: Any, *_values: Any) -> None:
+    """What ran and ended counts twice."""
+
+
+@planted((SQLiteRows, "add_bases"))
+def base_not_subtracted_when_an_instance_ends(_original: Any, *_values: Any) -> None:
+    """The open cycle goes on subtracting what belongs to an instance that is gone."""
+
+
+@planted((SQLiteRows, "add_rollups"))
+def rollup_day_missed(
+    original: Any, rows: SQLiteRows, deltas: Mapping[tuple[bytes, bytes, int, int], Any]
+) -> None:
+    """Only where an entry moves to another time."""
+    original(rows, {k: v for k, v in deltas.items() if k[2] != 1 or v[0] > 0})
+
+
+@planted((SQLiteRows, "put_corrections"))
+def second_correction_in_a_cycle_measured_from_the_first(_original: Any, *_values: Any) -> None:
+    """What an entry was at the boundary is forgotten."""
+
+
+@planted((SQLiteRows, "replace_accruals"))
+def accrual_instant_not_moved(
+    original: Any, rows: SQLiteRows, accrual: Any, amounts: Mapping[Any, Any]
+) -> None:
+    original(rows, accrual._replace(instant=rows.accrual().instant), amounts)
+
+
+@planted((SQLiteRows, "close_cycle"))
+def running_instances_without_a_line_at_the_boundary(
+    original: Any, rows: SQLiteRows, cycle: Any, *, closed_position: int, lines: Any
+) -> None:
+    original(
+        rows, cycle, closed_position=closed_position, lines={k: Amount(0, 0, 0) for k in lines}
+    )
+
+
+# Arithmetic ---------------------------------------------------------------------------------------
+
+
+@planted((projections.instances, "runtime_cents"))
+def cents_rounded_half_to_even(_original: Any, rate: str, seconds: int) -> int:
+    numerator, denominator = cents_per_second(rate)
+    whole, rest = divmod(seconds * numerator, denominator)
+    up = 2 * rest > denominator or (2 * rest == denominator and whole % 2 == 1)
+    return whole + up
+
+
+@planted((projections.instances, "runtime_seconds"))
+def seconds_cut_instead_of_rounded(_original: Any, start: int, end: int) -> int:
+    return max(0, end - start) // 1000
+
+
+@planted((projections.instances, "runtime_seconds"))
+def stop_before_start_negative(_original: Any, start: int, end: int) -> int:
+    return (end - start + 500) // 1000
+
+
+def names() -> Sequence[str]:
+    """Give the names of all planted bugs."""
+    return tuple(MUTANTS)
