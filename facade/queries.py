@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
+import contextlib
 from collections.abc import AsyncIterator
 from importlib.metadata import version
 
@@ -129,7 +130,7 @@ class QueryServicer:
     ) -> pb.GetInvoiceDraftResponse:
         """Answer a payer's open cycle."""
         payer = payer_of(request.attribution_id)
-        self._queries.refuse_if_paused("invoice-drafts", "instances", "balances")
+        self._queries.refuse_if_paused("invoice-drafts", "instances", "balances", "cost-centers")
         return pb.GetInvoiceDraftResponse(invoice_draft=_draft(payer, self._queries.draft(payer)))
 
     async def list_entries(
@@ -239,8 +240,10 @@ class QueryServicer:
                 return
             else:
                 # A short wait closes the gap between reading and beginning to listen.
-                with_timeout = asyncio.wait_for(self._ledger.appended(appended), timeout=1)
-                await asyncio.gather(with_timeout, return_exceptions=True)
+                # Awaited here and now: a task of its own, cancelled before it began, would never be.
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(1):
+                        await self._ledger.appended(appended)
 
     async def check(self, _request: pb.CheckRequest, _context: Context) -> pb.CheckResponse:
         """Recompute the laws on a connection and a thread of its own."""

@@ -45,11 +45,14 @@ class Scheduler:
     def plan(self) -> None:
         """Decide when each job is due first."""
         now = self._ledger.queries.now()
-        ran = {row.name: row.last_started for row in self._ledger.queries.reader.jobs()}
+        ran = {row.name: row for row in self._ledger.queries.reader.jobs()}
         for plan in self.plans:
-            last = ran.get(plan.name)
-            if plan.name == "ledger":
-                self._last_ledger_run = last
+            row = ran.get(plan.name)
+            last = None if row is None else row.last_started
+            if plan.name == "ledger" and row is not None and last is not None:
+                # A run that failed or was cut off covered nothing: the one before it counts.
+                before = last - plan.every_ms if row.last_finished is None else row.last_finished
+                self._last_ledger_run = min(last, before)
             if last is None:
                 plan.next_ms = now + plan.every_ms
             elif last > now:

@@ -79,12 +79,17 @@ class Core:
     def _catch_up(self) -> None:
         """Fold what the read model has not seen.
 
-        A paused projection is folded anew from the beginning.
+        A projection that is paused, or was folded by another version, is folded anew from zero.
         """
         with self.store.transaction() as transaction:
             standing, paused = transaction.standing()
-        if paused or len(set(standing.values())) > 1:
-            log.warning("folding the whole log anew: paused were %s", ", ".join(paused) or "none")
+            outdated = transaction.outdated()
+        if paused or outdated or len(set(standing.values())) > 1:
+            log.warning(
+                "folding the whole log anew: paused were %s, of another version %s",
+                ", ".join(paused) or "none",
+                ", ".join(outdated) or "none",
+            )
             self.store.clear_read_model()
             self.failpoint("after-clear")
             standing = dict.fromkeys(standing, 0)

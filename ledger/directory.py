@@ -57,9 +57,9 @@ class _FileOrganization(msgspec.Struct):
 
 
 class FileDirectory:
-    """Reads `[{"id": "<uuid>", "members".
+    """Reads a JSON file when it is asked.
 
-    [{"user_id", "joined", "email", "role"}]}]` when it is asked.
+    `[{"id": "<uuid>", "members": [{"user_id": …, "joined": …, "email": …, "role": …}]}]`
     """
 
     def __init__(self, path: Path) -> None:

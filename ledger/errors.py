@@ -1,11 +1,12 @@
 """Everything that a caller can be told went wrong.
 
-LedgerError ├── InvalidArgumentError      a value is not allowed; the text names the field, the
-value and what is allowed ├── NotFoundError             what was named does not exist ├──
-AlreadyExistsError        the name is taken by something else ├── FailedPreconditionError   the
-ledger is not in a state in which this can be done ├── UnavailableError          cannot be done now;
-nothing of it stays; try again └── StartRefusedError         the service must not start; the text
-says what to change
+LedgerError
+├── InvalidArgumentError      a value is not allowed; the text names field, value and what is
+├── NotFoundError             what was named does not exist
+├── AlreadyExistsError        the name is taken by something else
+├── FailedPreconditionError   the ledger is not in a state in which this can be done
+├── UnavailableError          cannot be done now; nothing of it stays; try again
+└── StartRefusedError         the service must not start; the text says what to change
 """
 
 from __future__ import annotations

@@ -196,6 +196,15 @@ class Group:
 
     def balance(self, payer: bytes) -> int:
         """Give a payer's balance in cents with everything before folded in."""
+        self._fold_balances(payer)
+        return self.transaction.balance(payer)[0]
+
+    def live_events(self, payer: bytes) -> int:
+        """Count a payer's events that were not imported."""
+        self._fold_balances(payer)
+        return self.transaction.balance(payer)[1]
+
+    def _fold_balances(self, payer: bytes) -> None:
         self.fold()
         for name in ("instances", "balances"):
             if name in self.paused:
@@ -203,12 +212,6 @@ class Group:
                     f"the balance of {attribution_id(payer)} is not current: projection {name!r} is"
                     f" paused at position {self.paused[name].position}; see `usage-ledger status`"
                 )
-        return self.transaction.balance(payer)[0]
-
-    def live_events(self, payer: bytes) -> int:
-        """Count a payer's events that were not imported."""
-        self.fold()
-        return self.transaction.balance(payer)[1]
 
     # Writing -----------------------------------------------------------------------------------
 

@@ -84,6 +84,9 @@ class Transaction(Protocol):
     def standing(self) -> tuple[dict[str, int], dict[str, Pause]]:
         """Give where each projection stands, and which are paused."""
 
+    def outdated(self) -> list[str]:
+        """Name the projections that another version of the folds has filled."""
+
     def append(self, events: Sequence[Recorded]) -> list[Recorded]:
         """Append to the log and give the events with their positions."""
 

@@ -23,6 +23,7 @@ from persistence.sqlite.listing import entry_page, range_totals
 from persistence.sqlite.recorder import BUSY_TIMEOUT_S
 from persistence.sqlite.rows import KEYS_PER_SELECT
 from persistence.sqlite.store import SQLiteStore
+from persistence.sqlite.trouble import is_trouble
 from persistence.store import Counts, DeadLetter, StreamEvent
 from projections import Accrual, Amount, ClockRow, CostCenterRow, OpenCycle, Pause
 

@@ -82,11 +82,16 @@ class LedgerRecorder(SQLiteApplicationRecorder):
         return [LOG]
 
     def _insert_events(
-        self, c: SQLiteCursor, stored_events: Sequence[StoredEvent], **_: Any
+        self,
+        c: SQLiteCursor | sqlite3.Connection,
+        stored_events: Sequence[StoredEvent],
+        *,
+        head: int | None = None,
+        **_: Any,
     ) -> Sequence[int]:
-        """Append as the library's own event store and `Application.save` ask it to."""
-        c.execute("SELECT coalesce(max(position), 0) FROM stored_events")
-        head: int = c.fetchone()[0]
+        """Append behind `head`; the library, which does not know it, leaves it out."""
+        if head is None:
+            head = self._head(c)
         positions = range(head + 1, head + 1 + len(stored_events))
         c.executemany(
             self.insert_events_statement,
@@ -96,3 +101,10 @@ class LedgerRecorder(SQLiteApplicationRecorder):
             ],
         )
         return positions
+
+    @staticmethod
+    def _head(c: SQLiteCursor | sqlite3.Connection) -> int:
+        found = c.execute("SELECT coalesce(max(position), 0) FROM stored_events")
+        row = found.fetchone() if isinstance(c, sqlite3.Connection) else c.fetchone()
+        head: int = row[0]
+        return head

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -70,7 +70,7 @@ class Steps:
         """Do every step, look at the laws after each, and give the numbers at the end."""
         calls = self.calls
         calls.usage.GetCostCenter(usage_pb2.GetCostCenterRequest(attribution_id=PAYERS[0]))
-        steps = (
+        steps: tuple[Callable[[], object], ...] = (
             lambda: calls.publish(lines(0)),
             calls.reconcile,
             lambda: calls.publish(lines(1)),

@@ -16,7 +16,8 @@ from ledger.errors import InvalidArgumentError, UnavailableError
 from ledger.group import Group
 from ledger.intake import Receipt, read_lines, take
 from persistence import StoreUnavailableError
-from persistence.sqlite import SQLiteReader, SQLiteStore
+from persistence.sqlite import SQLiteReader
+from tests.faults.stores import FailingStore
 from tests.harness import InProcessService, ManualClock, settings_for
 from tests.laws.acts import act_of
 from tests.laws.adapter import ProductLedger
@@ -70,6 +71,10 @@ def appends_then(error: Exception) -> Callable[[Group], None]:
     return act
 
 
+def publishing_prices(group: Group) -> None:
+    commands.publish_prices(group, revision=1, rates={}, in_force_from=None)
+
+
 def run(ledger: ProductLedger, *acts: Callable[[Group], Any]) -> list[Work]:
     works = [Work(act, "test") for act in acts]
     ledger.core.run(works)
@@ -110,90 +115,21 @@ class TestGroup:
         assert [None, refusal, None] == [work.error for work in works]
         assert -200 == ledger.balance_cents(payer_of("payer"))
 
-    def test_a_command_refused_half_way_leaves_nothing_and_says_why(
-        self, ledger: ProductLedger
-    ) -> None:
-        refusal = UnavailableError("not now")
-
-        works = run(ledger, note("one"), appends_then(refusal), note("two"))
-
-        assert [None, refusal, None] == [work.error for work in works]
-        assert -200 == ledger.balance_cents(payer_of("payer"))
-        assert 0 == ledger.balance_cents(payer_of("half done"))
-
-    def test_nobody_is_told_of_what_was_rolled_back(self, ledger: ProductLedger) -> None:
-        """A mistake splits the group, and then the store is gone before everybody had a turn."""
-        store = _StoreThatGoesAway(ledger.store)
-        core = Core(store, ManualClock())  # type: ignore[arg-type]  # what a core uses of one
-        works = [Work(act, "test") for act in (note("one"), appends_then(KeyError()), note("two"))]
-        store.left = 2  # the whole group, then the first of it alone
-
-        with pytest.raises(StoreUnavailableError):
-            core.run(works)
-
-        assert works[0].error is None
-        assert all(isinstance(work.error, UnavailableError) for work in works[1:])
-        assert [None, None] == [work.result for work in works[1:]]
-        assert -100 == ledger.balance_cents(payer_of("payer"))
-
-    def test_all_are_told_when_a_group_cannot_begin(self, ledger: ProductLedger) -> None:
-        store = _StoreThatGoesAway(ledger.store)
-        core = Core(store, ManualClock())  # type: ignore[arg-type]  # as above
-        works = [Work(note("one"), "test"), Work(note("two"), "test")]
-        store.left = 0
-
-        with pytest.raises(StoreUnavailableError):
-            core.run(works)
-
-        assert all(isinstance(work.error, UnavailableError) for work in works)
-
-    def test_states_of_a_group_that_failed_are_forgotten(self, ledger: ProductLedger) -> None:
+    def test_states_of_a_group_that_failed_are_forgotten(self) -> None:
         """Or the next command would decide on what was never stored."""
-        run(ledger, publishing(0, 30), appends_then(KeyError()))
-        store = _StoreThatGoesAway(ledger.store)
-        core = Core(store, ManualClock())  # type: ignore[arg-type]  # as above
-        store.fail_commit = True
+        store = FailingStore()
+        core = Core(store, ManualClock())
+        core.run([Work(publishing_prices, "test"), Work(publishing(0, 30), "test")])
+        store.fails_at_commit = True
         with pytest.raises(StoreUnavailableError):
             core.run([Work(publishing(30, 60), "test")])
-        store.fail_commit = False
+        store.fails_at_commit = False
 
         again = Work(publishing(0, 60), "test")
         core.run([again])
 
-        assert 30 == again.result.counts.recorded
-        assert 30 == again.result.counts.repeated
-        assert [] == ledger.breaches()
-
-
-class _StoreThatGoesAway:
-    """A store that cannot be written any more after `left` transactions."""
-
-    def __init__(self, store: SQLiteStore) -> None:
-        self._store = store
-        self.left = 1_000
-        self.fail_commit = False
-
-    def transaction(self) -> Any:
-        if self.left == 0:
-            raise StoreUnavailableError("gone")
-        self.left -= 1
-        return self._failing() if self.fail_commit else self._store.transaction()
-
-    def _failing(self) -> Any:
-        return _FailsAtCommit(self._store.transaction())
-
-
-class _FailsAtCommit:
-    def __init__(self, transaction: Any) -> None:
-        self._transaction = transaction
-
-    def __enter__(self) -> Any:
-        return self._transaction.__enter__()
-
-    def __exit__(self, *error: object) -> None:
-        gone = StoreUnavailableError("gone at commit")
-        self._transaction.__exit__(type(gone), gone, None)
-        raise gone
+        assert (30, 30) == (again.result.counts.recorded, again.result.counts.repeated)
+        store.close()
 
 
 class TestProjections:

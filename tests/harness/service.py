@@ -117,9 +117,9 @@ def _requests(
 
 
 class InProcessService:
-    """`with InProcessService(settings_for(tmp_path)) as service.
+    """Starts and stops a service.
 
-    Service.calls.usage.GetBalance(…)`.
+    `with InProcessService(settings_for(tmp_path)) as service: service.calls.usage.GetBalance(…)`
     """
 
     def __init__(

@@ -159,9 +159,9 @@ class TestAFoldThatFails:
         [
             ("balances", lambda calls: calls.balance_cents(PAYER)),
             ("instances", lambda calls: calls.balance_cents(PAYER)),
-            ("instances", lambda calls: list_usage(calls)),
-            ("usage-totals", lambda calls: list_usage(calls)),
-            ("cost-centers", lambda calls: get_cost_center(calls)),
+            ("instances", list_usage),
+            ("usage-totals", list_usage),
+            ("cost-centers", get_cost_center),
             ("cost-centers", cost_centers),
             ("balances", lambda calls: set_cost_center(calls, strategy=STRIPE)),
             ("invoice-drafts", lambda calls: calls.draft(PAYER)),
@@ -310,7 +310,7 @@ class TestDeadlines:
         assert gate.entered.wait(WAIT_SECONDS_MAX)
         second = gated.calls.usage.AddUsageCreditNote.future(self._note(7))
         threading.Event().wait(0.1)
-        second.cancel()
+        second.cancel()  # type: ignore[no-untyped-call]
         threading.Event().wait(0.1)
         gate.open()
         first.result(WAIT_SECONDS_MAX)
