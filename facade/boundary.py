@@ -57,10 +57,16 @@ def decode(request_type: type[Request], raw: bytes) -> Request:
     return request
 
 
+def _code_of(error: LedgerError) -> grpc.StatusCode:
+    """Look for the error's own class first, then for the one that it is a kind of."""
+    kinds = (CODES.get(kind) for kind in type(error).__mro__ if issubclass(kind, LedgerError))
+    return next(filter(None, kinds), grpc.StatusCode.INTERNAL)
+
+
 async def _refuse(context: Context, error: Exception) -> None:
     """End the call with the status that an error stands for."""
     if isinstance(error, LedgerError):
-        await context.abort(CODES.get(type(error), grpc.StatusCode.INTERNAL), str(error))
+        await context.abort(_code_of(error), str(error))
     if isinstance(error, UnimplementedError):
         await context.abort(grpc.StatusCode.UNIMPLEMENTED, str(error))
     if isinstance(error, StoreUnavailableError):

@@ -240,7 +240,7 @@ class QueryServicer:
                 return
             else:
                 # A short wait closes the gap between reading and beginning to listen.
-                # Awaited here and now: a task of its own, cancelled before it began, would never be.
+                # Awaited right here: a task that is cancelled before it began leaves it behind.
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(1):
                         await self._ledger.appended(appended)

@@ -19,7 +19,7 @@ from ledger.group import Caches, Context, Group
 from persistence import StoreUnavailableError, WritableStore
 from projections import Pause, ReadModel
 
-REBUILD_BATCH = 5_000  # events folded in one transaction while catching up
+REBUILD_BATCH = 20_000  # events folded in one transaction while catching up
 
 log = logging.getLogger(__name__)
 
@@ -133,7 +133,12 @@ class Core:
         except Exception as error:
             self._caches.clear()
             if not taken:
-                raise
+                # Nobody's work had begun. Unless the first that waits hears of it, all wait for
+                # ever and the writer tries again without end.
+                first = next(waiting, None)
+                if first is None:
+                    raise
+                taken.append(first)
             if len(taken) == 1:
                 taken[0].result, taken[0].error = None, _told(error)
             else:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from aggregates import CostCenter
 from events import OTHER, STRIPE, BillingCycleClosed, BillingCycleStarted, FreeCreditClaimed
 from events.readable import uuid_text
-from ledger.errors import InvalidArgumentError
+from ledger.errors import InvalidArgumentError, UnavailableError
 from ledger.group import Group, cycle_stream
 from projections import LEAP_MS, ClockRow
 
@@ -88,8 +88,18 @@ def resets_held(row: ClockRow, now: int) -> bool:
     return row.suspect_since is not None and now >= row.suspect_since
 
 
-def _resets_held(group: Group) -> bool:
+def _refuse_if_paused(group: Group, name: str) -> None:
+    """Refuse to decide on rows that do not hold everything before this command."""
     group.fold()
+    if name in group.paused:
+        raise UnavailableError(
+            f"resets wait: projection {name!r} is paused at position"
+            f" {group.paused[name].position}; see `usage-ledger status`"
+        )
+
+
+def _resets_held(group: Group) -> bool:
+    _refuse_if_paused(group, "clock")
     return resets_held(group.transaction.rows.clock(), group.now)
 
 
@@ -97,6 +107,7 @@ def due_cost_centers(group: Group, *, after: bytes, limit: int) -> list[bytes]:
     """Give payers, in order, whose cycle has ended and may be reset."""
     if _resets_held(group):
         return []
+    _refuse_if_paused(group, "cost-centers")
     return group.transaction.due_cost_centers(group.now, limit, after)
 
 

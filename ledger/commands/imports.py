@@ -99,9 +99,10 @@ def _parse(original: bytes) -> _CostCenter | _Member | _Entry:
     try:
         # The typed decoder would keep the last of two equal names.
         proto_json.load(original)
-        return _decoder.decode(original)
+        line: _CostCenter | _Member | _Entry = _decoder.decode(original)
     except (ValueError, RecursionError) as error:
         raise RejectedError(f"not a line of an import: {error}") from None
+    return line
 
 
 def take_import(group: Group, batch: Batch, importing: Importing) -> Receipt:

@@ -31,7 +31,7 @@ from usage_ledger.v1 import admin_pb2, queries_pb2
 
 SECOND_NS = 1_000_000_000
 DAY_NS = 86_400 * SECOND_NS
-BLOCK_LINES = 40  # small, so that a phase takes several transactions
+BLOCK_LINES = 15  # small, so that a phase takes several transactions
 IMPORTED_PAYERS = 24
 PUBLISHED_PAYERS = 8
 INSTANCES = 120
@@ -251,6 +251,6 @@ def service(data_dir: Path, failpoint: str = "") -> ServiceProcess:
 
 def dies(duties: Duties, phase: str, running: ServiceProcess) -> None:
     """Do a phase in which the service dies by its failpoint."""
-    with pytest.raises(grpc.RpcError):
+    with running, pytest.raises(grpc.RpcError):  # stopped if it does not die
         duties.do(phase, running.calls)
     assert running.wait_dead() == -9, f"it went on through {phase}: the failpoint was not passed"

@@ -111,7 +111,7 @@ def test_every_failpoint_is_tried() -> None:
 )
 def test_killed_at_a_failpoint(stage: Stage, tmp_path: Path, phase: str, failpoint: str) -> None:
     data_dir = stage.before(phase, tmp_path / "data")
-    dies(stage.duties, phase, service(data_dir, failpoint).start())
+    dies(stage.duties, phase, service(data_dir, failpoint))
     stage.finish(data_dir)
 
 
@@ -170,8 +170,8 @@ def long_run() -> list[bytes]:
     "failpoint", ["before-checkpoint", "after-checkpoint", "before-checkpoint:2"]
 )
 def test_killed_around_a_checkpoint(tmp_path: Path, long_run: list[bytes], failpoint: str) -> None:
-    running = service(tmp_path / "data", failpoint).start()
-    with contextlib.suppress(grpc.RpcError):
+    running = service(tmp_path / "data", failpoint)
+    with running, contextlib.suppress(grpc.RpcError):
         running.calls.publish(long_run, delivery="long", block_lines=2_000)
         # The second checkpoint begins with the first group after the first has ended.
         for _ in range(200):

@@ -11,7 +11,9 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
+from aggregates import PriceBook
 from aggregates.calendar import add_months, periods_until
+from events import PriceListPublished
 from events.money import (
     FALLBACK_RATE,
     RATE_MAX,
@@ -94,6 +96,32 @@ class TestPrices:
     def test_of_anything_else_are_refused(self, rate: str) -> None:
         with pytest.raises(RateError):
             cents_per_second(rate)
+
+
+@st.composite
+def price_lists(draw: st.DrawFn) -> list[PriceListPublished]:
+    """Some lists in the order they were recorded; instants may go back, as clocks do."""
+    since = draw(st.lists(st.integers(0, 5), max_size=4))
+    return [
+        PriceListPublished(
+            0, "test", revision, instant, {"a": str(revision)} if revision % 3 else {}, "1/6"
+        )
+        for revision, instant in enumerate([None, *since], start=1)
+    ]
+
+
+class TestPriceLists:
+    @given(price_lists(), st.integers(-1, 6))
+    def test_are_in_force_from_their_instant_on(
+        self, lists: list[PriceListPublished], started: int
+    ) -> None:
+        """Of those whose time had come at the start, the last recorded."""
+        had_come = [
+            each for each in lists if each.in_force_from is None or each.in_force_from <= started
+        ]
+        rate = had_come[-1].credits_per_minute.get("a")
+        expected = had_come[-1].revision, rate or FALLBACK_RATE, rate is not None
+        assert expected == PriceBook(lists).price("a", started)
 
 
 class TestRuntimes:

@@ -167,15 +167,18 @@ class TestAPayerWithManyEntries:
 
 
 def _busy_payers() -> tuple[Oracle, list[Operation]]:
-    """Two payers; a tenth of the instances runs at the accrual instant, which is in the middle."""
+    """Two payers; a tenth of the instances runs at the accrual instant, near the end of the rest.
+
+    Before it lie enough entries for pages to be found by walking the sums, up and down.
+    """
     lines = list(synthetic_lines(7, 1100, 2, days=20, running_share=0.1))
     start_ns = START_S * 1_000_000_000
-    middle_ns, end_ns = start_ns + 10 * DAY_MS * MS, start_ns + 20 * DAY_MS * MS
+    late_ns, end_ns = start_ns + 17 * DAY_MS * MS, start_ns + 20 * DAY_MS * MS
     operations: list[Operation] = [
         PublishPrices(at_ns=start_ns, revision=1, rates=tuple(DEFAULT_RATES.items())),
         Publish(at_ns=start_ns, lines=tuple(lines)),
         Reconcile(at_ns=end_ns),
         # The clock was put back, and many entries are dated after the accrual instant.
-        Reconcile(at_ns=middle_ns),
+        Reconcile(at_ns=late_ns),
     ]
     return told(operations), operations

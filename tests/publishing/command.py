@@ -57,9 +57,7 @@ def usage_ledger(*arguments: str | Path, text: bytes | None = None) -> Ended:
     return ended
 
 
-def publish(
-    target: str, source: Path | bytes, *options: str | Path, as_json: bool = True
-) -> Ended:
+def publish(target: str, source: Path | bytes, *options: str | Path, as_json: bool = True) -> Ended:
     """Publishes a file, or bytes through standard input."""
     arguments = ["--target", target, *options, *(["--json"] if as_json else [])]
     if isinstance(source, bytes):

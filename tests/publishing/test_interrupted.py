@@ -8,14 +8,13 @@ from pathlib import Path
 import pytest
 
 from tests.contract.data.scene import PAYER, Scene, bytes_of, ran
-from tests.harness import ServiceProcess
+from tests.harness import Calls, ServiceProcess
 from tests.oracle.synthetic import synthetic_lines
 from tests.publishing.command import command_line, environment, publish
 from usage_ledger.v1 import queries_pb2
 
 INSTANCES = 4_000
 LINES = list(synthetic_lines(11, INSTANCES, 40))
-NO_JOBS = ("--no-jobs",)
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +29,7 @@ def expected() -> dict[str, int]:
     """Balances as if nothing had happened."""
     with Scene() as scene:
         scene.calls.publish(LINES)
-        return balances(scene.calls.queries, payers())
+        return balances(scene.calls, payers())
 
 
 def payers() -> list[str]:
@@ -38,9 +37,8 @@ def payers() -> list[str]:
     return sorted(found)
 
 
-def balances(queries: object, of: list[str]) -> dict[str, int]:
-    request = queries_pb2.GetBalancesRequest(attribution_ids=of)
-    answer: queries_pb2.GetBalancesResponse = queries.GetBalances(request)  # type: ignore[attr-defined]
+def balances(calls: Calls, of: list[str]) -> dict[str, int]:
+    answer = calls.queries.GetBalances(queries_pb2.GetBalancesRequest(attribution_ids=of))
     return {balance.attribution_id: balance.credit_cents for balance in answer.balances}
 
 
@@ -70,14 +68,12 @@ class TestServiceKilled:
 
             assert 0 == again.code
             assert (len(LINES), len(LINES) - recorded, recorded, 0) == again.counts
-            assert expected == balances(service.calls.queries, payers())
+            assert expected == balances(service.calls, payers())
             received, recorded, repeated, rejected = counts(service)
             assert (len(LINES), received) == (recorded, recorded + repeated + rejected)
             assert [] == service.calls.breaches()
 
-    def test_at_any_moment(
-        self, tmp_path: Path, file: Path, expected: dict[str, int]
-    ) -> None:
+    def test_at_any_moment(self, tmp_path: Path, file: Path, expected: dict[str, int]) -> None:
         for delay in (0.35, 0.5):
             with ServiceProcess(tmp_path / "ledger") as service:
                 client = start_publishing(service.target, file)
@@ -86,7 +82,7 @@ class TestServiceKilled:
                 assert client.wait(60) in {0, 1}  # a fast one was through
         with ServiceProcess(tmp_path / "ledger") as service:
             assert 0 == publish(service.target, file).code
-            assert expected == balances(service.calls.queries, payers())
+            assert expected == balances(service.calls, payers())
             assert INSTANCES * 3 == counts(service)[1]
             assert [] == service.calls.breaches()
 
@@ -122,7 +118,7 @@ class TestClientKilled:
             again = publish(service.target, half + rest)
             assert 0 == again.code
             assert len(LINES) == sum(again.counts[1:3])
-            assert expected == balances(service.calls.queries, payers())
+            assert expected == balances(service.calls, payers())
 
 
 def start_publishing(

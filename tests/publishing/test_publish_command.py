@@ -132,42 +132,43 @@ class TestReceipt:
         assert (0, (7, 7, 0, 0)) == (ended.code, ended.counts)
 
 
-class TestBadInput:
-    BAD = {
-        "truncated": GOOD[0][:-30],
-        "no UTF-8": line_of(started("x", "06:00", userName="ü")).replace("ü".encode(), b"\xfc"),
-        "no UTF-8 in an extension": GOOD[0][:-1] + b',"odd":"\xff"}',
-        "10 MB": TEN_MEGABYTES,
-        "number for a string": line_of(started("x", "06:00", workspaceClass=7)),
-        "number for an id": line_of({**started("x", "06:00"), "id": 7}),
-        "unknown type": line_of({**started("x", "06:00"), "type": "usage.nothing.v1"}),
-        "year 0": line_of(started("x", "0000-06-01T00:00:00Z")),
-        "year 10000": line_of(started("x", "10000-01-01T00:00:00Z")),
-        "2^31 credits": line_of(note(2**31, event_id="x")),
-        "nested too deeply": GOOD[0][:-1] + b',"odd":' + b"[" * 90_000 + b"]" * 90_000 + b"}",
-        "no base64": line_of(
-            {
-                "specversion": "1.0",
-                "id": "x",
-                "source": "/x",
-                "type": "usage.workspace_instance.started.v1",
-                "datacontenttype": "application/protobuf",
-                "data_base64": "ü",
-            }
-        ),
-        "zeros": bytes(1_000),
-        "another payer": line_of(stopped("a", "07:00", payer=OTHER_PAYER, event_id="x")),
-    }
+BAD = {
+    "truncated": GOOD[0][:-30],
+    "no UTF-8": line_of(started("x", "06:00", userName="ü")).replace("ü".encode(), b"\xfc"),
+    "no UTF-8 in an extension": GOOD[0][:-1] + b',"odd":"\xff"}',
+    "10 MB": TEN_MEGABYTES,
+    "number for a string": line_of(started("x", "06:00", workspaceClass=7)),
+    "number for an id": line_of({**started("x", "06:00"), "id": 7}),
+    "unknown type": line_of({**started("x", "06:00"), "type": "usage.nothing.v1"}),
+    "year 0": line_of(started("x", "0000-06-01T00:00:00Z")),
+    "year 10000": line_of(started("x", "10000-01-01T00:00:00Z")),
+    "2^31 credits": line_of(note(2**31, event_id="x")),
+    "nested too deeply": GOOD[0][:-1] + b',"odd":' + b"[" * 90_000 + b"]" * 90_000 + b"}",
+    "no base64": line_of(
+        {
+            "specversion": "1.0",
+            "id": "x",
+            "source": "/x",
+            "type": "usage.workspace_instance.started.v1",
+            "datacontenttype": "application/protobuf",
+            "data_base64": "ü",
+        }
+    ),
+    "zeros": bytes(1_000),
+    "another payer": line_of(stopped("a", "07:00", payer=OTHER_PAYER, event_id="x")),
+}
 
+
+class TestBadInput:
     def test_each_has_a_clear_error_and_what_stands_around_it_is_recorded(
         self, scene: Scene
     ) -> None:
-        ended = publish(scene.service.target, b"\n".join([GOOD[0], *self.BAD.values(), *GOOD[1:]]))
+        ended = publish(scene.service.target, b"\n".join([GOOD[0], *BAD.values(), *GOOD[1:]]))
 
-        counts = (7 + len(self.BAD), 7, 0, len(self.BAD))
+        counts = (7 + len(BAD), 7, 0, len(BAD))
         assert (3, counts) == (ended.code, ended.counts)
         rejects = {reject["line"]: reject["reason"] for reject in ended.answer["rejects"]}
-        assert list(range(2, 2 + len(self.BAD))) == sorted(rejects)
+        assert list(range(2, 2 + len(BAD))) == sorted(rejects)
         assert all(10 < len(reason) <= 1_000 for reason in rejects.values())
         assert counts == scene.counts("stdin")
         assert (1700, 0) == (scene.cents(PAYER), scene.cents(OTHER_PAYER))
@@ -178,9 +179,7 @@ class TestBadInput:
         assert (3, (7, 6, 0, 1)) == (ended.code, ended.counts)
         assert 7 == ended.answer["rejects"][0]["line"]
 
-    def test_a_dead_letter_keeps_a_long_lines_beginning_and_size(
-        self, scene: Scene
-    ) -> None:
+    def test_a_dead_letter_keeps_a_long_lines_beginning_and_size(self, scene: Scene) -> None:
         publish(scene.service.target, TEN_MEGABYTES + b"\n")
 
         shown = usage_ledger(

@@ -1,5 +1,6 @@
 """What the two directories are asked and how they may fail: section 7 of the contract."""
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from tests.contract.calls.asking import (
 from tests.contract.calls.directories import PATH, Api, member, organization, serving
 from tests.harness import InProcessService, ManualClock, settings_for
 from tests.oracle.events import named_uuid
+from usage.v1 import usage_pb2 as pb
 
 
 class TestTheFile:
@@ -145,6 +147,18 @@ class TestThePublicApi:
         api.may_answer.clear()
         with refused(UNAVAILABLE, "directory"):
             get_cost_center(asking.calls)
+        assert [] == cost_centers(asking.calls)
+
+    def test_that_answers_after_the_calls_deadline_opens_nothing(
+        self, asking: InProcessService, api: Api
+    ) -> None:
+        api.has(PAYER, member("ann"))
+        api.may_answer.clear()
+        request = pb.GetCostCenterRequest(attribution_id=PAYER)
+        with refused(grpc.StatusCode.DEADLINE_EXCEEDED):
+            asking.calls.usage.GetCostCenter(request, timeout=0.1)
+        api.may_answer.set()
+        time.sleep(0.4)  # longer than the directory may take
         assert [] == cost_centers(asking.calls)
 
     def test_that_nobody_serves_is_unavailable(self, tmp_path: Path, clock: ManualClock) -> None:

@@ -246,20 +246,22 @@ class TestAMissedHour:
 
 class TestAJobThatFails:
     def test_is_told_in_the_status_and_runs_again_at_its_next_time(
-        self, service: InProcessService, clock: ManualClock
+        self, tmp_path: Path, clock: ManualClock
     ) -> None:
         async def fail() -> None:
             raise ValueError("no luck")
 
-        plan = service.scheduler.plans[0]
-        well, plan.run = plan.run, fail
-        service.run_job("ledger")
-        told = job(service.calls, "ledger")
-        assert "no luck" in told.last_error
-        assert "2026-11-01T09:00:00Z" == told.next.ToJsonString()
-        plan.run = well
-        clock.advance(hours=1)
-        service.run_job("ledger")
-        told = job(service.calls, "ledger")
-        assert "" == told.last_error
-        assert "2026-11-01T09:00:00Z" == told.last_finished.ToJsonString()
+        settings = settings_for(tmp_path, jobs=BOTH_ON)
+        with InProcessService(settings, clock=clock) as service:
+            plan = service.scheduler.plans[0]
+            well, plan.run = plan.run, fail
+            service.run_job("ledger")
+            told = job(service.calls, "ledger")
+            assert "no luck" in told.last_error
+            assert "2026-11-01T09:00:00Z" == told.next.ToJsonString()
+            plan.run = well
+            clock.advance(hours=1)
+            service.run_job("ledger")
+            told = job(service.calls, "ledger")
+            assert "" == told.last_error
+            assert "2026-11-01T09:00:00Z" == told.last_finished.ToJsonString()

@@ -7,7 +7,7 @@ cent a minute where a scene is asked for it.
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from tests.harness import Calls, InProcessService, ManualClock, settings_for
 from tests.oracle.events import line_of, named_uuid, payer_of
@@ -118,7 +118,7 @@ class Scene:
         self.clock = ManualClock(NOW)
         self.service = InProcessService(settings_for(data_dir, **settings), clock=self.clock)
 
-    def __enter__(self) -> "Scene":
+    def __enter__(self) -> Self:
         self.service.__enter__()
         return self
 

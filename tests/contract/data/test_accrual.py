@@ -126,9 +126,7 @@ class TestStopped:
 
         assert (2000, "2026-11-01T07:00:00Z", False) == scene.only_dated()
 
-    def test_a_first_stopping_that_comes_later_still_corrects_the_entry(
-        self, scene: Scene
-    ) -> None:
+    def test_a_first_stopping_that_comes_later_still_corrects_the_entry(self, scene: Scene) -> None:
         scene.record(started("a", "05:00"), stopped("a", "07:30"))
         scene.reconcile()
         scene.record(stopping("a", "07:00"))

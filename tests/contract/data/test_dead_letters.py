@@ -169,9 +169,7 @@ class TestRetry:
         assert (1, 1) == (kept.times, kept.line)
         assert (1, 0, 0, 1) == scene.counts()
 
-    def test_one_that_is_now_accepted_moves_from_rejected_to_recorded(
-        self, tmp_path: Path
-    ) -> None:
+    def test_one_that_is_now_accepted_moves_from_rejected_to_recorded(self, tmp_path: Path) -> None:
         line = _accepted_by_now(tmp_path, note(3))
         with Scene(tmp_path) as scene:
             assert (1, 0, 0, 1) == scene.counts("d")

@@ -65,11 +65,17 @@ class TestCounts:
 
         assert (1, 0, 0, 1) == scene.counts("one")
 
-            @given( st.lists( st.lists(st.tuples(st.sampled_from("abcd"), st.integers(0, 3)),
-            max_size=6), max_size=5 ) ) def test_the_law_holds_for_any_lines_in_any_batches( self,
-            batches: list[list[tuple[str, int]]] ) -> None: def line(name: str, kind: int) -> Line:
-            return [started(name, "05:00"), stopped(name, "06:00"), note(3, event_id=name),
-            b"{"][kind]
+    @given(
+        st.lists(
+            st.lists(st.tuples(st.sampled_from("abcd"), st.integers(0, 3)), max_size=6), max_size=5
+        )
+    )
+    def test_the_law_holds_for_any_lines_in_any_batches(
+        self, batches: list[list[tuple[str, int]]]
+    ) -> None:
+        def line(name: str, kind: int) -> Line:
+            told: list[Line] = [started(name, "05:00"), stopped(name, "06:00")]
+            return [*told, note(3, event_id=name), b"{"][kind]
 
         with Scene() as scene:
             sent = [[line(*each) for each in batch] for batch in batches]

@@ -2,6 +2,7 @@
 
 import json
 import uuid
+from collections.abc import Callable
 
 import pytest
 
@@ -10,7 +11,7 @@ from usage.v1 import usage_pb2
 from usage_ledger.v1 import queries_pb2
 
 PERSONAL = {
-    "contextUrl": "https://example.org/ü/\N{SNOWMAN}\"\\\n",
+    "contextUrl": 'https://example.org/ü/\N{SNOWMAN}"\\\n',
     "userName": "Grüße \N{PILE OF POO}",
     "userAvatarUrl": "https://example.org/a.png",
 }
@@ -62,13 +63,14 @@ class TestId:
     def test_it_is_unchanged_from_draft_to_final(self, scene: Scene) -> None:
         seen = set()
         scene.record(started("a", "05:00"))
-        for step in (
+        steps: list[Callable[[], None]] = [
             scene.reconcile,
             lambda: scene.reconcile("09:00"),
             lambda: scene.record(stopping("a", "07:00")),
             lambda: scene.record(stopped("a", "07:30")),
             lambda: scene.end("a", "06:00"),
-        ):
+        ]
+        for step in steps:
             step()
             seen.add(scene.only().id)
 

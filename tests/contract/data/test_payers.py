@@ -140,9 +140,8 @@ class TestUuid:
     def test_ids_are_stored_in_lower_case_with_hyphens(self, scene: Scene, turn: int) -> None:
         def spelled(text: str) -> str:
             digits = text.replace("-", "")
-            return [text, text.upper(), digits, digits.upper(), f"{{{text}}}", f"{{{text.upper()}}}"][
-                turn
-            ]
+            spellings = [text, text.upper(), digits, digits.upper(), f"{{{text}}}"]
+            return [*spellings, f"{{{text.upper()}}}"][turn]
 
         told = ran("a", "06:00", "07:00", userId=spelled(USER))
         for event in told:

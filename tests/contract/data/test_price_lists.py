@@ -1,6 +1,5 @@
 """Section 2: the rates in force are events."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -49,8 +48,8 @@ class Starts:
 
 
 @pytest.fixture
-def start(tmp_path: Path) -> Iterator[Starts]:
-    yield Starts(tmp_path / "ledger")
+def start(tmp_path: Path) -> Starts:
+    return Starts(tmp_path / "ledger")
 
 
 class TestRevisions:
@@ -73,9 +72,7 @@ class TestRevisions:
             assert 1 == len(published(scene))
 
     @pytest.mark.parametrize("same", ["0.010", "0.0100000000", "0.01"])
-    def test_the_same_rate_in_other_digits_is_the_same_rate(
-        self, start: Starts, same: str
-    ) -> None:
+    def test_the_same_rate_in_other_digits_is_the_same_rate(self, start: Starts, same: str) -> None:
         with start(list_of(1, "0.01")):
             pass
         with start(list_of(1, same)) as scene:
@@ -103,10 +100,12 @@ class TestRevisions:
         assert any("prices.revision 4 is lower than 5" in text for text in caplog.messages)
 
 
-            class TestInForce: def test_the_first_list_is_in_force_since_the_beginning_of_time(self,
-            start: Starts) -> None: with start(list_of(1, "0.01", since="2026-12-01T00:00:00Z")) as
-            scene: scene.record(*ran("a", "0001-01-01T00:00:00Z", "0001-01-01T01:00:00Z",
-            workspaceClass="c")) assert 60 == cents(scene, "a")
+class TestInForce:
+    def test_the_first_list_is_in_force_since_the_beginning_of_time(self, start: Starts) -> None:
+        with start(list_of(1, "0.01", since="2026-12-01T00:00:00Z")) as scene:
+            first, last = "0001-01-01T00:00:00Z", "0001-01-01T01:00:00Z"
+            scene.record(*ran("a", first, last, workspaceClass="c"))
+            assert 60 == cents(scene, "a")
 
     def test_a_later_list_is_in_force_from_the_instant_it_carries(self, start: Starts) -> None:
         with start(list_of(1, "0.01")):
@@ -136,12 +135,15 @@ class TestRevisions:
             scene.record(stopping("a", "07:00"), stopped("a", "07:00"))
             assert 120 == cents(scene, "a")
 
-        def test_a_late_start_takes_the_list_in_force_at_its_start(self, start: Starts) -> None: for
-        revision, since in [(1, None), (2, "2026-10-10T00:00:00Z"), (3, "2026-10-20T00:00:00Z")]:
-        with start(list_of(revision, f"0.0{revision}", since)): pass with start(list_of(3, "0.03",
-        "2026-10-20T00:00:00Z")) as scene: for day, expected in [("10-09", 60), ("10-15", 120),
-        ("10-25", 180)]: scene.record(*ran(day, f"{day} 00:00", f"{day} 01:00", workspaceClass="c"))
-        assert expected == cents(scene, day)
+    def test_a_late_start_takes_the_list_in_force_at_its_start(self, start: Starts) -> None:
+        third = list_of(3, "0.03", "2026-10-20T00:00:00Z")
+        for prices in (list_of(1, "0.01"), list_of(2, "0.02", "2026-10-10T00:00:00Z"), third):
+            with start(prices):
+                pass
+        with start(third) as scene:
+            for day, expected in [("10-09", 60), ("10-15", 120), ("10-25", 180)]:
+                scene.record(*ran(day, f"{day} 00:00", f"{day} 01:00", workspaceClass="c"))
+                assert expected == cents(scene, day)
 
     def test_only_lists_recorded_before_the_start_was_count(self, start: Starts) -> None:
         with start(list_of(1, "0.01")) as scene:

@@ -105,9 +105,7 @@ class TestEnvelope:
         scene.reject(changed(EVENTS["note"], **{attribute: wrong}))
 
     @pytest.mark.parametrize("attribute", ["subject", "time", "datacontenttype"])
-    def test_optional_attributes_may_be_null_or_missing(
-        self, scene: Scene, attribute: str
-    ) -> None:
+    def test_optional_attributes_may_be_null_or_missing(self, scene: Scene, attribute: str) -> None:
         scene.record(changed(EVENTS["started"], **{attribute: None}))
         scene.record(without(EVENTS["stopped"], attribute))
 
@@ -129,9 +127,11 @@ class TestEnvelope:
         reason = scene.reject(changed(EVENTS["started"], datacontenttype=content_type))
         assert "datacontenttype" in reason
 
-    @pytest.mark.parametrize("line", [b"[]", b'"text"', b"7", b"null", b"{}", b"\0",
-    b"\xef\xbb\xbf{}"]) def test_a_line_that_is_no_event_is_rejected(self, scene: Scene, line:
-    bytes) -> None: scene.reject(line)
+    @pytest.mark.parametrize(
+        "line", [b"[]", b'"text"', b"7", b"null", b"{}", b"\0", b"\xef\xbb\xbf{}"]
+    )
+    def test_a_line_that_is_no_event_is_rejected(self, scene: Scene, line: bytes) -> None:
+        scene.reject(line)
 
     @pytest.mark.parametrize("data", [None, [], "text", 7, True])
     @EVERY_KIND
@@ -295,9 +295,10 @@ class TestFields:
         scene.repeat(EVENTS[kind])
 
 
-    class TestLimits: TEXTS = ("workspaceId", "workspaceClass", "contextUrl", "userName",
-    "userAvatarUrl", "projectId")
+TEXTS = ("workspaceId", "workspaceClass", "contextUrl", "userName", "userAvatarUrl", "projectId")
 
+
+class TestLimits:
     @pytest.mark.parametrize("field", TEXTS)
     @pytest.mark.parametrize("letter", ["x", "ü", "\N{SNOWMAN}", "\N{PILE OF POO}"])
     def test_no_string_is_longer_than_4096_bytes(
@@ -327,7 +328,7 @@ class TestFields:
         scene.record(padded(EVENTS["stopped"], EVENT_BYTES_MAX) + b"\r\n")
 
     def test_an_event_has_no_other_limit(self, scene: Scene) -> None:
-        texts = {field: "x" * STRING_BYTES_MAX for field in self.TEXTS}
+        texts = dict.fromkeys(TEXTS, "x" * STRING_BYTES_MAX)
         scene.record(started("a", "06:00", **texts))
 
     def test_blank_lines_are_no_events(self, scene: Scene) -> None:
@@ -338,4 +339,5 @@ class TestFields:
     def test_a_whole_envelope_may_come_in_any_order_and_spacing(self, scene: Scene) -> None:
         event = dict(reversed(EVENTS["started"].items()))
 
-        scene.record(f" \t{json.dumps(event, separators=(' ,  ', ' :\t'))}  ".encode())
+        spaced = json.dumps(event, separators=(" ,  ", " :\t"))
+        scene.record(f" \t{spaced}  ".encode())

@@ -127,9 +127,7 @@ class TestTheSame:
         scene.repeat(saying(event, unknown=[1, 2]))
         scene.repeat({**event, "subject": "other", "datacontenttype": None, "extension": "x"})
 
-    @pytest.mark.parametrize(
-        "text", ["2026-11-01T06:00:00.0009Z", "2026-11-01T07:00:00.000+01:00"]
-    )
+    @pytest.mark.parametrize("text", ["2026-11-01T06:00:00.0009Z", "2026-11-01T07:00:00.000+01:00"])
     @INSTANCE_KINDS
     def test_times_are_cut_to_the_millisecond(self, scene: Scene, kind: str, text: str) -> None:
         event = saying(EVENTS[kind], **{f"{kind}Time": "2026-11-01T06:00:00Z"})
@@ -143,9 +141,7 @@ class TestTheSame:
 
         scene.repeat(note(3, time="2026-11-01T09:00:00.000999+02:00"))
 
-    def test_the_time_of_an_instance_events_envelope_is_not_its_content(
-        self, scene: Scene
-    ) -> None:
+    def test_the_time_of_an_instance_events_envelope_is_not_its_content(self, scene: Scene) -> None:
         scene.record(EVENTS["started"])
 
         scene.repeat({**EVENTS["started"], "time": "2020-01-01T00:00:00Z"})

@@ -109,14 +109,22 @@ class TestNames:
 
         assert "twice" in scene.reject(twice.encode())
 
-    @pytest.mark.parametrize("name", ["UserName", "username", "USER_NAME", "user-name",
-    "contextURL"]) def test_any_other_spelling_is_an_unknown_field(self, scene: Scene, name: str) ->
-    None: scene.record({**START, "data": {**START["data"], name: 7}})
+    @pytest.mark.parametrize(
+        "name", ["UserName", "username", "USER_NAME", "user-name", "contextURL"]
+    )
+    def test_any_other_spelling_is_an_unknown_field(self, scene: Scene, name: str) -> None:
+        scene.record({**START, "data": {**START["data"], name: 7}})
 
 
 class TestValues:
-    @pytest.mark.parametrize("field", [name for name in START["data"] if name not in
-                                       {"workspaceInstanceId", "attributionId", "startedTime"}])
+    @pytest.mark.parametrize(
+        "field",
+        [
+            name
+            for name in START["data"]
+            if name not in {"workspaceInstanceId", "attributionId", "startedTime"}
+        ],
+    )
     def test_null_is_the_same_as_not_there(self, scene: Scene, field: str) -> None:
         fields = {name: value for name, value in START["data"].items() if name != field}
         scene.record({**START, "data": fields})
@@ -133,7 +141,8 @@ class TestValues:
         assert 0 == scene.cents()
 
     @pytest.mark.parametrize(
-        "text", ["1200", '"1200"', "1200.0", '"1200.0"', "1.2e3", '"1.2E+3"', "12000e-1", '"\\u0031200"']
+        "text",
+        ["1200", '"1200"', "1200.0", '"1200.0"', "1.2e3", '"1.2E+3"', "12000e-1", '"\\u0031200"'],
     )
     def test_numbers_may_be_strings_fractions_and_powers(self, scene: Scene, text: str) -> None:
         line = with_data(note(0), f'{{"attributionId": "{PAYER}", "credits": {text}}}')
@@ -141,10 +150,15 @@ class TestValues:
 
         assert -120000 == scene.cents()
 
-        @pytest.mark.parametrize( "text", ["true", "[]", "{}", "1.5", '"1.5"', '"x"', '" 1"', '"1
-        "', '"0x10"', '"1_000"', '"+1"'] + ['"NaN"', '"Infinity"', "1e400", "1e-400",
-        "1e99999999999999999999", '"\u0661"', "2147483648"], ) def
-        test_what_is_no_whole_number_of_32_bits_is_rejected(self, scene: Scene, text: str) -> None:
+    @pytest.mark.parametrize(
+        "text",
+        [
+            *["true", "[]", "{}", "1.5", '"1.5"', '"x"', '" 1"', '"1 "', '"0x10"', '"1_000"'],
+            *['"+1"', '"NaN"', '"Infinity"', "1e400", "1e-400", "1e99999999999999999999"],
+            *['"\u0661"', "2147483648"],
+        ],
+    )
+    def test_what_is_no_whole_number_of_32_bits_is_rejected(self, scene: Scene, text: str) -> None:
         line = with_data(note(0), f'{{"attributionId": "{PAYER}", "credits": {text}}}')
 
         assert "credits" in scene.reject(line)
@@ -171,9 +185,11 @@ class TestValues:
 
         scene.reject(with_data(START, text))
 
-    @pytest.mark.parametrize("text", ["NaN", "Infinity", "01", "1.", ".5", "'x'", "undefined",
-    "[1,]"]) def test_what_is_not_json_is_rejected(self, scene: Scene, text: str) -> None:
-    scene.reject(with_data(START, json.dumps(START["data"])[:-1] + f', "later": {text}}}'))
+    @pytest.mark.parametrize(
+        "text", ["NaN", "Infinity", "01", "1.", ".5", "'x'", "undefined", "[1,]"]
+    )
+    def test_what_is_not_json_is_rejected(self, scene: Scene, text: str) -> None:
+        scene.reject(with_data(START, json.dumps(START["data"])[:-1] + f', "later": {text}}}'))
 
 
 class TestProtobuf:
@@ -188,8 +204,13 @@ class TestProtobuf:
         )
 
     def test_the_same_is_the_same_whatever_the_encoding_it_came_in(self, scene: Scene) -> None:
-        scene.record(START, binary(note(3), events_pb2.CreditNoteIssued(
-            attribution_id=PAYER, credits=3, description="sorry")))
+        scene.record(
+            START,
+            binary(
+                note(3),
+                events_pb2.CreditNoteIssued(attribution_id=PAYER, credits=3, description="sorry"),
+            ),
+        )
 
         scene.repeat(binary(START, start_message()), note(3))
         scene.repeat(binary({**START, "id": "other"}, start_message()))
@@ -241,8 +262,8 @@ class TestProtobuf:
             lambda text: "!" + text[1:],
             lambda text: "ü" + text[1:],
             lambda text: text + "\n",
-            lambda text: base64.b64encode(b"\x0a\xff").decode(),
-            lambda text: base64.b64encode(b"\x0a\x01\xff").decode(),  # no UTF-8
+            lambda _text: base64.b64encode(b"\x0a\xff").decode(),
+            lambda _text: base64.b64encode(b"\x0a\x01\xff").decode(),  # no UTF-8
             lambda _text: 7,
         ],
     )

@@ -26,9 +26,14 @@ from usage_ledger.v1 import queries_pb2
 Event = queries_pb2.LogEvent
 
 
-def tail(scene: Scene, **asked: int) -> list[Event]:
+def tail(scene: Scene, **asked: Any) -> list[Event]:
     answers = scene.calls.queries.TailLog(queries_pb2.TailLogRequest(**asked))
     return [event for answer in answers for event in answer.events]
+
+
+def hang_up(call: Any) -> None:
+    """The stubs know iterators of answers, not that they are calls."""
+    call.cancel()
 
 
 def positions(events: list[Event]) -> list[int]:
@@ -122,9 +127,7 @@ class TestGetInstance:
             (instance("nobody"), grpc.StatusCode.NOT_FOUND),
         ],
     )
-    def test_one_that_nobody_knows(
-        self, scene: Scene, given: str, code: grpc.StatusCode
-    ) -> None:
+    def test_one_that_nobody_knows(self, scene: Scene, given: str, code: grpc.StatusCode) -> None:
         with pytest.raises(grpc.RpcError) as refused:
             scene.calls.queries.GetInstance(
                 queries_pb2.GetInstanceRequest(workspace_instance_id=given)
@@ -166,9 +169,7 @@ class TestTailLog:
             ({"from_position": 4, "limit": 3, "follow": True}, range(4, 7)),
         ],
     )
-    def test_from_last_and_limit(
-        self, ten: Scene, asked: dict[str, Any], answered: range
-    ) -> None:
+    def test_from_last_and_limit(self, ten: Scene, asked: dict[str, Any], answered: range) -> None:
         assert list(answered) == positions(tail(ten, **asked))
 
     @pytest.mark.parametrize("name", ["from_position", "last", "limit"])
@@ -231,7 +232,7 @@ class TestTailLog:
         for number in range(3):
             ten.record(note(1, event_id=f"later {number}"))
             assert 11 + number == seen.get(timeout=10)
-        answers.cancel()
+        hang_up(answers)
         reader.join(10)
         assert not reader.is_alive()
 

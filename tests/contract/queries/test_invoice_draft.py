@@ -131,7 +131,9 @@ class TestLateFor:
             ("default", 0, 1, 1800, 500),
             ("default", 2, 1, 1800, 500),
         ] == lines(scene)
-        late = {each.late_for.cycle_number: each.late_for for each in scene.calls.draft(PAYER).lines[1:]}
+        late = {
+            each.late_for.cycle_number: each.late_for for each in scene.calls.draft(PAYER).lines[1:]
+        }
         assert not late[0].HasField("start")
         assert "2026-11-01T08:00:00Z" == late[0].end.ToJsonString()
         assert ("2026-11-01T08:00:00Z", "2026-11-05T08:00:00Z") == (

@@ -131,7 +131,7 @@ class TestTiling:
         moved = {entry.id for entry in page(scene, size=1000).entries if entry.credit_cents == 500}
         seen = [entry.id for entry in [*first.entries, *rest]]
         assert final - moved <= set(seen)
-        assert all(seen.count(id) == 1 for id in final - moved)
+        assert all(seen.count(each) == 1 for each in final - moved)
 
     @given(
         times=st.lists(st.integers(0, 4), max_size=12),
@@ -143,11 +143,12 @@ class TestTiling:
     ) -> None:
         with Scene() as scene:
             scene.record(
+                *[note(n + 1, event_id=str(n), time=f"06:0{time}") for n, time in enumerate(times)],
                 *[
-                    note(n + 1, event_id=str(n), time=f"06:0{time}")
+                    event
                     for n, time in enumerate(times)
+                    for event in ran(str(n), "05:00", f"06:0{time}")
                 ],
-                *[event for n, time in enumerate(times) for event in ran(str(n), "05:00", f"06:0{time}")],
                 *[started(f"runs {n}", "07:00") for n in range(len(times) // 2)],
             )
             scene.reconcile("06:02")

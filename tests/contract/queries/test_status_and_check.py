@@ -1,7 +1,6 @@
 """GetStatus tells how the ledger is; Check recomputes its laws and finds what is wrong."""
 
 import sqlite3
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -93,7 +92,7 @@ class TestStatus:
 
 
 @pytest.fixture
-def data_dir(tmp_path: Path) -> Iterator[Path]:
+def data_dir(tmp_path: Path) -> Path:
     """A ledger on disk that has a row in every table."""
     with Scene(tmp_path) as scene:
         scene.record(*ran("a", "05:00", "06:00"), started("b", "05:00"), started("c", "05:00"))
@@ -109,7 +108,7 @@ def data_dir(tmp_path: Path) -> Iterator[Path]:
         scene.reject(b"x")
         scene.service.run_job("ledger")
         assert [] == scene.calls.breaches()
-    yield tmp_path
+    return tmp_path
 
 
 def change(data_dir: Path, statement: str) -> None:
@@ -127,9 +126,7 @@ def breaches(data_dir: Path) -> list[str]:
 
 
 CORRUPTIONS = {
-    "a stream has a gap": (
-        "UPDATE stored_events SET originator_version = 7 WHERE position = 3"
-    ),
+    "a stream has a gap": ("UPDATE stored_events SET originator_version = 7 WHERE position = 3"),
     "an id is forgotten": "DELETE FROM inbox WHERE position = 3",
     "two ids have one event": "UPDATE inbox SET position = 3 WHERE position = 4",
     "an id has no event": "UPDATE inbox SET position = 999 WHERE position = 4",
