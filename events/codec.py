@@ -51,8 +51,19 @@ def _decoder(topic: str) -> tuple[int, msgspec.msgpack.Decoder[Any]]:
 
 
 def decode(topic: str, state: bytes) -> LedgerEvent:
-    """Load a stored event of any version up to today's."""
+    """Load a stored event of any version up to today's; UnreadableEventError if it cannot be."""
     known = _decoders.get(topic) or _decoder(topic)
+    try:
+        return _decode(topic, state, known)
+    except (msgspec.MsgspecError, IndexError) as error:
+        raise UnreadableEventError(
+            f"an event {topic!r} is damaged ({error}): restore a backup"
+        ) from error
+
+
+def _decode(
+    topic: str, state: bytes, known: tuple[int, msgspec.msgpack.Decoder[Any]]
+) -> LedgerEvent:
     stored = state[0]
     if stored == known[0]:
         event: LedgerEvent = known[1].decode(memoryview(state)[1:])

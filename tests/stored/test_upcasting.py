@@ -97,3 +97,8 @@ class TestWhatCannotBeRead:
                 TOPIC: ClassVar[str] = TOPIC
 
         assert price_noted is type_registry[TOPIC]
+
+    @pytest.mark.parametrize("state", [b"", b"\x01", b"\x01\xc1", b"\x01\x93\x01\x02"])
+    def test_is_named_when_its_bytes_are_damaged(self, state: bytes) -> None:
+        with pytest.raises(UnreadableEventError, match="'usage-reconciled' is damaged"):
+            decode("usage-reconciled", state)
