@@ -282,8 +282,10 @@ class SQLiteRows:
     def set_running_cents(self, running: Mapping[bytes, int]) -> None:
         """Set what running instances add to balances."""
         self._many(
-            "UPDATE balances SET running_cents = ? WHERE payer = ?",
-            [(cents, payer) for payer, cents in running.items()],
+            "INSERT INTO balances (payer, entries, booked_cents, running_cents, live_events)"
+            " VALUES (?, 0, 0, ?, 0)"
+            " ON CONFLICT DO UPDATE SET running_cents = excluded.running_cents",
+            list(running.items()),
         )
 
     def put_cost_centers(self, rows: Iterable[CostCenterRow]) -> None:
