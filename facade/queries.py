@@ -28,6 +28,7 @@ from ledger.queries import (
     other_metadata,
     usage_metadata,
 )
+from ledger.replay import compare_with_log
 from ledger.views import (
     OWN_PERIOD,
     CostCenterRow,
@@ -245,9 +246,9 @@ class QueryServicer:
                     async with asyncio.timeout(1):
                         await self._ledger.appended(appended)
 
-    async def check(self, _request: pb.CheckRequest, _context: Context) -> pb.CheckResponse:
+    async def check(self, request: pb.CheckRequest, _context: Context) -> pb.CheckResponse:
         """Recompute the laws on a connection and a thread of its own."""
-        results = await asyncio.to_thread(self._audit)
+        results = await asyncio.to_thread(self._audit, request.fold_log)
         return pb.CheckResponse(
             laws=[
                 pb.LawResult(law=law, checked=checked, breaches=breaches)
@@ -263,10 +264,13 @@ class QueryServicer:
         finally:
             queries.reader.close()
 
-    def _audit(self) -> list[tuple[str, int, list[str]]]:
+    def _audit(self, fold_log: bool) -> list[tuple[str, int, list[str]]]:  # noqa: FBT001
         queries = self._ledger.new_queries()
         try:
-            return list(queries.reader.audit())
+            laws = list(queries.reader.audit())
+            if fold_log:
+                laws += compare_with_log(queries.reader)
+            return laws
         finally:
             queries.reader.close()
 

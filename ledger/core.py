@@ -16,7 +16,7 @@ from ledger.commands.ledger import PRICES_STREAM
 from ledger.entropy import SystemEntropy
 from ledger.errors import LedgerError, UnavailableError
 from ledger.group import Caches, Context, Group
-from persistence import StoreUnavailableError, WritableStore
+from persistence import StoreUnavailableError, StreamEvent, Transaction, WritableStore
 from projections import Pause, ReadModel
 
 REBUILD_BATCH = 20_000  # events folded in one transaction while catching up
@@ -226,12 +226,17 @@ def fold_stored(
     """
     with store.transaction() as transaction:
         stored = transaction.log(after=position, limit=REBUILD_BATCH)
-        batch = [
-            Recorded(e.stream, e.version, decode(e.topic, e.state), e.position) for e in stored
-        ]
-        standing, paused = transaction.standing()
-        model = ReadModel(
-            transaction.rows, transaction.positions, standing, paused, wrap=before_fold
-        )
-        model.fold(batch)
-    return batch[-1].position
+        fold_events(transaction, stored, before_fold)
+    return stored[-1].position
+
+
+def fold_events(
+    transaction: Transaction,
+    stored: Sequence[StreamEvent],
+    before_fold: Callable[[str], None] | None = None,
+) -> None:
+    """Fold stored events into the read model of a transaction, which may be another store's."""
+    batch = [Recorded(e.stream, e.version, decode(e.topic, e.state), e.position) for e in stored]
+    standing, paused = transaction.standing()
+    model = ReadModel(transaction.rows, transaction.positions, standing, paused, wrap=before_fold)
+    model.fold(batch)

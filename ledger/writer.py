@@ -149,7 +149,10 @@ class Writer:
         head = self._core.head
         try:
             self._core.run(feed)
-            self.refused = ""
+            if self.refused and self._core.head == head:
+                self._probe()  # a group that appended nothing proves nothing
+            else:
+                self.refused = ""
         except StoreUnavailableError as error:
             self.refused = str(error)
         finally:

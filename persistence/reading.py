@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import NamedTuple, Protocol
 
-from persistence.store import Counts, DeadLetter, StreamEvent
+from persistence.store import Counts, DeadLetter, Personal, StreamEvent
 from projections import Accrual, Amount, ClockRow, CostCenterRow, OpenCycle, Pause
 
 
@@ -201,6 +201,12 @@ class Reader(Protocol):
 
     def status(self, *, runs_since: int, stopped_since: int) -> StatusRows:
         """Tell how the ledger is."""
+
+    def rows_of(self, table: str) -> Iterator[tuple[object, ...]]:
+        """Give every row of a table of the read model, in one order whatever wrote it."""
+
+    def personal(self, position: int) -> Personal | None:
+        """Give the personal row of the event at a position."""
 
     def jobs(self) -> list[JobRow]:
         """Give when jobs last ran."""

@@ -166,14 +166,21 @@ def status(target: Target = DEFAULT_TARGET, as_json: Json = False) -> None:
     finish(operations.show_status(target=target, as_json=as_json))
 
 
-def check(target: Target = DEFAULT_TARGET, as_json: Json = False) -> None:
+def check(
+    target: Target = DEFAULT_TARGET,
+    fold_log: Annotated[
+        bool,
+        typer.Option("--fold-log", help="Also fold the whole log anew and compare every row."),
+    ] = False,
+    as_json: Json = False,
+) -> None:
     """Recompute the laws of the ledger on the live store.
 
     Ends with 3 if one is breached, and names the breaches.
     """
     from cli import operations
 
-    finish(operations.check(target=target, as_json=as_json))
+    finish(operations.check(target=target, fold_log=fold_log, as_json=as_json))
 
 
 def add_to(app: typer.Typer) -> None:
@@ -182,4 +189,4 @@ def add_to(app: typer.Typer) -> None:
     app.command(epilog=examples("usage-ledger reset", "usage-ledger reset --confirm"))(reset)
     app.add_typer(log_app, name="log")
     app.command(epilog=examples("usage-ledger status", "usage-ledger status --json"))(status)
-    app.command(epilog=examples("usage-ledger check"))(check)
+    app.command(epilog=examples("usage-ledger check", "usage-ledger check --fold-log"))(check)

@@ -24,7 +24,7 @@ from persistence.sqlite.recorder import BUSY_TIMEOUT_S
 from persistence.sqlite.rows import KEYS_PER_SELECT
 from persistence.sqlite.store import SQLiteStore
 from persistence.sqlite.trouble import is_trouble
-from persistence.store import Counts, DeadLetter, StreamEvent
+from persistence.store import Counts, DeadLetter, Personal, StreamEvent
 from projections import Accrual, Amount, ClockRow, CostCenterRow, OpenCycle, Pause
 
 READER_CACHE_KIB = 16_384
@@ -396,6 +396,17 @@ class SQLiteReader:
                     (stopped_since,),
                 ),
             )
+
+    def rows_of(self, table: str) -> Iterator[tuple[object, ...]]:
+        """Give every row of a table of the read model, in one order whatever wrote it."""
+        columns = self._one("SELECT count(*) FROM pragma_table_info(?)", (table,))[0]
+        order = ", ".join(str(number + 1) for number in range(columns))
+        yield from self._connection.execute(f"SELECT * FROM {table} ORDER BY {order}")
+
+    def personal(self, position: int) -> Personal | None:
+        """Give the personal row of the event at a position."""
+        row = self._one("SELECT * FROM personal WHERE position = ?", (position,))
+        return Personal(*row) if row else None
 
     def jobs(self) -> list[JobRow]:
         """Give when jobs last ran."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ledger import application
+from ledger.group import Group
 from tests.harness import InProcessService, settings_for
 from tests.oracle.events import credit_note_event, line_of
 from usage_ledger.v1 import queries_pb2
@@ -26,7 +26,7 @@ class TestOldCalls:
                 service.calls.publish([line_of(event), b"garbage %d" % number])
             keep = 2
 
-            def act(group: application.Group) -> int:
+            def act(group: Group) -> int:
                 return group.transaction.merge_deliveries(
                     prefix="call:", into="call:older", keep=keep
                 )

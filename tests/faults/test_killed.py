@@ -32,11 +32,11 @@ DURING: dict[str, tuple[str, ...]] = {
     ),
     "publish_early": (
         "before-append",
-        "after-append:2",
-        "before-fold:8",
-        "after-fold:2",
+        "after-append",
+        "before-fold:5",
+        "after-fold",
         "before-commit:2",
-        "after-commit:3",
+        "after-commit:2",
     ),
     "reconcile": (
         "before-append",
@@ -57,7 +57,7 @@ DURING: dict[str, tuple[str, ...]] = {
         "after-commit:2",
         "before-commit:3",
     ),
-    "publish_late": ("after-append", "before-fold:5", "before-commit:3", "after-commit:2"),
+    "publish_late": ("after-append", "before-fold:5", "before-commit:2", "after-commit:2"),
 }
 ELSEWHERE = ("before-checkpoint", "after-checkpoint", "after-clear", "catching-up", "before-close")
 RANDOM_KILLS = 12

@@ -215,7 +215,7 @@ class TestCutShort:
             payer: service.calls.balance_cents(payer) for payer in map(payer_of, range(self.PAYERS))
         }
 
-    @pytest.mark.parametrize("failpoint", ["after-append:2", "before-commit:3", "after-commit:3"])
+    @pytest.mark.parametrize("failpoint", ["after-append:2", "before-commit:2", "after-commit:2"])
     def test_killed_in_the_middle_and_run_again_it_is_as_if_nothing_had_happened(
         self, tmp_path: Path, failpoint: str
     ) -> None:

@@ -49,7 +49,7 @@ def counts(service: ServiceProcess) -> tuple[int, int, int, int]:
 
 class TestServiceKilled:
     @pytest.mark.parametrize(
-        "failpoint", ["before-append:2", "after-append:3", "before-commit:2", "after-commit:4"]
+        "failpoint", ["before-append:2", "after-append:3", "before-commit:2", "after-commit:2"]
     )
     def test_1_then_again_0_and_nothing_is_counted_twice(
         self, tmp_path: Path, file: Path, expected: dict[str, int], failpoint: str

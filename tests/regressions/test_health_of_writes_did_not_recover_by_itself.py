@@ -38,5 +38,21 @@ async def test_the_writer_tries_again_without_a_caller() -> None:
     store.close()
 
 
+async def test_work_that_stores_nothing_proves_nothing() -> None:
+    store = FailingStore()
+    writer = Writer(Core(store, ManualClock()))
+    writer.start()
+    store.transactions_left = 0
+    with pytest.raises(UnavailableError):
+        await writer.command(_nothing, "test")
+
+    store.transactions_left = 1  # for the command, none for a write
+    await writer.command(_nothing, "test")
+
+    assert writer.refused
+    await asyncio.to_thread(writer.stop)
+    store.close()
+
+
 def _nothing(_group: Group) -> None:
     """Even this needs a transaction."""

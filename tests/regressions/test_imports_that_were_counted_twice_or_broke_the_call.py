@@ -20,11 +20,6 @@ def test_a_start_after_an_import_without_one_was_charged_again() -> None:
         assert [100] == [each.credit_cents for each in scene.calls.entries(PAYER)]
 
 
-@pytest.mark.xfail(
-    strict=False,
-    reason="projections/balances.py: an imported instance that runs makes no row of its payer,"
-    " so set_running_cents updates none",
-)
 def test_a_payer_with_nothing_but_an_imported_instance_that_runs_owed_nothing() -> None:
     with Scene() as scene:
         taken(scene, entry(77, draft=True, metadata=times("06:00")))

@@ -2485,7 +2485,10 @@ func (x *LogEvent) GetJson() string {
 }
 
 type CheckRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Also fold the whole log anew beside the live rows and compare them row by row, and compare
+	// personal fields with what their events say of them. Takes seconds for every million events.
+	FoldLog       bool `protobuf:"varint,1,opt,name=fold_log,json=foldLog,proto3" json:"fold_log,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2518,6 +2521,13 @@ func (x *CheckRequest) ProtoReflect() protoreflect.Message {
 // Deprecated: Use CheckRequest.ProtoReflect.Descriptor instead.
 func (*CheckRequest) Descriptor() ([]byte, []int) {
 	return file_usage_ledger_v1_queries_proto_rawDescGZIP(), []int{33}
+}
+
+func (x *CheckRequest) GetFoldLog() bool {
+	if x != nil {
+		return x.FoldLog
+	}
+	return false
 }
 
 type CheckResponse struct {
@@ -2829,8 +2839,9 @@ const file_usage_ledger_v1_queries_proto_rawDesc = "" +
 	"\x05topic\x18\x04 \x01(\tR\x05topic\x126\n" +
 	"\brecorded\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\brecorded\x12\x16\n" +
 	"\x06author\x18\x06 \x01(\tR\x06author\x12\x12\n" +
-	"\x04json\x18\a \x01(\tR\x04json\"\x0e\n" +
-	"\fCheckRequest\"?\n" +
+	"\x04json\x18\a \x01(\tR\x04json\")\n" +
+	"\fCheckRequest\x12\x19\n" +
+	"\bfold_log\x18\x01 \x01(\bR\afoldLog\"?\n" +
 	"\rCheckResponse\x12.\n" +
 	"\x04laws\x18\x01 \x03(\v2\x1a.usage_ledger.v1.LawResultR\x04laws\"S\n" +
 	"\tLawResult\x12\x10\n" +

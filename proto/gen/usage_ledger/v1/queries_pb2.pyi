@@ -1121,12 +1121,19 @@ Global___LogEvent: _TypeAlias = LogEvent  # noqa: Y015
 class CheckRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
+    FOLD_LOG_FIELD_NUMBER: _builtins.int
+    fold_log: _builtins.bool
+    """Also fold the whole log anew beside the live rows and compare them row by row, and compare
+    personal fields with what their events say of them. Takes seconds for every million events.
+    """
     def __init__(
         self,
+        *,
+        fold_log: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["fold_log", b"fold_log"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
