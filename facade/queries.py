@@ -10,41 +10,19 @@ from collections.abc import AsyncIterator
 from importlib.metadata import version
 
 import grpc
-from google.protobuf.duration_pb2 import Duration
 
+from facade import answers
 from facade.boundary import Context, answering, unary
-from facade.translate import fill, timestamp
-from facade.usage import cost_center
+from facade.translate import timestamp
 from ledger.application import Ledger
-from ledger.commands import Terms
 from ledger.commands.credit_notes import payer_of
 from ledger.errors import InvalidArgumentError, NotFoundError
-from ledger.instances import view_instance
-from ledger.queries import (
-    DESCRIPTION,
-    Draft,
-    Queries,
-    other_description,
-    other_metadata,
-    usage_metadata,
-)
 from ledger.replay import compare_with_log
 from ledger.views import (
-    OWN_PERIOD,
-    CostCenterRow,
-    Counts,
-    DeadLetter,
-    OtherRow,
-    Recorded,
     StatusRows,
-    StreamEvent,
-    UsageRow,
     attribution_id,
-    decode,
-    event_json,
     uuid_text,
 )
-from usage.v1 import usage_pb2
 from usage_ledger.v1 import publishing_pb2
 from usage_ledger.v1 import queries_pb2 as pb
 
@@ -117,7 +95,7 @@ class QueryServicer:
         return pb.ListCostCentersResponse(
             cost_centers=[
                 pb.CostCenterDetails(
-                    cost_center=_cost_center(row),
+                    cost_center=answers.details_of(row),
                     cycle_number=row.cycle_number,
                     balance_cents=balance,
                 )
@@ -132,7 +110,9 @@ class QueryServicer:
         """Answer a payer's open cycle."""
         payer = payer_of(request.attribution_id)
         self._queries.refuse_if_paused("invoice-drafts", "instances", "balances", "cost-centers")
-        return pb.GetInvoiceDraftResponse(invoice_draft=_draft(payer, self._queries.draft(payer)))
+        return pb.GetInvoiceDraftResponse(
+            invoice_draft=answers.draft(payer, self._queries.draft(payer))
+        )
 
     async def list_entries(
         self, request: pb.ListEntriesRequest, _context: Context
@@ -144,7 +124,9 @@ class QueryServicer:
         key = None if raw is None else (int.from_bytes(raw[:8], signed=True), raw[8:])
         self._queries.refuse_if_paused("instances")
         rows = self._queries.entries(payer, key=key, ascending=request.ascending, limit=size + 1)
-        response = pb.ListEntriesResponse(entries=[_entry(payer, row) for row in rows[:size]])
+        response = pb.ListEntriesResponse(
+            entries=[answers.entry(payer, row) for row in rows[:size]]
+        )
         if len(rows) > size:
             last = rows[size - 1]
             response.next_cursor = write_cursor(
@@ -157,7 +139,7 @@ class QueryServicer:
     ) -> pb.GetInstanceResponse:
         """Open one workspace instance."""
         self._queries.refuse_if_paused("instances", "invoice-drafts")
-        return _instance(self._queries, request.workspace_instance_id)
+        return answers.instance(self._queries, request.workspace_instance_id)
 
     async def list_suspect_instances(
         self, request: pb.ListSuspectInstancesRequest, _context: Context
@@ -203,7 +185,7 @@ class QueryServicer:
         before = _INT64_MAX if raw is None else min(int.from_bytes(raw), _INT64_MAX)
         rows = self._queries.reader.dead_letters(before=before, limit=size + 1)
         return pb.ListDeadLettersResponse(
-            dead_letters=[_dead_letter(letter, name) for letter, name in rows[:size]],
+            dead_letters=[answers.dead_letter(letter, name) for letter, name in rows[:size]],
             next_cursor=write_cursor(rows[size - 1][0].id.to_bytes(8)) if len(rows) > size else "",
         )
 
@@ -215,7 +197,7 @@ class QueryServicer:
         if found is None:
             raise NotFoundError(f"dead letter {request.id} is not kept: retried, or never there")
         return pb.GetDeadLetterResponse(
-            dead_letter=_dead_letter(*found), original=found[0].original
+            dead_letter=answers.dead_letter(*found), original=found[0].original
         )
 
     async def tail_log(
@@ -236,7 +218,7 @@ class QueryServicer:
             if events:
                 after = events[-1].position
                 left -= len(events)
-                yield pb.TailLogResponse(events=[_log_event(event) for event in events])
+                yield pb.TailLogResponse(events=[answers.log_event(event) for event in events])
             elif not request.follow:
                 return
             else:
@@ -296,8 +278,8 @@ class QueryServicer:
                 )
                 for p in rows.projections
             ],
-            total=_counts("", rows.total),
-            deliveries=[_counts(name, counts) for name, counts in rows.deliveries],
+            total=answers.counts("", rows.total),
+            deliveries=[answers.counts(name, counts) for name, counts in rows.deliveries],
             dead_letters=rows.dead_letters,
             cost_centers=rows.cost_centers,
             running_instances=rows.running,
@@ -308,7 +290,7 @@ class QueryServicer:
             price_revision=newest_prices.revision if newest_prices else 0,
             resets_held=self._queries.resets_held(now),
             writes_refused=ledger.writer.refused,
-            ledger_interval=_duration(interval),
+            ledger_interval=answers.duration(interval),
         )
         for job in self._ledger.jobs:
             last = ran.get(job.name)
@@ -316,7 +298,7 @@ class QueryServicer:
                 pb.JobStatus(
                     name=job.name,
                     enabled=job.enabled,
-                    every=_duration(job.every_ms),
+                    every=answers.duration(job.every_ms),
                     last_started=timestamp(last.last_started if last else None),
                     last_finished=timestamp(last.last_finished if last else None),
                     last_error=last.last_error if last else "",
@@ -324,146 +306,6 @@ class QueryServicer:
                 )
             )
         return response
-
-
-def _duration(ms: int) -> Duration:
-    return Duration(seconds=ms // 1000, nanos=ms % 1000 * 1_000_000)
-
-
-def _counts(name: str, counts: Counts) -> pb.DeliveryCounts:
-    return pb.DeliveryCounts(delivery=name, **counts._asdict())
-
-
-def _cost_center(row: CostCenterRow) -> usage_pb2.CostCenter:
-    terms = Terms(
-        row.payer,
-        row.spending_limit,
-        row.strategy,
-        row.cycle_start,
-        row.next_billing,
-        row.cycle_number,
-    )
-    return cost_center(terms, attribution_id(row.payer))
-
-
-def _dead_letter(letter: DeadLetter, delivery: str) -> pb.DeadLetter:
-    return pb.DeadLetter(
-        id=letter.id,
-        delivery=delivery,
-        line=letter.line,
-        reason=letter.reason,
-        first_rejected=timestamp(letter.first_rejected),
-        last_rejected=timestamp(letter.last_rejected),
-        times=letter.times,
-        size_bytes=letter.size_bytes,
-    )
-
-
-def _log_event(stored: StreamEvent) -> pb.LogEvent:
-    event = decode(stored.topic, stored.state)
-    recorded = Recorded(stored.stream, stored.version, event, stored.position)
-    return _recorded_event(recorded)
-
-
-def _recorded_event(recorded: Recorded) -> pb.LogEvent:
-    event = recorded.event
-    return pb.LogEvent(
-        position=publishing_pb2.Position(number=recorded.position),
-        stream=recorded.originator_id,
-        version=recorded.originator_version,
-        topic=event.TOPIC,
-        recorded=timestamp(event.recorded_at),
-        author=event.author,
-        json=event_json(event),
-    )
-
-
-def _entry(payer: bytes, row: UsageRow | OtherRow) -> pb.Entry:
-    entry = pb.Entry(
-        id=uuid_text(row.entry_id),
-        attribution_id=attribution_id(payer),
-        credit_cents=row.cents,
-    )
-    fill(entry.effective_time, row.effective)
-    if isinstance(row, UsageRow):
-        entry.kind = pb.ENTRY_KIND_WORKSPACE_INSTANCE
-        entry.description = DESCRIPTION
-        entry.workspace_instance_id = uuid_text(row.instance)
-        entry.draft = bool(row.draft)
-        entry.metadata = usage_metadata(row)
-        return entry
-    is_invoice = row.kind == "invoice"
-    entry.kind = pb.ENTRY_KIND_INVOICE if is_invoice else pb.ENTRY_KIND_CREDIT_NOTE
-    entry.description = other_description(row)
-    entry.metadata = other_metadata(row)
-    return entry
-
-
-def _draft(payer: bytes, draft: Draft) -> pb.InvoiceDraft:
-    rows, cycle = draft.rows, draft.rows.cycle
-    answer = pb.InvoiceDraft(
-        attribution_id=attribution_id(payer),
-        total_cents=draft.total_cents,
-        billable_credits=draft.billable_credits,
-        accrued_to=timestamp(rows.accrual.instant if rows.accrual.position else None),
-    )
-    if rows.cost_center is not None:
-        answer.cost_center.CopyFrom(_cost_center(rows.cost_center))
-        fill(answer.next_billing_time, rows.cost_center.next_billing)
-    if cycle is not None:
-        answer.cycle_number = cycle.number
-        answer.carried_balance_cents = cycle.carried_cents
-        answer.credit_note_count, answer.credit_note_cents = cycle.note_count, cycle.note_cents
-        answer.invoice_count, answer.invoice_cents = cycle.invoice_count, cycle.invoice_cents
-        if cycle.start is not None:
-            fill(answer.cycle_start, cycle.start)
-    for line in draft.lines:
-        added = answer.lines.add(
-            workspace_class=line.workspace_class,
-            instances=line.amount.count,
-            seconds=line.amount.seconds,
-            credit_cents=line.amount.cents,
-        )
-        if line.late_for != OWN_PERIOD:
-            added.late_for.cycle_number = line.late_for
-            begin, end = line.period
-            if begin is not None:
-                fill(added.late_for.start, begin)
-            if end is not None:
-                fill(added.late_for.end, end)
-    return answer
-
-
-def _instance(queries: Queries, instance_id: str) -> pb.GetInstanceResponse:
-    view = view_instance(queries.reader, instance_id)
-    answer = pb.GetInstanceResponse(
-        workspace_instance_id=view.instance_id,
-        attribution_id=attribution_id(view.payer),
-        stopping_time=timestamp(view.stopping),
-        stopped_time=timestamp(view.stopped),
-        ended_time=timestamp(view.ended),
-        lines=[
-            pb.CycleLine(cycle_number=line.number, seconds=line.seconds, credit_cents=line.cents)
-            for line in view.lines
-        ],
-        events=[_recorded_event(recorded) for recorded in view.events],
-    )
-    start = view.start
-    if start is not None:
-        answer.workspace_class = start.workspace_class
-        answer.workspace_type = start.workspace_type
-        answer.user_id = uuid_text(start.user) if start.user else ""
-        answer.workspace_id = start.workspace_id
-        answer.project_id = getattr(start, "project_id", "")
-        answer.credits_per_minute = start.rate
-        answer.price_revision = start.price_revision
-        if start.creation_time is not None:
-            fill(answer.creation_time, start.creation_time)
-        if start.started_time is not None:
-            fill(answer.started_time, start.started_time)
-    if view.row is not None:
-        answer.entry.CopyFrom(_entry(view.payer, view.row))
-    return answer
 
 
 def handler(servicer: QueryServicer) -> grpc.GenericRpcHandler[bytes, bytes]:

@@ -18,6 +18,17 @@ from google.protobuf.message import DecodeError, Message
 from aggregates import Started
 from events.readable import uuid_bytes
 from ledger import proto_json
+from ledger._event_shapes import (
+    Envelope,
+    NoteData,
+    StartedData,
+    StoppedData,
+    StoppingData,
+    Usual,
+    UsualStarted,
+    UsualStopped,
+    UsualStopping,
+)
 from ledger.identifiers import parse_payer, parse_time, parse_uuid
 from usage.events.v1 import events_pb2
 
@@ -64,92 +75,21 @@ class Arrival(msgspec.Struct, gc=False):
     personal: bytes  # msgpack of the personal fields; empty when all of them are
 
 
-class _Envelope(msgspec.Struct, gc=False):
-    specversion: str
-    id: str
-    source: str
-    type: str
-    subject: str | None = None
-    time: str | None = None
-    datacontenttype: str | None = None
-    data: msgspec.Raw = msgspec.Raw()
-    data_base64: str | None = None
-
-
-class _Started(msgspec.Struct, gc=False, rename="camel", forbid_unknown_fields=True):
-    workspace_instance_id: str | None = None
-    attribution_id: str | None = None
-    workspace_id: str | None = None
-    workspace_class: str | None = None
-    workspace_type: str | None = None
-    context_url: str | None = None
-    user_id: str | None = None
-    user_name: str | None = None
-    user_avatar_url: str | None = msgspec.field(default=None, name="userAvatarUrl")
-    project_id: str | None = None
-    creation_time: str | None = None
-    started_time: str | None = None
-
-
-class _Stopping(msgspec.Struct, gc=False, rename="camel", forbid_unknown_fields=True):
-    workspace_instance_id: str | None = None
-    attribution_id: str | None = None
-    stopping_time: str | None = None
-
-
-class _Stopped(msgspec.Struct, gc=False, rename="camel", forbid_unknown_fields=True):
-    workspace_instance_id: str | None = None
-    attribution_id: str | None = None
-    stopped_time: str | None = None
-
-
-class _Note(msgspec.Struct, gc=False, rename="camel", forbid_unknown_fields=True):
-    attribution_id: str | None = None
-    credits: int | None = None
-    description: str | None = None
-    user_id: str | None = None
-
-
-class _Usual(msgspec.Struct, gc=False, forbid_unknown_fields=True):
-    """An envelope in its usual spelling, without extensions; its data are typed by the subclass."""
-
-    specversion: str
-    id: str
-    source: str
-    type: str
-    data: Any
-    subject: str | None = None
-    time: str | None = None
-    datacontenttype: str | None = None
-
-
-class _UsualStarted(_Usual, gc=False, forbid_unknown_fields=True):
-    data: _Started
-
-
-class _UsualStopping(_Usual, gc=False, forbid_unknown_fields=True):
-    data: _Stopping
-
-
-class _UsualStopped(_Usual, gc=False, forbid_unknown_fields=True):
-    data: _Stopped
-
-
-_Data = _Started | _Stopping | _Stopped | _Note
+_Data = StartedData | StoppingData | StoppedData | NoteData
 _STRUCTS: dict[int, type[Any]] = {
-    STARTED: _Started,
-    STOPPING: _Stopping,
-    STOPPED: _Stopped,
-    CREDIT_NOTE: _Note,
+    STARTED: StartedData,
+    STOPPING: StoppingData,
+    STOPPED: StoppedData,
+    CREDIT_NOTE: NoteData,
 }
 _INTEGERS = frozenset({"credits"})
 _USUAL = (
-    (b'.started.v1"', STARTED, msgspec.json.Decoder(_UsualStarted).decode),
-    (b'.stopping.v1"', STOPPING, msgspec.json.Decoder(_UsualStopping).decode),
-    (b'.stopped.v1"', STOPPED, msgspec.json.Decoder(_UsualStopped).decode),
+    (b'.started.v1"', STARTED, msgspec.json.Decoder(UsualStarted).decode),
+    (b'.stopping.v1"', STOPPING, msgspec.json.Decoder(UsualStopping).decode),
+    (b'.stopped.v1"', STOPPED, msgspec.json.Decoder(UsualStopped).decode),
 )
-_ENVELOPE_TEXTS = len(_Envelope.__struct_fields__) - 1  # all but data
-_envelope = msgspec.json.Decoder(_Envelope)
+_ENVELOPE_TEXTS = len(Envelope.__struct_fields__) - 1  # all but data
+_envelope = msgspec.json.Decoder(Envelope)
 _decode_data = {kind: msgspec.json.Decoder(cls).decode for kind, cls in _STRUCTS.items()}
 _canonical = msgspec.msgpack.Encoder().encode
 _blake2b = hashlib.blake2b
@@ -215,7 +155,7 @@ def _usual(line: bytes) -> Arrival | None:
     return _arrival(kind, envelope, data)
 
 
-def _data(kind: int, envelope: _Envelope) -> _Data:
+def _data(kind: int, envelope: Envelope) -> _Data:
     content_type = (envelope.datacontenttype or "application/json").split(";")[0].strip().lower()
     if envelope.data_base64 is not None:
         if envelope.data and bytes(envelope.data) != b"null":
@@ -351,7 +291,7 @@ def event_key(event_id: str) -> bytes:
     return b"t" + event_id.encode()
 
 
-def _arrival(kind: int, envelope: _Envelope | _Usual, data: Any) -> Arrival:
+def _arrival(kind: int, envelope: Envelope | Usual, data: Any) -> Arrival:
     source = _checked_text("source", envelope.source)
     event_id = _checked_text("id", envelope.id)
     payer = _payer(data.attribution_id)
@@ -406,7 +346,7 @@ def _credits(value: int | None) -> int:
     return credits
 
 
-def _started(payer: bytes, data: _Started) -> tuple[Started, bytes]:
+def _started(payer: bytes, data: StartedData) -> tuple[Started, bytes]:
     workspace_type = data.workspace_type or "regular"
     if workspace_type not in _TYPES_OF_INSTANCES:
         raise RejectedError(

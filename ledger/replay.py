@@ -47,7 +47,8 @@ def compare_with_log(reader: Reader) -> Iterator[Law]:
 
 def _fold(reader: Reader, fresh: SQLiteStore) -> Law:
     """Fold the log, and on the way compare personal fields with their events' commitments."""
-    position, compared, breaches = 0, 0, []
+    position, compared = 0, 0
+    breaches: list[str] = []
     while stored := reader.log(after=position, limit=REBUILD_BATCH):
         with fresh.transaction() as transaction:
             fold_events(transaction, stored)
@@ -75,7 +76,8 @@ def _compare_personal(reader: Reader, stored: StreamEvent) -> tuple[bool, str]:
 
 
 def _compare(reader: Reader, anew: Reader, projection: str, tables: Sequence[str]) -> Law:
-    compared, breaches = 0, []
+    compared = 0
+    breaches: list[str] = []
     for table in tables:
         pairs = itertools.zip_longest(reader.rows_of(table), anew.rows_of(table))
         for live, folded in pairs:

@@ -1,7 +1,7 @@
 """How it looks now: pure folds of the log into rows, and the row types."""
 
 from projections.clock import LEAP_MS
-from projections.instances import accrued, entry_id_of
+from projections.entries import accrued, entry_id_of
 from projections.read_model import PROJECTIONS, VERSION, Pause, Positions, ReadModel
 from projections.rows import (
     BUCKET_MS,

@@ -5,8 +5,7 @@ This fold comes first: the others take the changes that it tells.
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from events import (
     EntryImported,
@@ -20,7 +19,8 @@ from events import (
 )
 from events.cost_centers import BillingCycleClosed
 from events.ledger import CreditNoteIssued
-from events.money import runtime_cents, runtime_seconds
+from events.money import runtime_seconds
+from projections.entries import accrue, accrued, entry_id_of
 from projections.rows import (
     Accrual,
     AccrualKey,
@@ -32,8 +32,6 @@ from projections.rows import (
     Rows,
 )
 
-# Namespace of entry ids; fixed for ever, or every entry would change its id.
-_ENTRY_NAMESPACE = bytes.fromhex("8f3c1c5ad0e9544a9c0e6f2c4f1f7b31")
 _STREAM_PREFIX = len("instance:")
 
 _INSTANCE_EVENTS = (
@@ -45,43 +43,6 @@ _INSTANCE_EVENTS = (
 )
 
 Key = tuple[bytes, bytes]  # payer, entry id
-
-
-def entry_id_of(name: str) -> bytes:
-    """Give the name-based UUID (version 5) of an instance id or a stream, as 16 bytes."""
-    digest = bytearray(
-        hashlib.sha1(_ENTRY_NAMESPACE + name.encode(), usedforsecurity=False).digest()
-    )
-    digest[6] = digest[6] & 0x0F | 0x50
-    digest[8] = digest[8] & 0x3F | 0x80
-    return bytes(digest[:16])
-
-
-def accrued(rate: str, started: int, instant: int) -> Amount:
-    """Price a running instance from its start to an instant; a start after it costs 0."""
-    seconds = runtime_seconds(started, instant)
-    return Amount(1, runtime_cents(rate, seconds), seconds)
-
-
-def accrue(
-    running: Iterable[tuple[bytes, bytes, str, str, int]], instant: int
-) -> dict[AccrualKey, Amount]:
-    """Sum what running instances have accrued at an instant, by payer, user and class.
-
-    Rounding is per instance, so the sum is not linear in time: every one is priced anew.
-    """
-    sums: dict[AccrualKey, list[int]] = {}
-    for payer, user, workspace_class, rate, started in running:
-        seconds = runtime_seconds(started, instant)
-        cents = runtime_cents(rate, seconds)
-        row = sums.get((payer, user, workspace_class))
-        if row is None:
-            sums[payer, user, workspace_class] = [1, cents, seconds]
-        else:
-            row[0] += 1
-            row[1] += cents
-            row[2] += seconds
-    return {key: Amount(*row) for key, row in sums.items()}
 
 
 class InstanceFold:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from events import BillingCycleStarted, CostCenterImported, CostCenterOpened
-from projections.instances import accrued
+from projections.entries import accrued
 from projections.rows import (
     OWN_PERIOD,
     Accrual,

@@ -13,7 +13,6 @@ from persistence.reading import (
     DraftRows,
     JobRow,
     OtherRow,
-    ProjectionRow,
     StatusRows,
     SuspectRow,
     UsageRow,
@@ -22,13 +21,13 @@ from persistence.sqlite.audit import audit
 from persistence.sqlite.listing import entry_page, range_totals
 from persistence.sqlite.recorder import BUSY_TIMEOUT_S
 from persistence.sqlite.rows import KEYS_PER_SELECT
+from persistence.sqlite.status import status_rows
 from persistence.sqlite.store import SQLiteStore
 from persistence.sqlite.trouble import is_trouble
-from persistence.store import Counts, DeadLetter, Personal, StreamEvent
-from projections import Accrual, Amount, ClockRow, CostCenterRow, OpenCycle, Pause
+from persistence.store import DeadLetter, Personal, StreamEvent
+from projections import Accrual, Amount, ClockRow, CostCenterRow, OpenCycle
 
 READER_CACHE_KIB = 16_384
-DELIVERIES_SHOWN = 100
 
 _ENTRY = (
     "e.entry_id, e.effective, e.cents, e.draft, e.instance, e.workspace_id, e.workspace_type,"
@@ -347,54 +346,16 @@ class SQLiteReader:
         )
         return (DeadLetter(*row[:-1]), row[-1]) if row else None
 
-    def _count(self, statement: str, values: Sequence[Any] = ()) -> int:
-        count: int = self._one(statement, values)[0]
-        return count
-
     def status(self, *, runs_since: int, stopped_since: int) -> StatusRows:
         """Tell how the ledger is."""
         with self.snapshot():
-            projections = [
-                ProjectionRow(
-                    name, version, position, Pause(at, reason) if at is not None else None
-                )
-                for name, version, position, at, reason in self._all("SELECT * FROM projections")
-            ]
-            total = self._one(
-                "SELECT coalesce(sum(received), 0), coalesce(sum(recorded), 0),"
-                " coalesce(sum(repeated), 0), coalesce(sum(rejected), 0) FROM deliveries"
-            )
-            deliveries = self._all(
-                "SELECT name, received, recorded, repeated, rejected FROM deliveries"
-                " ORDER BY id DESC LIMIT ?",
-                (DELIVERIES_SHOWN,),
-            )
-            return StatusRows(
-                self._count("SELECT coalesce(max(position), 0) FROM stored_events"),
-                self.clock(),
-                projections,
-                Counts(*total),
-                [(row[0], Counts(*row[1:])) for row in deliveries],
-                self._count("SELECT count(*) FROM dead_letters"),
-                self._count("SELECT count(*) FROM cost_centers"),
-                self._count(
-                    "SELECT count(*) FROM open_instances"
-                    " WHERE started IS NOT NULL AND stopping IS NULL"
-                ),
-                self._count(
-                    "SELECT coalesce(sum(count), 0) FROM rollups WHERE user = x'' AND unit = 1"
-                ),
-                self.accrual(),
-                self.jobs(),
-                self._count(
-                    "SELECT count(*) FROM open_instances"
-                    " WHERE started IS NOT NULL AND stopping IS NULL AND started < ?",
-                    (runs_since,),
-                ),
-                self._count(
-                    "SELECT count(*) FROM open_instances WHERE started IS NULL AND heard_at < ?",
-                    (stopped_since,),
-                ),
+            return status_rows(
+                self._all,
+                clock=self.clock(),
+                accrual=self.accrual(),
+                jobs=self.jobs(),
+                runs_since=runs_since,
+                stopped_since=stopped_since,
             )
 
     def rows_of(self, table: str) -> Iterator[tuple[object, ...]]:

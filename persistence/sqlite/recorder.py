@@ -104,7 +104,11 @@ class LedgerRecorder(SQLiteApplicationRecorder):
 
     @staticmethod
     def _head(c: SQLiteCursor | sqlite3.Connection) -> int:
-        found = c.execute("SELECT coalesce(max(position), 0) FROM stored_events")
-        row = found.fetchone() if isinstance(c, sqlite3.Connection) else c.fetchone()
+        statement = "SELECT coalesce(max(position), 0) FROM stored_events"
+        if isinstance(c, sqlite3.Connection):
+            row = c.execute(statement).fetchone()
+        else:
+            c.execute(statement)
+            row = c.fetchone()
         head: int = row[0]
         return head

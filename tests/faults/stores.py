@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from persistence import StoreUnavailableError
 from persistence.sqlite import SQLiteStore
-from persistence.sqlite.store import SQLiteTransaction
+from persistence.sqlite.transaction import SQLiteTransaction
 
 
 class FailingStore(SQLiteStore):

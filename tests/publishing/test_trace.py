@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from projections.instances import entry_id_of
+from projections import entry_id_of
 from tests.contract.data.scene import NOW, Scene
 from tests.oracle import DEFAULT_RATES, InvoiceDraft, Oracle, instant
 from tests.oracle import Entry as Expected

@@ -17,7 +17,7 @@ from events.money import cents_per_second
 from ledger.core import Core
 from ledger.group import Caches, Group
 from persistence.sqlite.rows import SQLiteRows
-from persistence.sqlite.store import SQLiteTransaction
+from persistence.sqlite.transaction import SQLiteTransaction
 from projections.instances import InstanceFold
 from projections.rows import Amount
 

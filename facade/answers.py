@@ -1,0 +1,184 @@
+"""Answers of QueryService, translated from what the ledger shows."""
+
+from __future__ import annotations
+
+from google.protobuf.duration_pb2 import Duration
+
+from facade.translate import fill, timestamp
+from facade.usage import cost_center
+from ledger.commands import Terms
+from ledger.instances import view_instance
+from ledger.queries import (
+    DESCRIPTION,
+    Draft,
+    Queries,
+    other_description,
+    other_metadata,
+    usage_metadata,
+)
+from ledger.views import (
+    OWN_PERIOD,
+    CostCenterRow,
+    Counts,
+    DeadLetter,
+    OtherRow,
+    Recorded,
+    StreamEvent,
+    UsageRow,
+    attribution_id,
+    decode,
+    event_json,
+    uuid_text,
+)
+from usage.v1 import usage_pb2
+from usage_ledger.v1 import publishing_pb2
+from usage_ledger.v1 import queries_pb2 as pb
+
+
+def duration(ms: int) -> Duration:
+    """Give milliseconds as a duration."""
+    return Duration(seconds=ms // 1000, nanos=ms % 1000 * 1_000_000)
+
+
+def counts(name: str, counts: Counts) -> pb.DeliveryCounts:
+    """Translate the counts of a source of delivery."""
+    return pb.DeliveryCounts(delivery=name, **counts._asdict())
+
+
+def details_of(row: CostCenterRow) -> usage_pb2.CostCenter:
+    """Translate a cost center's row."""
+    terms = Terms(
+        row.payer,
+        row.spending_limit,
+        row.strategy,
+        row.cycle_start,
+        row.next_billing,
+        row.cycle_number,
+    )
+    return cost_center(terms, attribution_id(row.payer))
+
+
+def dead_letter(letter: DeadLetter, delivery: str) -> pb.DeadLetter:
+    """Translate a dead letter without its bytes."""
+    return pb.DeadLetter(
+        id=letter.id,
+        delivery=delivery,
+        line=letter.line,
+        reason=letter.reason,
+        first_rejected=timestamp(letter.first_rejected),
+        last_rejected=timestamp(letter.last_rejected),
+        times=letter.times,
+        size_bytes=letter.size_bytes,
+    )
+
+
+def log_event(stored: StreamEvent) -> pb.LogEvent:
+    """Translate a stored event."""
+    event = decode(stored.topic, stored.state)
+    recorded = Recorded(stored.stream, stored.version, event, stored.position)
+    return recorded_event(recorded)
+
+
+def recorded_event(recorded: Recorded) -> pb.LogEvent:
+    """Translate a decoded event."""
+    event = recorded.event
+    return pb.LogEvent(
+        position=publishing_pb2.Position(number=recorded.position),
+        stream=recorded.originator_id,
+        version=recorded.originator_version,
+        topic=event.TOPIC,
+        recorded=timestamp(event.recorded_at),
+        author=event.author,
+        json=event_json(event),
+    )
+
+
+def entry(payer: bytes, row: UsageRow | OtherRow) -> pb.Entry:
+    """Translate an entry of any kind."""
+    entry = pb.Entry(
+        id=uuid_text(row.entry_id),
+        attribution_id=attribution_id(payer),
+        credit_cents=row.cents,
+    )
+    fill(entry.effective_time, row.effective)
+    if isinstance(row, UsageRow):
+        entry.kind = pb.ENTRY_KIND_WORKSPACE_INSTANCE
+        entry.description = DESCRIPTION
+        entry.workspace_instance_id = uuid_text(row.instance)
+        entry.draft = bool(row.draft)
+        entry.metadata = usage_metadata(row)
+        return entry
+    is_invoice = row.kind == "invoice"
+    entry.kind = pb.ENTRY_KIND_INVOICE if is_invoice else pb.ENTRY_KIND_CREDIT_NOTE
+    entry.description = other_description(row)
+    entry.metadata = other_metadata(row)
+    return entry
+
+
+def draft(payer: bytes, draft: Draft) -> pb.InvoiceDraft:
+    """Translate an invoice draft."""
+    rows, cycle = draft.rows, draft.rows.cycle
+    answer = pb.InvoiceDraft(
+        attribution_id=attribution_id(payer),
+        total_cents=draft.total_cents,
+        billable_credits=draft.billable_credits,
+        accrued_to=timestamp(rows.accrual.instant if rows.accrual.position else None),
+    )
+    if rows.cost_center is not None:
+        answer.cost_center.CopyFrom(details_of(rows.cost_center))
+        fill(answer.next_billing_time, rows.cost_center.next_billing)
+    if cycle is not None:
+        answer.cycle_number = cycle.number
+        answer.carried_balance_cents = cycle.carried_cents
+        answer.credit_note_count, answer.credit_note_cents = cycle.note_count, cycle.note_cents
+        answer.invoice_count, answer.invoice_cents = cycle.invoice_count, cycle.invoice_cents
+        if cycle.start is not None:
+            fill(answer.cycle_start, cycle.start)
+    for line in draft.lines:
+        added = answer.lines.add(
+            workspace_class=line.workspace_class,
+            instances=line.amount.count,
+            seconds=line.amount.seconds,
+            credit_cents=line.amount.cents,
+        )
+        if line.late_for != OWN_PERIOD:
+            added.late_for.cycle_number = line.late_for
+            begin, end = line.period
+            if begin is not None:
+                fill(added.late_for.start, begin)
+            if end is not None:
+                fill(added.late_for.end, end)
+    return answer
+
+
+def instance(queries: Queries, instance_id: str) -> pb.GetInstanceResponse:
+    """Open and translate one workspace instance."""
+    view = view_instance(queries.reader, instance_id)
+    answer = pb.GetInstanceResponse(
+        workspace_instance_id=view.instance_id,
+        attribution_id=attribution_id(view.payer),
+        stopping_time=timestamp(view.stopping),
+        stopped_time=timestamp(view.stopped),
+        ended_time=timestamp(view.ended),
+        lines=[
+            pb.CycleLine(cycle_number=line.number, seconds=line.seconds, credit_cents=line.cents)
+            for line in view.lines
+        ],
+        events=[recorded_event(recorded) for recorded in view.events],
+    )
+    start = view.start
+    if start is not None:
+        answer.workspace_class = start.workspace_class
+        answer.workspace_type = start.workspace_type
+        answer.user_id = uuid_text(start.user) if start.user else ""
+        answer.workspace_id = start.workspace_id
+        answer.project_id = getattr(start, "project_id", "")
+        answer.credits_per_minute = start.rate
+        answer.price_revision = start.price_revision
+        if start.creation_time is not None:
+            fill(answer.creation_time, start.creation_time)
+        if start.started_time is not None:
+            fill(answer.started_time, start.started_time)
+    if view.row is not None:
+        answer.entry.CopyFrom(entry(view.payer, view.row))
+    return answer

@@ -1,0 +1,67 @@
+"""How the ledger is, counted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from persistence.reading import JobRow, ProjectionRow, StatusRows
+from persistence.store import Counts
+from projections import Accrual, ClockRow, Pause
+
+DELIVERIES_SHOWN = 100
+
+
+def status_rows(
+    select: Callable[..., list[Any]],
+    *,
+    clock: ClockRow,
+    accrual: Accrual,
+    jobs: list[JobRow],
+    runs_since: int,
+    stopped_since: int,
+) -> StatusRows:
+    """Count everything; some counts read whole indexes."""
+
+    def one(statement: str) -> Any:
+        return select(statement)[0]
+
+    def count(statement: str, values: Sequence[Any] = ()) -> int:
+        counted: int = select(statement, values)[0][0]
+        return counted
+
+    projections = [
+        ProjectionRow(name, version, position, Pause(at, reason) if at is not None else None)
+        for name, version, position, at, reason in select("SELECT * FROM projections")
+    ]
+    total = one(
+        "SELECT coalesce(sum(received), 0), coalesce(sum(recorded), 0),"
+        " coalesce(sum(repeated), 0), coalesce(sum(rejected), 0) FROM deliveries"
+    )
+    deliveries = select(
+        "SELECT name, received, recorded, repeated, rejected FROM deliveries"
+        " ORDER BY id DESC LIMIT ?",
+        (DELIVERIES_SHOWN,),
+    )
+    return StatusRows(
+        count("SELECT coalesce(max(position), 0) FROM stored_events"),
+        clock,
+        projections,
+        Counts(*total),
+        [(row[0], Counts(*row[1:])) for row in deliveries],
+        count("SELECT count(*) FROM dead_letters"),
+        count("SELECT count(*) FROM cost_centers"),
+        count("SELECT count(*) FROM open_instances WHERE started IS NOT NULL AND stopping IS NULL"),
+        count("SELECT coalesce(sum(count), 0) FROM rollups WHERE user = x'' AND unit = 1"),
+        accrual,
+        jobs,
+        count(
+            "SELECT count(*) FROM open_instances"
+            " WHERE started IS NOT NULL AND stopping IS NULL AND started < ?",
+            (runs_since,),
+        ),
+        count(
+            "SELECT count(*) FROM open_instances WHERE started IS NULL AND heard_at < ?",
+            (stopped_since,),
+        ),
+    )
