@@ -200,6 +200,8 @@ class ProductLedger:
         after = b""
         while True:
             due = self.run(due_after(after))[0]
+            if due == "UNAVAILABLE":  # what it would decide on is paused: nothing was reset
+                return done
             assert isinstance(due, list)
             if not due:
                 return done
