@@ -1,6 +1,7 @@
 """`usage-ledger serve`: wires ledger, service and jobs, and runs them until told to stop."""
 
 import asyncio
+import gc
 import signal
 import sys
 
@@ -10,6 +11,8 @@ from ledger.application import Ledger
 from ledger.failpoints import failpoint_of_environment
 from ledger.settings import Settings
 from ledger.telemetry import configure_logging
+
+GC_THRESHOLD = 20_000  # objects made before the collector looks at the youngest
 
 
 def run(settings: Settings) -> int:
@@ -27,6 +30,10 @@ async def _serve(settings: Settings) -> int:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
+    # What was imported stays; what events leave behind is mostly not cyclic. The defaults cost a
+    # twentieth of the throughput.
+    gc.freeze()
+    gc.set_threshold(GC_THRESHOLD, 50, 100)
     ledger = Ledger(settings, failpoint=failpoint_of_environment())
     scheduler = Scheduler(ledger)
     service = Service(ledger, [scheduler.run])

@@ -130,8 +130,10 @@ def _usual(line: bytes) -> Arrival | None:
 
     Whatever is unusual is read again by the long way, which also words what is wrong with it.
     """
-    found = next((usual for usual in _USUAL if usual[0] in line), None)
-    if found is None:
+    for found in _USUAL:
+        if found[0] in line:
+            break
+    else:
         return None
     _, kind, decode = found
     try:

@@ -27,7 +27,6 @@ from persistence.sqlite.trouble import is_trouble
 from projections import PROJECTIONS, VERSION
 
 FILE_NAME = "ledger.db"
-PROBE_BYTES = 65_536  # what a group of a hundred events adds to the write-ahead log
 
 log = logging.getLogger(__name__)
 

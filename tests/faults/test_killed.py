@@ -27,7 +27,7 @@ DURING: dict[str, tuple[str, ...]] = {
         "in-import:2",
         "before-fold:9",
         "after-fold",
-        "before-commit:3",
+        "before-commit:2",
         "after-commit:2",
     ),
     "publish_early": (

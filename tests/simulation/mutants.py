@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -10,10 +11,9 @@ import msgspec
 
 import ledger.core
 import ledger.intake
-import projections.instances
 from aggregates import REPEATED, CostCenter, PriceBook, WorkspaceInstance
 from events import PriceListPublished
-from events.money import cents_per_second
+from events.money import cents_per_second, runtime_cents, runtime_seconds
 from ledger.core import Core
 from ledger.group import Caches, Group
 from persistence.sqlite.rows import SQLiteRows
@@ -44,6 +44,16 @@ def planted(*places: tuple[Any, str]) -> Callable[[Callable[..., Any]], Mutant]:
         return plant
 
     return register
+
+
+def everywhere(function: Callable[..., Any]) -> list[tuple[Any, str]]:
+    """Find the folds' modules that have imported a function."""
+    name = function.__name__
+    return [
+        (module, name)
+        for path, module in sorted(sys.modules.items())
+        if path.startswith("projections.") and getattr(module, name, None) is function
+    ]
 
 
 def _with(bug: Callable[..., Any], original: Callable[..., Any]) -> Callable[..., Any]:
@@ -212,7 +222,7 @@ def running_instances_without_a_line_at_the_boundary(
 # Arithmetic ---------------------------------------------------------------------------------------
 
 
-@planted((projections.instances, "runtime_cents"))
+@planted(*everywhere(runtime_cents))
 def cents_rounded_half_to_even(_original: Any, rate: str, seconds: int) -> int:
     numerator, denominator = cents_per_second(rate)
     whole, rest = divmod(seconds * numerator, denominator)
@@ -220,12 +230,12 @@ def cents_rounded_half_to_even(_original: Any, rate: str, seconds: int) -> int:
     return whole + up
 
 
-@planted((projections.instances, "runtime_seconds"))
+@planted(*everywhere(runtime_seconds))
 def seconds_cut_instead_of_rounded(_original: Any, start: int, end: int) -> int:
     return max(0, end - start) // 1000
 
 
-@planted((projections.instances, "runtime_seconds"))
+@planted(*everywhere(runtime_seconds))
 def stop_before_start_negative(_original: Any, start: int, end: int) -> int:
     return (end - start + 500) // 1000
 
