@@ -57,8 +57,13 @@ def memory_mib(service: ServiceProcess, field: str) -> float:
 
 
 def disk_bytes(service: ServiceProcess) -> int:
-    """Give what the ledger takes on disk."""
+    """Give what the tables of a stopped ledger take on disk."""
     return sum(path.stat().st_size for path in service.data_dir.rglob("*") if path.is_file())
+
+
+def wal_mib(service: ServiceProcess) -> float:
+    """Give the size of the write-ahead log of a running ledger."""
+    return sum(path.stat().st_size for path in service.data_dir.glob("*-wal")) / 2**20
 
 
 def median(values: Sequence[float]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 
-from events.money import runtime_cents, runtime_seconds
+from events.money import cents_per_second, runtime_cents, runtime_seconds
 from projections.rows import AccrualKey, Amount
 
 # Namespace of entry ids; fixed for ever, or every entry would change its id.
@@ -36,12 +36,19 @@ def accrue(
     Rounding is per instance, so the sum is not linear in time: every one is priced anew.
     """
     sums: dict[AccrualKey, list[int]] = {}
+    rates: dict[str, tuple[int, int]] = {}
     for payer, user, workspace_class, rate, started in running:
-        seconds = runtime_seconds(started, instant)
-        cents = runtime_cents(rate, seconds)
-        row = sums.get((payer, user, workspace_class))
+        # `accrued` without its calls: they cost more than the arithmetic, a hundred thousand times.
+        seconds = (instant - started + 500) // 1000 if instant > started else 0
+        known = rates.get(rate)
+        if known is None:
+            known = rates[rate] = cents_per_second(rate)
+        numerator, denominator = known
+        cents = (2 * seconds * numerator + denominator) // (2 * denominator)
+        key = payer, user, workspace_class
+        row = sums.get(key)
         if row is None:
-            sums[payer, user, workspace_class] = [1, cents, seconds]
+            sums[key] = [1, cents, seconds]
         else:
             row[0] += 1
             row[1] += cents

@@ -27,7 +27,7 @@ from ledger.identifiers import parse_payer, parse_time, parse_uuid
 from ledger.intake import LINES_MAX, Batch, Line, Receipt, TooManyLinesError, settle
 from projections import entry_id_of
 
-CENTS_MAX = 2**53  # of one entry; far beyond any real one, and sums stay within 64 bits
+CENTS_MAX = 2**43  # of one entry; a million such entries still add up within 64 bits
 
 _canonical = msgspec.msgpack.Encoder().encode
 

@@ -257,7 +257,8 @@ class SQLiteRows:
         self._many(
             "INSERT INTO rollups VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET"
             " count = count + excluded.count, cents = cents + excluded.cents",
-            [(*key, *delta) for key, delta in deltas.items()],
+            # In the order of the key: neighbours lie on the same page.
+            sorted([(*key, *delta) for key, delta in deltas.items()]),
         )
         shrunk = [key for key, delta in deltas.items() if delta[0] <= 0]
         if shrunk:

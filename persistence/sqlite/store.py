@@ -61,12 +61,12 @@ class SQLiteStore:
             self.connection = self._library_connection._sqlite_conn  # noqa: SLF001  # as above
             self._prepare()
         except (sqlite3.Error, PersistenceError) as error:
-            self._unlock()
+            self._give_up()
             raise StoreRefusedError(
                 f"{self.path} cannot be opened: {error}; is it a ledger, readable and writable?"
             ) from error
         except StoreRefusedError:
-            self._unlock()
+            self._give_up()
             raise
 
     def _prepare(self) -> None:
@@ -181,6 +181,13 @@ class SQLiteStore:
         """Close every connection and let other processes in."""
         self._datastore.pool.put_connection(self._library_connection)
         self._datastore.close()
+        self._unlock()
+
+    def _give_up(self) -> None:
+        """Leave a refused ledger as it was found: an open connection has files beside it."""
+        connection: sqlite3.Connection | None = getattr(self, "connection", None)
+        if connection is not None:
+            connection.close()
         self._unlock()
 
     def _unlock(self) -> None:
