@@ -309,11 +309,10 @@ class InstanceFold:
 
         Everything folded before must have been flushed.
         """
-        before = self._rows.accruals(None)
+        running = dict.fromkeys(self._rows.accrued_payers(), 0)
         self.accrual = Accrual(event.instant, position)
         amounts = accrue(self._rows.scan_running(position), event.instant)
         self._rows.replace_accruals(self.accrual, amounts)
-        running = {key[0]: 0 for key in before}
         for key, amount in amounts.items():
             running[key[0]] = running.get(key[0], 0) + amount.cents
         return running

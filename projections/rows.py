@@ -177,8 +177,11 @@ class Rows(Protocol):
     def scan_running(self, before_position: int) -> Iterator[tuple[bytes, bytes, str, str, int]]:
         """Give payer, user, class, rate, start of what runs and was recorded before a position."""
 
-    def accruals(self, payer: bytes | None) -> dict[AccrualKey, Amount]:
-        """Give what running instances have accrued, of one payer or of all."""
+    def accrued_payers(self) -> list[bytes]:
+        """Give the payers whose running instances have accrued something."""
+
+    def accruals(self, payer: bytes) -> dict[AccrualKey, Amount]:
+        """Give what a payer's running instances have accrued."""
 
     def open_cycles(self, payers: Sequence[bytes]) -> dict[bytes, OpenCycle]:
         """Load open cycles."""

@@ -127,14 +127,18 @@ class SQLiteRows:
             (before_position,),
         )
 
-    def accruals(self, payer: bytes | None) -> dict[AccrualKey, Amount]:
-        """Give what running instances have accrued, of one payer or of all."""
-        where, values = ("", ()) if payer is None else (" WHERE payer = ?", (payer,))
+    def accrued_payers(self) -> list[bytes]:
+        """Give the payers whose running instances have accrued something."""
+        return [row[0] for row in self._execute("SELECT DISTINCT payer FROM accruals")]
+
+    def accruals(self, payer: bytes) -> dict[AccrualKey, Amount]:
+        """Give what a payer's running instances have accrued."""
         return {
             (row[0], row[1], row[2]): Amount(row[3], row[4], row[5])
             for row in self._execute(
-                "SELECT payer, user, workspace_class, count, cents, seconds FROM accruals" + where,
-                values,
+                "SELECT payer, user, workspace_class, count, cents, seconds FROM accruals"
+                " WHERE payer = ?",
+                (payer,),
             )
         }
 
