@@ -9,6 +9,7 @@ from collections import Counter
 from pathlib import Path
 
 from benchmarks.common import events_file, median
+from cli.serving import collect_garbage_rarely
 from ledger.application import publish_configured_prices
 from ledger.clock import SystemClock
 from ledger.core import Core, Work, fold_stored
@@ -33,6 +34,7 @@ def _fill(store: SQLiteStore, path: Path) -> int:
 
 def measure(options: argparse.Namespace) -> None:
     """Empty the read model and fold the log again; each payer and user is a key of its own."""
+    collect_garbage_rarely()  # as the service does before it folds
     payers = max(options.events // 60, 1)
     with (
         events_file(options.events, payers=payers) as path,

@@ -20,10 +20,10 @@ from ledger.group import Group
 from persistence import StoreUnavailableError
 
 BULK_SECONDS_MAX = 0.2  # a group of published events ends after this, when no command is near
-BULK_WITH_COMMAND_SECONDS_MAX = 0.03  # ... and after this when one waits, or came lately
+BULK_WITH_COMMAND_SECONDS_MAX = 0.01  # ... and after this when one waits, or came lately
 QUIET_SECONDS = 2.0  # so long after a command none is near
 COMMANDS_MAX = 1_000  # in one group
-CHECKPOINT_EVENTS = 60_000  # about 100 MB of write-ahead log
+CHECKPOINT_EVENTS = 40_000  # about 100 MB of write-ahead log
 RETRY_SECONDS = 0.5  # how often a store that refused a write is tried again
 
 log = logging.getLogger(__name__)
