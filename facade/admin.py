@@ -98,9 +98,7 @@ class AdminServicer:
         return pb.ConfirmResetResponse(reset=done, failed=failed)
 
 
-def handler(
-    servicer: AdminServicer, publishing: PublishingServicer
-) -> grpc.GenericRpcHandler[bytes, bytes]:
+def handler(servicer: AdminServicer, publishing: PublishingServicer) -> grpc.GenericRpcHandler:
     """Give the service's calls."""
     return grpc.method_handlers_generic_handler(
         "usage_ledger.v1.AdminService",

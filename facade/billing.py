@@ -16,7 +16,7 @@ _NOTHING_TO_DO = {
 }
 
 
-def handler() -> grpc.GenericRpcHandler[bytes, bytes]:
+def handler() -> grpc.GenericRpcHandler:
     """Give the service's calls."""
     handlers = {}
     for method in _SERVICE.methods:

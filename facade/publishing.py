@@ -172,7 +172,7 @@ async def _pipeline(batches: AsyncIterator[Read], take: Take) -> AsyncIterator[R
                 left.cancel()
 
 
-def handler(servicer: PublishingServicer) -> grpc.GenericRpcHandler[bytes, bytes]:
+def handler(servicer: PublishingServicer) -> grpc.GenericRpcHandler:
     """Give the service's calls."""
     return grpc.method_handlers_generic_handler(
         "usage_ledger.v1.PublishingService",

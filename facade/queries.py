@@ -308,7 +308,7 @@ class QueryServicer:
         return response
 
 
-def handler(servicer: QueryServicer) -> grpc.GenericRpcHandler[bytes, bytes]:
+def handler(servicer: QueryServicer) -> grpc.GenericRpcHandler:
     """Give the service's calls."""
     return grpc.method_handlers_generic_handler(
         "usage_ledger.v1.QueryService",

@@ -39,7 +39,7 @@ class Service:
         self._beside = background
         self._settings = ledger.settings
         self._background: list[asyncio.Task[None]] = []
-        self._health = health.aio.HealthServicer()  # type: ignore[attr-defined]  # the stubs know no aio
+        self._health = health.aio.HealthServicer()
         self.port = 0
 
     async def start(self) -> None:
@@ -92,7 +92,7 @@ class Service:
         await self._server.stop(self._settings.shutdown_grace / 1000)
         await asyncio.to_thread(self.ledger.close)
 
-    async def _set_health(self, status: health_pb2.HealthCheckResponse.ServingStatus) -> None:
+    async def _set_health(self, status: int) -> None:
         for name in ("", *SERVICES, WRITES):
             await self._health.set(name, status)
 

@@ -193,7 +193,7 @@ def cost_center(terms: Terms, spelling: str) -> pb.CostCenter:
     return answer
 
 
-def handler(ledger: Ledger) -> grpc.GenericRpcHandler[bytes, bytes]:
+def handler(ledger: Ledger) -> grpc.GenericRpcHandler:
     """Give the service's calls."""
     servicer = UsageServicer(ledger)
     return grpc.method_handlers_generic_handler(

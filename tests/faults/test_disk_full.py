@@ -9,10 +9,10 @@ from pathlib import Path
 
 import grpc
 import pytest
-from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1 import health_pb2
 
 from tests.faults.mounts import SmallDisk, mounted
-from tests.harness import Calls, InProcessService, ServiceProcess, settings_for
+from tests.harness import Calls, InProcessService, ServiceProcess, health_stub, settings_for
 from tests.oracle.events import payer_of
 from tests.oracle.synthetic import synthetic_lines
 from usage.v1 import usage_pb2
@@ -34,7 +34,7 @@ def note(calls: Calls, description: str = "sorry") -> None:
 
 
 def health(calls: Calls, service: str) -> int:
-    stub = health_pb2_grpc.HealthStub(calls.channel)
+    stub = health_stub(calls.channel)
     status: int = stub.Check(health_pb2.HealthCheckRequest(service=service)).status
     return status
 

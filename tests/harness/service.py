@@ -10,6 +10,8 @@ from types import TracebackType
 from typing import Any, Self
 
 import grpc
+from grpc_health.v1 import health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2_grpc
 
 from facade.server import Service
 from jobs import Scheduler
@@ -40,6 +42,16 @@ def settings_for(data_dir: Path | None, **overrides: Any) -> Settings:
     if data_dir is None:
         return load_settings(None, store="memory", **given)
     return load_settings(None, data_dir=data_dir, **given)
+
+
+def health_stub(channel: grpc.Channel) -> Any:
+    """Give the health service's calls; the library's type stubs leave them out."""
+    return health_pb2_grpc.HealthStub(channel)
+
+
+def reflection_stub(channel: grpc.Channel) -> Any:
+    """Give the reflection service's calls; the library's type stubs leave them out."""
+    return reflection_pb2_grpc.ServerReflectionStub(channel)
 
 
 class Calls:

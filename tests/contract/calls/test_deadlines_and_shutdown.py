@@ -6,7 +6,7 @@ from pathlib import Path
 
 import grpc
 import pytest
-from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1 import health_pb2
 
 from tests.contract.calls.asking import (
     PAYER,
@@ -18,7 +18,7 @@ from tests.contract.calls.asking import (
     log_of,
     refused,
 )
-from tests.harness import Calls, InProcessService, ManualClock, settings_for
+from tests.harness import Calls, InProcessService, ManualClock, health_stub, settings_for
 from usage.v1 import usage_pb2 as pb
 
 DEADLINE_EXCEEDED = grpc.StatusCode.DEADLINE_EXCEEDED
@@ -116,7 +116,7 @@ class TestDeadlines:
         assert gate.entered.wait(WAIT_SECONDS_MAX)
         second = gated.calls.usage.AddUsageCreditNote.future(self._note(7))
         threading.Event().wait(0.1)
-        second.cancel()  # type: ignore[no-untyped-call]
+        second.cancel()
         threading.Event().wait(0.1)
         gate.open()
         first.result(WAIT_SECONDS_MAX)
@@ -176,7 +176,7 @@ class TestShutdown:
     ) -> None:
         service = InProcessService(settings_for(tmp_path), clock=clock).__enter__()
         calls = Calls(service.target)
-        watch = health_pb2_grpc.HealthStub(calls.channel).Watch(
+        watch = health_stub(calls.channel).Watch(
             health_pb2.HealthCheckRequest(), timeout=WAIT_SECONDS_MAX
         )
         seen = [next(watch).status]

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import grpc
 import pytest
-from grpc_health.v1 import health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+from grpc_health.v1 import health_pb2
+from grpc_reflection.v1alpha import reflection_pb2
 
 from ledger.directory import Member
 from tests.contract.calls.asking import (
@@ -29,7 +29,14 @@ from tests.contract.calls.asking import (
     set_cost_center,
     status,
 )
-from tests.harness import Calls, InProcessService, ManualClock, settings_for
+from tests.harness import (
+    Calls,
+    InProcessService,
+    ManualClock,
+    health_stub,
+    reflection_stub,
+    settings_for,
+)
 
 INTERNAL = grpc.StatusCode.INTERNAL
 SERVING = health_pb2.HealthCheckResponse.SERVING
@@ -220,16 +227,16 @@ class TestHealthAndReflection:
         "name", ["", "usage.v1.UsageService", "usage.v1.BillingService", "usage_ledger.writes"]
     )
     def test_health_is_serving(self, calls: Calls, name: str) -> None:
-        check = health_pb2_grpc.HealthStub(calls.channel).Check
+        check = health_stub(calls.channel).Check
         assert SERVING == check(health_pb2.HealthCheckRequest(service=name)).status
 
     def test_health_of_an_unknown_service_is_not_found(self, calls: Calls) -> None:
-        check = health_pb2_grpc.HealthStub(calls.channel).Check
+        check = health_stub(calls.channel).Check
         with refused(grpc.StatusCode.NOT_FOUND):
             check(health_pb2.HealthCheckRequest(service="usage.v1.Nothing"))
 
     def test_reflection_lists_every_service(self, calls: Calls) -> None:
-        ask = reflection_pb2_grpc.ServerReflectionStub(calls.channel).ServerReflectionInfo
+        ask = reflection_stub(calls.channel).ServerReflectionInfo
         request = reflection_pb2.ServerReflectionRequest(list_services="")
         answer = next(iter(ask(iter([request]))))
         names = {service.name for service in answer.list_services_response.service}
@@ -243,7 +250,7 @@ class TestHealthAndReflection:
         }
 
     def test_reflection_describes_a_call(self, calls: Calls) -> None:
-        ask = reflection_pb2_grpc.ServerReflectionStub(calls.channel).ServerReflectionInfo
+        ask = reflection_stub(calls.channel).ServerReflectionInfo
         request = reflection_pb2.ServerReflectionRequest(
             file_containing_symbol="usage.v1.UsageService"
         )
