@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import logging
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
@@ -26,6 +26,8 @@ SERVICES = (
     "usage_ledger.v1.QueryService",
     "usage_ledger.v1.AdminService",
 )
+
+log = logging.getLogger(__name__)
 
 
 class Service:
@@ -86,9 +88,9 @@ class Service:
         await self._health.enter_graceful_shutdown()
         for task in self._background:
             task.cancel()
-        for task in self._background:
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+        for outcome in await asyncio.gather(*self._background, return_exceptions=True):
+            if isinstance(outcome, Exception):  # it must not keep the rest from being stopped
+                log.error("a background task had failed", exc_info=outcome)
         await self._server.stop(self._settings.shutdown_grace / 1000)
         await asyncio.to_thread(self.ledger.close)
 

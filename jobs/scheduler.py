@@ -62,7 +62,13 @@ class Scheduler:
 
     async def run(self) -> None:
         """Run jobs until cancelled."""
-        self.plan()
+        while True:
+            try:
+                self.plan()
+                break
+            except Exception:
+                log.exception("jobs cannot be planned; trying again")
+                await asyncio.sleep(LOOK_SECONDS_MAX)
         while True:
             now = self._ledger.queries.now()
             for plan in self.plans:
@@ -111,8 +117,10 @@ class Scheduler:
 
     async def _run_reset_job(self) -> None:
         """Reset what is due; forget old dead letters, and add up the counts of old calls."""
-        done, failed = await self._ledger.reset_usage(self._ledger.operator)
-        if done or failed:
-            log.info("reset %d cost centers, %d failed", done, failed)
-        await self._ledger.forget_expired_dead_letters(self._ledger.operator)
-        await self._ledger.merge_old_calls(self._ledger.operator)
+        try:
+            done, failed = await self._ledger.reset_usage(self._ledger.operator)
+            if done or failed:
+                log.info("reset %d cost centers, %d failed", done, failed)
+        finally:  # personal data must not outlive its retention because resets fail
+            await self._ledger.forget_expired_dead_letters(self._ledger.operator)
+            await self._ledger.merge_old_calls(self._ledger.operator)

@@ -13,7 +13,7 @@ from events import UnreadableEventError
 from ledger import commands
 from ledger.clock import Clock, SystemClock
 from ledger.cloudevents import RejectedError
-from ledger.commands.cost_centers import Opening, Terms
+from ledger.commands.cost_centers import Opening, Terms, resets_held
 from ledger.commands.credit_notes import CreditNote
 from ledger.commands.imports import Importing
 from ledger.core import Core, Work
@@ -282,10 +282,15 @@ class Ledger:
         return outcome
 
     async def forget_expired_dead_letters(self, author: str) -> int:
-        """Forget dead letters older than their retention; the counts stay."""
+        """Forget dead letters older than their retention; the counts stay.
+
+        Not while the clock may have leapt: what is forgotten by a wrong clock is gone.
+        """
         before = self.queries.now() - self.settings.dead_letters.retention
 
         def act(group: Group) -> int:
+            if resets_held(group.transaction.rows.clock(), group.now):
+                return 0
             ids = group.transaction.expired_dead_letters(before, EXPIRED_AT_ONCE)
             group.transaction.remove_dead_letters(ids)
             return len(ids)

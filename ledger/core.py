@@ -97,6 +97,7 @@ class Core:
         while position < self.head:
             position = fold_stored(self.store, position, self._before_fold)
             self.failpoint("catching-up")
+            self.store.checkpoint()
         with self.store.transaction() as transaction:
             self.paused = transaction.standing()[1]
 

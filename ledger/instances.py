@@ -54,6 +54,7 @@ class _Known:
         self.stopped: int | None = None
         self.ended: int | None = None
         self.charged: int | None = None  # what another ledger had charged
+        self.charged_to = 0  # and until when
 
     def apply(self, recorded: Recorded) -> None:
         event = recorded.event
@@ -63,7 +64,7 @@ class _Known:
             case WorkspaceInstanceImported():
                 self.start, self.start_position = event, recorded.position
                 self.stopping, self.stopped = event.stopping_time, event.stopped_time
-                self.charged = event.credit_cents
+                self.charged, self.charged_to = event.credit_cents, event.effective_time
             case WorkspaceInstanceStopping():
                 self.stopping = event.stopping_time
             case WorkspaceInstanceStopped():
@@ -75,12 +76,18 @@ class _Known:
             case _:
                 raise TypeError(f"{event.TOPIC} is no event of a workspace instance")
 
+    def end(self) -> int | None:
+        """Give where its entry is dated; None while it runs."""
+        if self.charged is not None:
+            return self.charged_to
+        return self.stopping if self.stopping is not None else self.stopped
+
     def entry(self, accrual: Accrual) -> tuple[int, int]:
         """Give (seconds, cents) of its entry, after the last reconcile up to now."""
         start = self.start
         if start is None:
             return 0, 0
-        end = self.stopping if self.stopping is not None else self.stopped
+        end = self.end()
         if end is None:
             if self.start_position > accrual.position:
                 return 0, 0
@@ -127,7 +134,7 @@ def _row(
     reader: Reader, payer: bytes, instance_id: str, known: _Known, accrual: Accrual
 ) -> UsageRow | None:
     entry_id = entry_id_of(instance_id)
-    end = known.stopping if known.stopping is not None else known.stopped
+    end = known.end()
     before = (int.from_bytes(entry_id) - 1).to_bytes(16)
     if end is None:
         found = reader.running_after(payer, accrual, after=before, limit=1)

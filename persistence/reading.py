@@ -194,7 +194,10 @@ class Reader(Protocol):
         """Give instances that run since before a time, and old stops without a start."""
 
     def dead_letters(self, *, before: int, limit: int) -> list[tuple[DeadLetter, str]]:
-        """Give dead letters with lower ids, newest first, with the names of their deliveries."""
+        """Give dead letters with lower ids, newest first, with the names of their deliveries.
+
+        Their bytes are left out.
+        """
 
     def dead_letter(self, letter_id: int) -> tuple[DeadLetter, str] | None:
         """Give one dead letter."""

@@ -166,6 +166,9 @@ class WritableStore(Protocol):
     def probe(self) -> None:
         """Write and commit something that changes nothing; StoreUnavailableError when it cannot."""
 
+    def rows_written(self) -> int:
+        """Count the rows that were written since the store was opened, of whatever table."""
+
     def checkpoint(self) -> None:
         """Move committed pages to where they belong, if the store has such a thing."""
 

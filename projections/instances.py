@@ -156,7 +156,7 @@ class InstanceFold:
     ) -> None:
         row = self._stop_row(stream, event.payer, entry_id, event.recorded_at)
         row.stopped = event.stopped_time
-        if row.started is None:
+        if not row.start_position:  # neither its start nor what another ledger charged is known
             return
         if row.stopping is None:
             self._leave(row, position, was_running=True)
@@ -223,6 +223,7 @@ class InstanceFold:
         seconds = 0 if row.started is None else runtime_seconds(row.started, end)
         entry = _entry(row, end, Amount(1, event.credit_cents, seconds), position)
         if entry.draft:  # stopping, not stopped: its stop is still to come
+            row.stopping = end  # where that stop finds the entry, whatever the other ledger said
             self._open[key] = row
             self._dirty.add(key)
         self._new[key] = entry

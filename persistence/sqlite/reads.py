@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from persistence.errors import StoreUnavailableError
@@ -56,7 +57,7 @@ class SQLiteReader:
             self._connection = store.connection
         else:
             self._connection = sqlite3.connect(
-                f"file:{store.path}?mode=ro",
+                f"{Path(store.path).absolute().as_uri()}?mode=ro",  # escapes ? # and %
                 uri=True,
                 isolation_level=None,
                 timeout=BUSY_TIMEOUT_S,
@@ -320,19 +321,23 @@ class SQLiteReader:
     ) -> list[SuspectRow]:
         """Give instances that run since before a time, and old stops without a start."""
         rows = self._all(
-            "SELECT payer, entry_id, instance, started IS NOT NULL, coalesce(started, heard_at)"
+            "SELECT payer, entry_id, instance, start_position > 0, coalesce(started, heard_at)"
             " FROM open_instances WHERE (payer, entry_id) > (?, ?) AND ("
             " (started IS NOT NULL AND stopping IS NULL AND started < ?)"
-            " OR (started IS NULL AND heard_at < ?)) ORDER BY payer, entry_id LIMIT ?",
+            " OR (start_position = 0 AND heard_at < ?)) ORDER BY payer, entry_id LIMIT ?",
             (*after, runs_since, stopped_since, limit),
         )
         return [SuspectRow(row[0], row[1], row[2], bool(row[3]), row[4]) for row in rows]
 
     def dead_letters(self, *, before: int, limit: int) -> list[tuple[DeadLetter, str]]:
-        """Give dead letters with lower ids, newest first, with the names of their deliveries."""
+        """Give dead letters with lower ids, newest first, with the names of their deliveries.
+
+        Their bytes are left out: a page of them could fill the memory.
+        """
         rows = self._all(
-            "SELECT l.*, d.name FROM dead_letters l JOIN deliveries d ON d.id = l.delivery"
-            " WHERE l.id < ? ORDER BY l.id DESC LIMIT ?",
+            "SELECT l.id, l.digest, l.kind, l.delivery, l.line, l.reason, x'', l.size_bytes,"
+            " l.first_rejected, l.last_rejected, l.times, d.name FROM dead_letters l"
+            " JOIN deliveries d ON d.id = l.delivery WHERE l.id < ? ORDER BY l.id DESC LIMIT ?",
             (before, limit),
         )
         return [(DeadLetter(*row[:-1]), row[-1]) for row in rows]

@@ -61,7 +61,7 @@ def status_rows(
             (runs_since,),
         ),
         count(
-            "SELECT count(*) FROM open_instances WHERE started IS NULL AND heard_at < ?",
+            "SELECT count(*) FROM open_instances WHERE start_position = 0 AND heard_at < ?",
             (stopped_since,),
         ),
     )

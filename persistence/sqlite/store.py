@@ -156,6 +156,10 @@ class SQLiteStore:
         with self.transaction() as transaction:
             transaction.probe()
 
+    def rows_written(self) -> int:
+        """Count the rows that were written since the store was opened, of whatever table."""
+        return self.connection.total_changes
+
     def checkpoint(self) -> None:
         """Move committed pages from the write-ahead log to the file, as far as readers let it."""
         if self.memory_lock is not None:
