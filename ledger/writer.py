@@ -23,7 +23,7 @@ BULK_SECONDS_MAX = 0.2  # a group of published events ends after this, when no c
 BULK_WITH_COMMAND_SECONDS_MAX = 0.01  # ... and after this when one waits, or came lately
 QUIET_SECONDS = 2.0  # so long after a command none is near
 COMMANDS_MAX = 1_000  # in one group
-CHECKPOINT_ROWS = 200_000  # written; of about 40,000 events, or 100 MB of write-ahead log
+CHECKPOINT_ROWS = 120_000  # written: about 40,000 events, or 100 MB of write-ahead log
 RETRY_SECONDS = 0.5  # how often a store that refused a write is tried again
 
 log = logging.getLogger(__name__)
