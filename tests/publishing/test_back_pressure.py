@@ -20,7 +20,9 @@ PADDING_BYTES = 4_000
 CLIENT_MIB_MAX = 130
 SERVICE_MIB_MAX = 330
 # Read ahead by the service, and what gRPC's windows hold, in requests of half a megabyte.
-READ_AHEAD_MAX = 30
+# Of 150: ten that the service holds, and what the transport's own windows take, which grow with the
+# speed of the machine. Without back-pressure all 150 are read.
+READ_AHEAD_MAX = 75
 
 
 def resident_mib_max(process_id: int) -> int:
