@@ -76,10 +76,17 @@ class TooManyLinesError(InvalidArgumentError):
     """A block with more lines than one batch may have."""
 
 
-def read_lines(delivery: str, block: bytes, first_line: int) -> Batch:
-    """Read a block of published events.
+def read_lines(
+    delivery: str,
+    block: bytes,
+    first_line: int,
+    *,
+    parse: Callable[[bytes], object] = parse_line,
+    kind: str = "event",
+) -> Batch:
+    """Read a block of lines, published events unless `parse` and `kind` say otherwise.
 
-    Blank lines are not events; what cannot be read has a reason.
+    Blank lines are not counted; what cannot be read has a reason.
     """
     lines: list[Line] = []
     for number, raw in enumerate(block.split(b"\n"), start=first_line):
@@ -89,9 +96,9 @@ def read_lines(delivery: str, block: bytes, first_line: int) -> Batch:
         if len(lines) >= LINES_MAX:
             raise TooManyLinesError(f"more than {LINES_MAX} lines in one request: send fewer")
         try:
-            lines.append(Line(number, original, parse_line(original)))
+            lines.append(Line(number, original, parse(original), kind=kind))
         except RejectedError as error:
-            lines.append(Line(number, original, None, str(error)))
+            lines.append(Line(number, original, None, str(error), kind))
     return Batch(delivery, lines)
 
 

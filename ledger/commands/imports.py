@@ -24,7 +24,7 @@ from ledger.cloudevents import DIGEST_BYTES, EVENT_BYTES_MAX, INT32_MAX, Rejecte
 from ledger.commands.cost_centers import claims_of
 from ledger.group import Group
 from ledger.identifiers import parse_payer, parse_time, parse_uuid
-from ledger.intake import LINES_MAX, Batch, Line, Receipt, TooManyLinesError, settle
+from ledger.intake import Batch, Line, Receipt, read_lines, settle
 from projections import entry_id_of
 
 CENTS_MAX = 2**43  # of one entry; a million such entries still add up within 64 bits
@@ -78,19 +78,8 @@ _decoder = msgspec.json.Decoder(_CostCenter | _Member | _Entry)
 
 
 def read_import_lines(delivery: str, block: bytes, first_line: int) -> Batch:
-    """Read a block of lines; what cannot be read has a reason."""
-    lines: list[Line] = []
-    for number, raw in enumerate(block.split(b"\n"), start=first_line):
-        original = raw.removesuffix(b"\r")
-        if not original or original.isspace():
-            continue
-        if len(lines) >= LINES_MAX:
-            raise TooManyLinesError(f"more than {LINES_MAX} lines in one request: send fewer")
-        try:
-            lines.append(Line(number, original, _parse(original), kind="import"))
-        except RejectedError as error:
-            lines.append(Line(number, original, None, str(error), "import"))
-    return Batch(delivery, lines)
+    """Read a block of lines of an import; what cannot be read has a reason."""
+    return read_lines(delivery, block, first_line, parse=_parse, kind="import")
 
 
 def _parse(original: bytes) -> _CostCenter | _Member | _Entry:
