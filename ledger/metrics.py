@@ -65,8 +65,8 @@ class Observed(NamedTuple):
     """What a histogram holds."""
 
     upto: list[tuple[float, int]]  # (bound, how many were at most this large), bounds ascending
-    count: int
-    total: float
+    times: int  # how many in all
+    total: float  # of their values
 
 
 class Histogram:
