@@ -9,10 +9,8 @@ import contextlib
 from collections.abc import AsyncIterator
 from importlib.metadata import version
 
-import grpc
-
 from facade import answers
-from facade.boundary import Context, answering, unary
+from facade.boundary import Calls, Context, answering, unary
 from facade.translate import timestamp
 from ledger.application import Ledger
 from ledger.commands.credit_notes import payer_of
@@ -308,9 +306,9 @@ class QueryServicer:
         return response
 
 
-def handler(servicer: QueryServicer) -> grpc.GenericRpcHandler:
+def handler(servicer: QueryServicer) -> Calls:
     """Give the service's calls."""
-    return grpc.method_handlers_generic_handler(
+    return Calls(
         "usage_ledger.v1.QueryService",
         {
             "GetBalances": unary(pb.GetBalancesRequest, servicer.get_balances),

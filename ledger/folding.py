@@ -66,6 +66,6 @@ def fold_events_at_once(
         raise
     except Exception:
         log.warning("a batch could not be folded at once; folding it step by step", exc_info=True)
-        ReadModel(
-            transaction.rows, transaction.positions, standing, paused, wrap=before_fold
-        ).fold(batch)
+        ReadModel(transaction.rows, transaction.positions, standing, paused, wrap=before_fold).fold(
+            batch
+        )
