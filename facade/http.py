@@ -260,7 +260,11 @@ def _receipt(receipt: Receipt) -> dict[str, Any]:
             {"index": one.line - 1, "reason": one.reason, "deadLetterId": one.dead_letter_id}
             for one in receipt.rejects
         ],
-        "position": {"shard": 0, "number": receipt.position},
+        "position": {"shard": min(receipt.positions), "number": receipt.position},
+        "positions": [
+            {"shard": shard, "number": number}
+            for shard, number in sorted(receipt.positions.items())
+        ],
     }
 
 

@@ -146,10 +146,10 @@ class Service:
     async def _watch_writes(self) -> None:
         refused = False
         while True:
-            if bool(self.ledger.writer.refused) != refused:
+            if bool(self.ledger.refused) != refused:
                 refused = not refused
                 if refused:
-                    self._writes.waits("nothing can be stored now: " + self.ledger.writer.refused)
+                    self._writes.waits("nothing can be stored now: " + self.ledger.refused)
                 else:
                     self._writes.is_well()
                 serving = health_pb2.HealthCheckResponse
