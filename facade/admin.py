@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import grpc
-
-from facade.boundary import Context, author_of, streaming, unary
+from facade.boundary import Calls, Context, author_of, streaming, unary
 from facade.publishing import PublishingServicer
 from facade.translate import nanoseconds
 from ledger import inspection
@@ -101,9 +99,9 @@ class AdminServicer:
         return pb.ConfirmResetResponse(reset=done, failed=failed)
 
 
-def handler(servicer: AdminServicer, publishing: PublishingServicer) -> grpc.GenericRpcHandler:
+def handler(servicer: AdminServicer, publishing: PublishingServicer) -> Calls:
     """Give the service's calls."""
-    return grpc.method_handlers_generic_handler(
+    return Calls(
         "usage_ledger.v1.AdminService",
         {
             "EndInstance": unary(pb.EndInstanceRequest, servicer.end_instance),

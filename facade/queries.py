@@ -8,10 +8,8 @@ import heapq
 from collections.abc import AsyncIterator, Sequence
 from functools import partial
 
-import grpc
-
 from facade import answers
-from facade.boundary import Context, answering, unary
+from facade.boundary import Calls, Context, answering, unary
 from facade.status import status
 from facade.translate import timestamp
 from ledger import inspection
@@ -285,9 +283,9 @@ def _log(queries: Queries, after: int, limit: int) -> list[StreamEvent]:
     return queries.reader.log(after=after, limit=limit)
 
 
-def handler(servicer: QueryServicer) -> grpc.GenericRpcHandler:
+def handler(servicer: QueryServicer) -> Calls:
     """Give the service's calls."""
-    return grpc.method_handlers_generic_handler(
+    return Calls(
         "usage_ledger.v1.QueryService",
         {
             "GetBalances": unary(pb.GetBalancesRequest, servicer.get_balances),

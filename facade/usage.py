@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import grpc
 from google.protobuf.duration_pb2 import Duration
 
-from facade.boundary import Context, author_of, unary
+from facade.boundary import Calls, Context, author_of, unary
 from facade.translate import fill, nanoseconds, text_of
 from ledger.application import Ledger
 from ledger.commands import Terms, check_credit_note
@@ -197,10 +196,10 @@ def cost_center(terms: Terms, spelling: str) -> pb.CostCenter:
     return answer
 
 
-def handler(ledger: Ledger) -> grpc.GenericRpcHandler:
+def handler(ledger: Ledger) -> Calls:
     """Give the service's calls."""
     servicer = UsageServicer(ledger)
-    return grpc.method_handlers_generic_handler(
+    return Calls(
         "usage.v1.UsageService",
         {
             "GetCostCenter": unary(pb.GetCostCenterRequest, servicer.get_cost_center),

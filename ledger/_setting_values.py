@@ -135,6 +135,42 @@ def base_url(value: object) -> str:
     )
 
 
+def otlp_endpoint(value: object) -> str:
+    """Where traces go; unlike a base URL it may carry nothing but host and port."""
+    try:
+        parts = urlsplit(value if isinstance(value, str) else "")
+        is_address = bool(parts.hostname) and parts.port is not None and parts.port > 0
+    except ValueError:
+        is_address = False
+    bare = f"{parts.scheme}://{parts.netloc}" if is_address else ""
+    if bare and parts.geturl() == bare and "@" not in bare and parts.scheme in ("http", "https"):
+        return bare
+    raise ValueError(
+        "it must be http://HOST:PORT or https://HOST:PORT of a collector of OTLP over gRPC, "
+        "such as http://127.0.0.1:4317"
+    )
+
+
+def ratio(value: object) -> Decimal:
+    number = Decimal("NaN")
+    if isinstance(value, int | str | Decimal) and not isinstance(value, bool):
+        with contextlib.suppress(InvalidOperation, ValueError):
+            number = Decimal(value)
+    if number.is_finite() and 0 <= number <= 1:
+        return number
+    raise ValueError("it must be a decimal from 0 (none) to 1 (all), such as 0.01")
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether only this machine reaches a listener on a host; brackets are taken off."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False  # a name may stand for any address, so it is taken for the widest
+
+
 def instant(value: object) -> dt.datetime:
     try:
         if isinstance(value, str) and len(value) > len("YYYY-MM-DD"):
