@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 
 from events import UnreadableEventError
 from ledger import commands
+from ledger.arrivals import RejectedError
 from ledger.clock import Clock, SystemClock
-from ledger.cloudevents import RejectedError
 from ledger.commands.cost_centers import Opening, Terms, resets_held
 from ledger.commands.credit_notes import CreditNote
 from ledger.commands.imports import Importing
@@ -23,6 +23,7 @@ from ledger.free_credit import EmailHmac, claims_for, load_key
 from ledger.group import Group
 from ledger.intake import Batch, Receipt, Reject, decide_event, retry, take
 from ledger.job_plan import JobPlan
+from ledger.messages import parser_of
 from ledger.queries import Queries
 from ledger.settings import Settings
 from ledger.writer import Writer
@@ -271,7 +272,7 @@ class Ledger:
                     return commands.decide_import(
                         group, original, self._importing(source.removeprefix(IMPORT_PREFIX))
                     )
-                return decide_event(group, original)
+                return decide_event(group, original, parser_of(letter.kind))
 
             try:
                 return retry(group, letter, decide)
