@@ -82,6 +82,16 @@ class JobRow(NamedTuple):
     last_error: str
 
 
+class IntakeRow(NamedTuple):
+    """Where the intake of a partition stands."""
+
+    cluster: str
+    topic_id: str
+    partition: int
+    topic: str
+    position: int  # the next offset to take
+
+
 class SuspectRow(NamedTuple):
     """An instance that runs long, or a stop without a start."""
 
@@ -213,6 +223,15 @@ class Reader(Protocol):
 
     def jobs(self) -> list[JobRow]:
         """Give when jobs last ran."""
+
+    def placement(self, payer: bytes) -> int | None:
+        """Give a payer's shard; None before its first event. First shard only."""
+
+    def intake_positions(self) -> list[IntakeRow]:
+        """Give where the intake of every partition stands."""
+
+    def tails(self) -> dict[str, int]:
+        """Give where the followers of the log stand, by name."""
 
     def audit(self) -> Iterator[tuple[str, int, list[str]]]:
         """Recompute the laws: give (law, how many compared, breaches) one after the other."""

@@ -12,6 +12,7 @@ from persistence.errors import StoreUnavailableError
 from persistence.reading import (
     ClosedCycle,
     DraftRows,
+    IntakeRow,
     JobRow,
     OtherRow,
     StatusRows,
@@ -377,6 +378,23 @@ class SQLiteReader:
     def jobs(self) -> list[JobRow]:
         """Give when jobs last ran."""
         return [JobRow(*row) for row in self._all("SELECT * FROM jobs ORDER BY name")]
+
+    def placement(self, payer: bytes) -> int | None:
+        """Give a payer's shard; None before its first event."""
+        row = self._one("SELECT shard FROM placement WHERE payer = ?", (payer,))
+        return row[0] if row else None
+
+    def intake_positions(self) -> list[IntakeRow]:
+        """Give where the intake of every partition stands."""
+        rows = self._all(
+            "SELECT cluster, topic_id, partition, topic, position FROM intake_positions"
+            " ORDER BY cluster, topic, topic_id, partition"
+        )
+        return [IntakeRow(*row) for row in rows]
+
+    def tails(self) -> dict[str, int]:
+        """Give where the followers of the log stand, by name."""
+        return dict(self._all("SELECT name, position FROM tails"))
 
     def audit(self) -> Iterator[tuple[str, int, list[str]]]:
         """Recompute the laws: give (law, how many compared, breaches) one after the other."""
