@@ -8,6 +8,7 @@ from facade.translate import fill, timestamp
 from facade.usage import cost_center
 from ledger.commands import Terms
 from ledger.instances import view_instance
+from ledger.messages import unpack_stored
 from ledger.queries import (
     DESCRIPTION,
     Draft,

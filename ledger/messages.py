@@ -6,8 +6,8 @@ modes are those of the Kafka protocol binding of CloudEvents; packing is ours an
 cost of a message for each event.
 
 The key decides the partition and nothing else. An event whose attribution ID differs from its
-message's key is taken as it stands: its sender answers for what it says, while a key may be missing,
-hashed or prefixed by whatever brought the message here.
+message's key is taken as it stands: its sender answers for what it says, while a key may be
+missing, hashed or prefixed by whatever brought the message here.
 """
 
 from __future__ import annotations
