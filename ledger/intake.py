@@ -70,6 +70,7 @@ class Receipt(msgspec.Struct, gc=False):
     counts: Counts
     rejects: list[Reject]
     position: int
+    positions: dict[int, int] = msgspec.field(default_factory=dict)  # by shard
 
 
 class TooManyLinesError(InvalidArgumentError):
@@ -123,6 +124,12 @@ def take(group: Group, batch: Batch) -> Receipt:
         return _decide(group, arrival, found)
 
     return settle(group, batch, decide)
+
+
+def payer_of_line(line: Line) -> bytes | None:
+    """Give who pays for what a line says; None when it could not be read."""
+    content = line.content
+    return content.payer if isinstance(content, Arrival) else None
 
 
 def prefetch(group: Group, arrivals: Sequence[Arrival]) -> None:

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 
 from events import UnreadableEventError
-from ledger.folding import decoded, fold_events_at_once
+from ledger.folding import fold_events_at_once
 from persistence import StoreUnavailableError, WritableStore
 
 BATCH_MAX = 4_000  # events folded in one transaction: about a tenth of a second
@@ -95,8 +95,6 @@ class Projector:
                 self._begin()
                 self._begun = True
             folded = self.fold_next()
-            self.waiting = ""
-            return 0.0 if folded else IDLE_SECONDS
         except StoreUnavailableError as error:
             return self._wait_for(f"the store: {error}", TROUBLE_SECONDS)
         except UnreadableEventError as error:
@@ -104,6 +102,8 @@ class Projector:
         except Exception:
             log.exception("the projector failed; trying again")
             return self._wait_for("a mistake of its own, see the log", NEWER_SECONDS)
+        self.waiting = ""
+        return 0.0 if folded else IDLE_SECONDS
 
     def _wait_for(self, what: str, seconds: float) -> float:
         now = time.monotonic()
@@ -152,7 +152,7 @@ class Projector:
             with self._store.folding() as transaction:
                 stored = transaction.log(after=position, limit=BATCH_MAX)
                 if not stored:
-                    transaction.resume_projections()
+                    transaction.resume_projections(REBUILDING)
                     break
                 fold_events_at_once(
                     transaction, stored, self._before_fold, ignored_pause=REBUILDING
@@ -181,6 +181,3 @@ class Projector:
         self.folded += len(stored)
         self._on_folded()
         return len(stored)
-
-
-__all__ = ["Projector", "decoded"]

@@ -118,6 +118,8 @@ class StatusRows(NamedTuple):
     jobs: list[JobRow]
     runs_long: int
     stops_without_start: int
+    intake: list[IntakeRow]
+    tails: dict[str, int]
 
 
 class Reader(Protocol):
@@ -192,8 +194,14 @@ class Reader(Protocol):
     def draft(self, payer: bytes) -> DraftRows:
         """Give what a payer's invoice draft is made of."""
 
-    def stream(self, stream: str) -> list[StreamEvent]:
-        """Give a whole stream."""
+    def stream(self, stream: str, *, after: int = 0) -> list[StreamEvent]:
+        """Give a stream, from the version behind `after` on."""
+
+    def version(self, stream: str) -> int:
+        """Give the version of a stream's newest event; 0 without events."""
+
+    def stream_names(self, *, after: str, before: str, limit: int) -> list[str]:
+        """Give names of streams between two names, both left out, in the order of their bytes."""
 
     def log(self, *, after: int, limit: int) -> list[StreamEvent]:
         """Give the log in order."""

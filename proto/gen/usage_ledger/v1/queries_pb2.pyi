@@ -929,6 +929,9 @@ class GetStatusResponse(_message.Message):
     RESETS_HELD_FIELD_NUMBER: _builtins.int
     WRITES_REFUSED_FIELD_NUMBER: _builtins.int
     LEDGER_INTERVAL_FIELD_NUMBER: _builtins.int
+    HEADS_FIELD_NUMBER: _builtins.int
+    INTAKE_FIELD_NUMBER: _builtins.int
+    TAILS_FIELD_NUMBER: _builtins.int
     version: _builtins.str
     dead_letters: _builtins.int
     cost_centers: _builtins.int
@@ -944,7 +947,7 @@ class GetStatusResponse(_message.Message):
     """Set while nothing can be stored."""
     @_builtins.property
     def head(self) -> _publishing_pb2.Position:
-        """Newest position of the log."""
+        """Newest position of the log; with several shards, of the first."""
 
     @_builtins.property
     def newest_recorded(self) -> _timestamp_pb2.Timestamp: ...
@@ -964,6 +967,18 @@ class GetStatusResponse(_message.Message):
     def jobs(self) -> _containers.RepeatedCompositeFieldContainer[Global___JobStatus]: ...
     @_builtins.property
     def ledger_interval(self) -> _duration_pb2.Duration: ...
+    @_builtins.property
+    def heads(self) -> _containers.RepeatedCompositeFieldContainer[_publishing_pb2.Position]:
+        """Newest position of every shard's log."""
+
+    @_builtins.property
+    def intake(self) -> _containers.RepeatedCompositeFieldContainer[Global___IntakeStatus]:
+        """Where the intake of every partition stands, by shard."""
+
+    @_builtins.property
+    def tails(self) -> _containers.RepeatedCompositeFieldContainer[Global___TailStatus]:
+        """Where the followers of the logs stand: the relay, the views."""
+
     def __init__(
         self,
         *,
@@ -985,14 +1000,75 @@ class GetStatusResponse(_message.Message):
         resets_held: _builtins.str = ...,
         writes_refused: _builtins.str = ...,
         ledger_interval: _duration_pb2.Duration | None = ...,
+        heads: _abc.Iterable[_publishing_pb2.Position] | None = ...,
+        intake: _abc.Iterable[Global___IntakeStatus] | None = ...,
+        tails: _abc.Iterable[Global___TailStatus] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["accrued_to", b"accrued_to", "head", b"head", "ledger_interval", b"ledger_interval", "newest_recorded", b"newest_recorded", "total", b"total"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accrued_to", b"accrued_to", "cost_centers", b"cost_centers", "dead_letters", b"dead_letters", "deliveries", b"deliveries", "ended_instances", b"ended_instances", "head", b"head", "jobs", b"jobs", "ledger_interval", b"ledger_interval", "newest_recorded", b"newest_recorded", "price_revision", b"price_revision", "projections", b"projections", "resets_held", b"resets_held", "running_instances", b"running_instances", "runs_long", b"runs_long", "stops_without_start", b"stops_without_start", "total", b"total", "version", b"version", "writes_refused", b"writes_refused"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accrued_to", b"accrued_to", "cost_centers", b"cost_centers", "dead_letters", b"dead_letters", "deliveries", b"deliveries", "ended_instances", b"ended_instances", "head", b"head", "heads", b"heads", "intake", b"intake", "jobs", b"jobs", "ledger_interval", b"ledger_interval", "newest_recorded", b"newest_recorded", "price_revision", b"price_revision", "projections", b"projections", "resets_held", b"resets_held", "running_instances", b"running_instances", "runs_long", b"runs_long", "stops_without_start", b"stops_without_start", "tails", b"tails", "total", b"total", "version", b"version", "writes_refused", b"writes_refused"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetStatusResponse: _TypeAlias = GetStatusResponse  # noqa: Y015
+
+@_typing.final
+class IntakeStatus(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CLUSTER_FIELD_NUMBER: _builtins.int
+    TOPIC_FIELD_NUMBER: _builtins.int
+    TOPIC_ID_FIELD_NUMBER: _builtins.int
+    PARTITION_FIELD_NUMBER: _builtins.int
+    SHARD_FIELD_NUMBER: _builtins.int
+    OFFSET_FIELD_NUMBER: _builtins.int
+    cluster: _builtins.str
+    topic: _builtins.str
+    topic_id: _builtins.str
+    partition: _builtins.int
+    shard: _builtins.int
+    offset: _builtins.int
+    """The next offset to take."""
+    def __init__(
+        self,
+        *,
+        cluster: _builtins.str = ...,
+        topic: _builtins.str = ...,
+        topic_id: _builtins.str = ...,
+        partition: _builtins.int = ...,
+        shard: _builtins.int = ...,
+        offset: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cluster", b"cluster", "offset", b"offset", "partition", b"partition", "shard", b"shard", "topic", b"topic", "topic_id", b"topic_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___IntakeStatus: _TypeAlias = IntakeStatus  # noqa: Y015
+
+@_typing.final
+class TailStatus(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    POSITION_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    @_builtins.property
+    def position(self) -> _publishing_pb2.Position: ...
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        position: _publishing_pb2.Position | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["position", b"position"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "position", b"position"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TailStatus: _TypeAlias = TailStatus  # noqa: Y015
 
 @_typing.final
 class ProjectionStatus(_message.Message):
@@ -1105,6 +1181,7 @@ class TailLogRequest(_message.Message):
     LAST_FIELD_NUMBER: _builtins.int
     LIMIT_FIELD_NUMBER: _builtins.int
     FOLLOW_FIELD_NUMBER: _builtins.int
+    SHARD_FIELD_NUMBER: _builtins.int
     from_position: _builtins.int
     """First position wanted; 0: from the newest `last` events."""
     last: _builtins.int
@@ -1113,6 +1190,8 @@ class TailLogRequest(_message.Message):
     """End after so many events; 0: no limit."""
     follow: _builtins.bool
     """Wait for new events at the end of the log."""
+    shard: _builtins.int
+    """Whose log; each shard has its own."""
     def __init__(
         self,
         *,
@@ -1120,10 +1199,11 @@ class TailLogRequest(_message.Message):
         last: _builtins.int = ...,
         limit: _builtins.int = ...,
         follow: _builtins.bool = ...,
+        shard: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["follow", b"follow", "from_position", b"from_position", "last", b"last", "limit", b"limit"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["follow", b"follow", "from_position", b"from_position", "last", b"last", "limit", b"limit", "shard", b"shard"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
