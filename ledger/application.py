@@ -12,8 +12,8 @@ from typing import TypeVar
 
 from events import UnreadableEventError
 from ledger import commands
+from ledger.arrivals import RejectedError
 from ledger.clock import Clock, SystemClock, now_ms
-from ledger.cloudevents import RejectedError
 from ledger.commands.cost_centers import Opening, Terms, resets_held
 from ledger.commands.credit_notes import CreditNote
 from ledger.commands.imports import Importing
@@ -37,6 +37,7 @@ from ledger.intake import (
     take,
 )
 from ledger.job_plan import JobPlan
+from ledger.messages import parser_of
 from ledger.placing import Placing, refuse_missing_shards
 from ledger.queries import Queries
 from ledger.receipts import in_shard, joined, shard_and_letter
@@ -406,7 +407,7 @@ class Ledger:
                     return commands.decide_import(
                         group, original, self._importing(source.removeprefix(IMPORT_PREFIX))
                     )
-                return decide_event(group, original)
+                return decide_event(group, original, parser_of(letter.kind))
 
             try:
                 return retry(group, letter, decide)
