@@ -16,7 +16,8 @@ from urllib.parse import unquote
 
 import msgspec
 
-from ledger.cloudevents import EVENT_BYTES_MAX, RejectedError, parse_line
+from ledger.arrivals import EVENT_BYTES_MAX, RejectedError
+from ledger.cloudevents import parse_line
 from ledger.errors import LedgerError
 from ledger.intake import LINES_MAX, Batch, Line, read_lines
 

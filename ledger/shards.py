@@ -216,6 +216,11 @@ class Shard:
             return max(self.core.head, self.watch.progress.head)
         return self.core.head
 
+    @property
+    def unfolded(self) -> int:
+        """Count the events that reads do not show yet; those of paused projections left out."""
+        return 0 if self.watch is None else max(self.head - self.watch.folded, 0)
+
     async def appended(self, after: int, timeout_seconds: float) -> None:
         """Return when the log goes beyond a position, or at the timeout."""
         event = asyncio.Event()
