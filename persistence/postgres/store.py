@@ -165,7 +165,7 @@ class PostgresStore:
         finally:
             self.readers.give_back(connection)
 
-    def clear_read_model(self) -> None:
+    def clear_read_model(self, paused: str = "") -> None:
         """Empty every projection, so that the log can be folded anew."""
         with self._folder.transaction() as session:
             session.all(LOCK_PROJECTIONS)
@@ -175,9 +175,9 @@ class PostgresStore:
                     # Not TRUNCATE: who reads an older state would suddenly see nothing.
                     session.change(f"DELETE FROM {table}")
             session.change(
-                "UPDATE projections SET position = 0, paused_at = NULL, paused_reason = NULL,"
+                "UPDATE projections SET position = 0, paused_at = ?, paused_reason = ?,"
                 " version = ?",
-                (VERSION,),
+                (0 if paused else None, paused or None, VERSION),
             )
 
     def probe(self) -> None:

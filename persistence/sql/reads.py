@@ -20,6 +20,7 @@ from persistence.reading import (
 from persistence.sql.audit import audit
 from persistence.sql.listing import entry_page, range_totals
 from persistence.sql.status import status_rows
+from persistence.sql.transaction import NEWEST_VERSION
 from persistence.store import DeadLetter, Personal, StreamEvent
 from projections import Accrual, Amount, ClockRow, CostCenterRow, OpenCycle
 
@@ -235,14 +236,28 @@ class SqlReader(ABC):
         )
         return [ClosedCycle(*row) for row in rows]
 
-    def stream(self, stream: str) -> list[StreamEvent]:
-        """Give a whole stream."""
+    def stream(self, stream: str, *, after: int = 0) -> list[StreamEvent]:
+        """Give a stream, from the version behind `after` on."""
         rows = self._all(
             f"SELECT {_EVENT} FROM stored_events WHERE originator_id = ?"
-            " ORDER BY originator_version",
-            (stream,),
+            " AND originator_version > ? ORDER BY originator_version",
+            (stream, after),
         )
         return [StreamEvent(*row) for row in rows]
+
+    def version(self, stream: str) -> int:
+        """Give the version of a stream's newest event; 0 without events."""
+        version: int = self._one(NEWEST_VERSION, (stream,))[0]
+        return version
+
+    def stream_names(self, *, after: str, before: str, limit: int) -> list[str]:
+        """Give names of streams between two names, both left out, in the order of their bytes."""
+        rows = self._all(
+            "SELECT DISTINCT originator_id FROM stored_events"
+            " WHERE originator_id > ? AND originator_id < ? ORDER BY originator_id LIMIT ?",
+            (after, before, limit),
+        )
+        return [row[0] for row in rows]
 
     def log(self, *, after: int, limit: int) -> list[StreamEvent]:
         """Give the log in order."""
@@ -295,6 +310,8 @@ class SqlReader(ABC):
                 clock=self.clock(),
                 accrual=self.accrual(),
                 jobs=self.jobs(),
+                intake=self.intake_positions(),
+                tails=self.tails(),
                 runs_since=runs_since,
                 stopped_since=stopped_since,
             )
@@ -316,6 +333,11 @@ class SqlReader(ABC):
         """Give a payer's shard; None before its first event."""
         row = self._one("SELECT shard FROM placement WHERE payer = ?", (payer,))
         return row[0] if row else None
+
+    def highest_shard(self) -> int:
+        """Give the highest number of a shard in which a payer lives."""
+        number: int = self._one("SELECT coalesce(max(shard), 0) FROM placement")[0]
+        return number
 
     def intake_positions(self) -> list[IntakeRow]:
         """Give where the intake of every partition stands."""

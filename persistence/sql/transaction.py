@@ -21,6 +21,10 @@ from projections import VERSION, Pause
 
 LOG_COLUMNS = ("position", "originator_id", "originator_version", "topic", "state")
 
+NEWEST_VERSION = (
+    "SELECT coalesce(max(originator_version), 0) FROM stored_events WHERE originator_id = ?"
+)
+
 _ALL = 2**62  # more rows than a table has: PostgreSQL and SQLite spell "no limit" differently
 _LETTER = DeadLetter._fields
 _INTAKE_KEY = "cluster = ? AND topic_id = ? AND partition = ?"
@@ -75,6 +79,18 @@ class SqlTransaction:
             (after, limit),
         )
         return [StreamEvent(*row) for row in rows]
+
+    def version(self, stream: str) -> int:
+        """Give the version of a stream's newest event; 0 without events."""
+        version: int = self._one(NEWEST_VERSION, (stream,))[0]
+        return version
+
+    def resume_projections(self, paused: str) -> None:
+        """End the pause of the projections that are paused for this reason."""
+        self._change(
+            "UPDATE projections SET paused_at = NULL, paused_reason = NULL WHERE paused_reason = ?",
+            (paused,),
+        )
 
     # Intake ------------------------------------------------------------------------------------
 
