@@ -98,7 +98,8 @@ class PostgresReader(SqlReader):
         if self._cursor is None:
             return
         try:
-            self._cursor.execute(b"ROLLBACK")
+            # Not ROLLBACK: after one psycopg forgets every prepared statement.
+            self._cursor.execute(b"COMMIT")
         except psycopg.Error:
             self._cursor.connection.close()
             self._give_back()
