@@ -37,6 +37,7 @@ from ledger.intake import (
     take,
 )
 from ledger.job_plan import JobPlan
+from ledger.metrics import Instruments
 from ledger.placing import Placing
 from ledger.queries import Queries
 from ledger.receipts import in_shard, joined, shard_and_letter
@@ -49,7 +50,8 @@ RESETS_AT_ONCE = 200  # cost centers handed to the writer together by one reset 
 EXPIRED_AT_ONCE = 1_000  # dead letters forgotten in one transaction
 KEY_FILE = "free-credit.key"
 CALL_PREFIX = "call:"  # of the delivery names of publishing calls that name no source themselves
-CALLS_KEPT = 10_000  # publishing calls whose counts are kept one by one
+HTTP_PREFIX = "http:"  # ... and of connections over HTTP that name none
+CALLS_KEPT = 10_000  # of each of these, whose counts are kept one by one
 IMPORT_PREFIX = "import:"  # of the delivery names of imports: a retry must know the source
 
 T = TypeVar("T")
@@ -69,6 +71,7 @@ class Ledger:
         directory: Directory | None = None,
         before_fold: Callable[[str], None] | None = None,
         failpoint: Callable[[str], None] = lambda _name: None,
+        instruments: Instruments | None = None,
         role: str = "serve",
         projects: bool = True,
     ) -> None:
@@ -83,6 +86,7 @@ class Ledger:
         self.loop: asyncio.AbstractEventLoop
         self._directory = directory or directory_of(settings.directory)
         self._email_hmac: EmailHmac | None = None
+        self.instruments = instruments or Instruments()
         self.shards: list[Shard] = []
         holder = new_holder()
         opened = open_stores(settings, role)
@@ -99,6 +103,7 @@ class Ledger:
                         projects=projects,
                         before_fold=before_fold,
                         failpoint=failpoint,
+                        instruments=self.instruments,
                     )
                 )
             publish_configured_prices(self.shards[0].core, settings, author=self.operator)
@@ -440,8 +445,11 @@ class Ledger:
         """Keep counts of the newest publishing calls one by one, of older ones as a sum."""
 
         def act(group: Group) -> int:
-            merged = group.transaction.merge_deliveries(
-                prefix=CALL_PREFIX, into=CALL_PREFIX + "older", keep=CALLS_KEPT
+            merged = sum(
+                group.transaction.merge_deliveries(
+                    prefix=prefix, into=prefix + "older", keep=CALLS_KEPT
+                )
+                for prefix in (CALL_PREFIX, HTTP_PREFIX)
             )
             group.caches.deliveries.clear()  # a call that still goes on gets a new row
             return merged

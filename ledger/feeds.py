@@ -169,6 +169,7 @@ class Feed:
                     self.source, topic=self.topic, expected=expected, position=after
                 )
             except PositionMovedError as error:
+                self._ledger.instruments.lost_compare_and_sets.add("intake")
                 raise SourceMovedError(str(error)) from error
             group.context.failpoint("after-intake-position")
             return take(group, batch)

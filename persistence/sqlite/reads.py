@@ -17,13 +17,14 @@ from persistence.reading import (
     OtherRow,
     StatusRows,
     SuspectRow,
+    Tallies,
     UsageRow,
 )
 from persistence.sqlite.audit import audit
 from persistence.sqlite.listing import entry_page, range_totals
 from persistence.sqlite.recorder import BUSY_TIMEOUT_S
 from persistence.sqlite.rows import KEYS_PER_SELECT
-from persistence.sqlite.status import status_rows
+from persistence.sqlite.status import status_rows, tallies
 from persistence.sqlite.store import SQLiteStore
 from persistence.sqlite.trouble import is_trouble
 from persistence.store import DeadLetter, Personal, StreamEvent
@@ -383,6 +384,11 @@ class SQLiteReader:
                 runs_since=runs_since,
                 stopped_since=stopped_since,
             )
+
+    def tallies(self) -> Tallies:
+        """Add up what was delivered, and count the dead letters."""
+        with self.snapshot():
+            return tallies(self._all)
 
     def rows_of(self, table: str) -> Iterator[tuple[object, ...]]:
         """Give every row of a table of the read model, in one order whatever wrote it."""
