@@ -8,6 +8,7 @@ from facade.translate import fill, timestamp
 from facade.usage import cost_center
 from ledger.commands import Terms
 from ledger.instances import view_instance
+from ledger.messages import unpack_stored
 from ledger.queries import (
     DESCRIPTION,
     Draft,
@@ -69,7 +70,24 @@ def dead_letter(letter: DeadLetter, delivery: str) -> pb.DeadLetter:
         last_rejected=timestamp(letter.last_rejected),
         times=letter.times,
         size_bytes=letter.size_bytes,
+        kind=letter.kind,
     )
+
+
+def dead_letter_with_bytes(letter: DeadLetter, delivery: str) -> pb.GetDeadLetterResponse:
+    """Translate a dead letter with what was rejected."""
+    answer = pb.GetDeadLetterResponse(dead_letter=dead_letter(letter, delivery))
+    if letter.kind != "message":
+        answer.original = letter.original
+        return answer
+    message = unpack_stored(letter.original)
+    answer.original = message.value or b""
+    answer.message.value_is_null = message.value is None
+    if message.key is not None:
+        answer.message.key = message.key
+    for name, value in message.headers:
+        answer.message.headers.add(name=name, value=value)
+    return answer
 
 
 def log_event(stored: StreamEvent, shard: int) -> pb.LogEvent:

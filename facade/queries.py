@@ -208,9 +208,7 @@ class QueryServicer:
         found = await inspection.dead_letter(self._ledger.shards, request.id)
         if found is None:
             raise NotFoundError(f"dead letter {request.id} is not kept: retried, or never there")
-        return pb.GetDeadLetterResponse(
-            dead_letter=answers.dead_letter(*found), original=found[0].original
-        )
+        return answers.dead_letter_with_bytes(*found)
 
     async def tail_log(
         self, request: pb.TailLogRequest, _context: Context

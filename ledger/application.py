@@ -12,8 +12,8 @@ from typing import TypeVar
 
 from events import UnreadableEventError
 from ledger import commands
+from ledger.arrivals import RejectedError
 from ledger.clock import Clock, SystemClock, now_ms
-from ledger.cloudevents import RejectedError
 from ledger.commands.cost_centers import Opening, Terms, resets_held
 from ledger.commands.credit_notes import CreditNote
 from ledger.commands.imports import Importing
@@ -37,8 +37,9 @@ from ledger.intake import (
     take,
 )
 from ledger.job_plan import JobPlan
+from ledger.messages import parser_of
 from ledger.metrics import Instruments
-from ledger.placing import Placing
+from ledger.placing import Placing, refuse_missing_shards
 from ledger.queries import Queries
 from ledger.receipts import in_shard, joined, shard_and_letter
 from ledger.settings import Settings
@@ -106,6 +107,7 @@ class Ledger:
                         instruments=self.instruments,
                     )
                 )
+            refuse_missing_shards(self.shards)
             publish_configured_prices(self.shards[0].core, settings, author=self.operator)
             complete_facts(self.shards, self.operator)
         except UnreadableEventError as error:
@@ -410,7 +412,7 @@ class Ledger:
                     return commands.decide_import(
                         group, original, self._importing(source.removeprefix(IMPORT_PREFIX))
                     )
-                return decide_event(group, original)
+                return decide_event(group, original, parser_of(letter.kind))
 
             try:
                 return retry(group, letter, decide)

@@ -45,7 +45,7 @@ class DeadLetter(NamedTuple):
 
     id: int
     digest: bytes  # SHA-256 of the whole line
-    kind: str  # `event`, `oversized` or `import`
+    kind: str  # `event`, `message`, `packed-event`, `oversized` or `import`
     delivery: int
     line: int
     reason: str

@@ -22,7 +22,7 @@ from events import (
 )
 from events.readable import attribution_id, uuid_bytes, uuid_text
 from ledger import proto_json
-from ledger.cloudevents import DIGEST_BYTES, EVENT_BYTES_MAX, INT32_MAX, RejectedError, event_key
+from ledger.arrivals import DIGEST_BYTES, EVENT_BYTES_MAX, INT32_MAX, RejectedError, event_key
 from ledger.commands.cost_centers import claims_of
 from ledger.group import Group
 from ledger.identifiers import parse_payer, parse_time, parse_uuid

@@ -744,6 +744,7 @@ class DeadLetter(_message.Message):
     LAST_REJECTED_FIELD_NUMBER: _builtins.int
     TIMES_FIELD_NUMBER: _builtins.int
     SIZE_BYTES_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
     id: _builtins.int
     delivery: _builtins.str
     """Source of delivery: Kafka partition, publishing call or file."""
@@ -753,6 +754,11 @@ class DeadLetter(_message.Message):
     """How often the same bytes were rejected."""
     size_bytes: _builtins.int
     """Length of the original line."""
+    kind: _builtins.str
+    """What was rejected: `event`, a CloudEvent in JSON; `message`, a message of a broker; `packed-event`,
+    a usage.events.v1.PackedEvent; `import`, a line of an import; `oversized`, which is kept by its
+    beginning only.
+    """
     @_builtins.property
     def first_rejected(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
@@ -768,10 +774,11 @@ class DeadLetter(_message.Message):
         last_rejected: _timestamp_pb2.Timestamp | None = ...,
         times: _builtins.int = ...,
         size_bytes: _builtins.int = ...,
+        kind: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["first_rejected", b"first_rejected", "last_rejected", b"last_rejected"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["delivery", b"delivery", "first_rejected", b"first_rejected", "id", b"id", "last_rejected", b"last_rejected", "line", b"line", "reason", b"reason", "size_bytes", b"size_bytes", "times", b"times"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["delivery", b"delivery", "first_rejected", b"first_rejected", "id", b"id", "kind", b"kind", "last_rejected", b"last_rejected", "line", b"line", "reason", b"reason", "size_bytes", b"size_bytes", "times", b"times"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -802,23 +809,88 @@ class GetDeadLetterResponse(_message.Message):
 
     DEAD_LETTER_FIELD_NUMBER: _builtins.int
     ORIGINAL_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
     original: _builtins.bytes
-    """The original bytes; for an oversized line its beginning."""
+    """The original bytes; for an oversized line its beginning, for a message its value."""
     @_builtins.property
     def dead_letter(self) -> Global___DeadLetter: ...
+    @_builtins.property
+    def message(self) -> Global___MessageAttributes:
+        """What came with the value; set for the kind `message`."""
+
     def __init__(
         self,
         *,
         dead_letter: Global___DeadLetter | None = ...,
         original: _builtins.bytes = ...,
+        message: Global___MessageAttributes | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["dead_letter", b"dead_letter"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["dead_letter", b"dead_letter", "message", b"message"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["dead_letter", b"dead_letter", "original", b"original"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dead_letter", b"dead_letter", "message", b"message", "original", b"original"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetDeadLetterResponse: _TypeAlias = GetDeadLetterResponse  # noqa: Y015
+
+@_typing.final
+class MessageAttributes(_message.Message):
+    """A message of a broker without its value."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KEY_FIELD_NUMBER: _builtins.int
+    HEADERS_FIELD_NUMBER: _builtins.int
+    VALUE_IS_NULL_FIELD_NUMBER: _builtins.int
+    key: _builtins.bytes
+    """Missing when the message has none."""
+    value_is_null: _builtins.bool
+    """The message has no value, which is something else than an empty one."""
+    @_builtins.property
+    def headers(self) -> _containers.RepeatedCompositeFieldContainer[Global___MessageHeader]:
+        """In their order."""
+
+    def __init__(
+        self,
+        *,
+        key: _builtins.bytes | None = ...,
+        headers: _abc.Iterable[Global___MessageHeader] | None = ...,
+        value_is_null: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_key", b"_key", "key", b"key"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_key", b"_key", "headers", b"headers", "key", b"key", "value_is_null", b"value_is_null"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__key: _TypeAlias = _typing.Literal["key"]  # noqa: Y015
+    _WhichOneofArgType__key: _TypeAlias = _typing.Literal["_key", b"_key"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__key) -> _WhichOneofReturnType__key | None: ...
+
+Global___MessageAttributes: _TypeAlias = MessageAttributes  # noqa: Y015
+
+@_typing.final
+class MessageHeader(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    VALUE_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    value: _builtins.bytes
+    """Missing when it is null."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        value: _builtins.bytes | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_value", b"_value", "value", b"value"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_value", b"_value", "name", b"name", "value", b"value"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__value: _TypeAlias = _typing.Literal["value"]  # noqa: Y015
+    _WhichOneofArgType__value: _TypeAlias = _typing.Literal["_value", b"_value"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__value) -> _WhichOneofReturnType__value | None: ...
+
+Global___MessageHeader: _TypeAlias = MessageHeader  # noqa: Y015
 
 @_typing.final
 class GetStatusRequest(_message.Message):
