@@ -12,11 +12,24 @@ from ledger.settings import LoadedSettings, SettingRow, SettingsError, read_sett
 
 
 def overrides(
-    *, data_dir: Path | None, listen: str | None, store: str | None, no_jobs: bool
+    *,
+    data_dir: Path | None,
+    listen: str | None,
+    store: str | None,
+    no_jobs: bool,
+    http_listen: str | None = None,
+    insecure: bool = False,
 ) -> dict[str, Any]:
     """What the options set; None leaves a setting to the variables, the file or its default."""
     jobs = {"ledger_enabled": False, "reset_enabled": False} if no_jobs else {}
-    return {"data_dir": data_dir, "listen": listen, "store": store, "jobs": jobs}
+    return {
+        "data_dir": data_dir,
+        "listen": listen,
+        "store": store,
+        "jobs": jobs,
+        "http": {"listen": http_listen},
+        "insecure": insecure or None,
+    }
 
 
 def serve(config: Path | None, options: dict[str, Any]) -> int:

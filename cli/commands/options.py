@@ -55,6 +55,22 @@ Listen = Annotated[
         "--listen", metavar="HOST:PORT", help="Where to listen; port 0 takes any that is free."
     ),
 ]
+HttpListen = Annotated[
+    str | None,
+    typer.Option(
+        "--http-listen",
+        metavar="HOST:PORT",
+        help="Where to answer HTTP: health, metrics, POST /events. Nowhere unless given.",
+    ),
+]
+Insecure = Annotated[
+    bool,
+    typer.Option(
+        "--insecure",
+        help="Listen beyond this machine although nobody is authenticated, or tokens cross the "
+        "network in the clear.",
+    ),
+]
 Store = Annotated[
     Literal["sqlite", "memory"] | None,
     typer.Option("--store", help="Keep the ledger in a file, or in memory for a trial."),
