@@ -1,6 +1,5 @@
 """`serve` and `config show`: the settings from options, variables and the file."""
 
-import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -35,8 +34,6 @@ def overrides(
 def serve(config: Path | None, options: dict[str, Any]) -> int:
     """Runs the service until it is told to stop; answers its exit code."""
     settings = _read(config, options).settings
-    # gRPC's own log tells a taken port in its own words; ours is one sentence.
-    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     # Late, because a wrong setting is answered without loading the whole service.
     from cli.serving import run
     from ledger.errors import StartRefused

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import logging
+
 from facade.access import Access
 from facade.metrics import CallCounts, InstrumentCollector, RequestCounts, new_registry
 from facade.tls import ServerTls
 from ledger.errors import StartRefusedError
 from ledger.metrics import Instruments
 from ledger.settings import Settings
+
+log = logging.getLogger(__name__)
 
 
 class Edge:
@@ -19,6 +23,8 @@ class Edge:
         if exposed:
             raise StartRefusedError("\n".join(exposed))
         self.settings = settings
+        for sentence in settings.model_copy(update={"insecure": False}).exposures():
+            log.warning("insecure is set: %s", sentence)
         self.instruments = instruments or Instruments()
         self.access = Access(settings)
         self.tls = ServerTls(settings.tls) if settings.tls.cert_file is not None else None
