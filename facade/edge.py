@@ -20,11 +20,11 @@ class Edge:
     def __init__(self, settings: Settings, instruments: Instruments | None = None) -> None:
         """Read the files of tokens and certificates; StartRefusedError says what to change."""
         exposed = settings.exposures()
-        if exposed:
+        if exposed and not settings.insecure:
             raise StartRefusedError("\n".join(exposed))
+        for sentence in exposed:
+            log.warning("allowed by insecure: %s", sentence)
         self.settings = settings
-        for sentence in settings.model_copy(update={"insecure": False}).exposures():
-            log.warning("insecure is set: %s", sentence)
         self.instruments = instruments or Instruments()
         self.access = Access(settings)
         self.tls = ServerTls(settings.tls) if settings.tls.cert_file is not None else None

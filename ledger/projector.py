@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 
 from events import UnreadableEventError
+from ledger import tracing
 from ledger.folding import fold_events_at_once
 from persistence import StoreUnavailableError, WritableStore
 
@@ -54,6 +55,7 @@ class Projector:
         self._said = 0.0
         self.waiting = ""  # what it waits for; empty while it folds or has folded everything
         self.holds_lease = False
+        self.stands_by = False  # while another projector folds
         self.folded = 0
         self._thread = threading.Thread(target=self._run, name="projector", daemon=True)
 
@@ -89,8 +91,9 @@ class Projector:
         """Fold the next batch; give how long to wait before the next step."""
         try:
             if not self._has_lease():
-                self.waiting = "another projector holds the lease"
+                self.stands_by, self.waiting = True, "another projector, which holds the lease"
                 return TROUBLE_SECONDS
+            self.stands_by = False
             if not self._begun:
                 self._begin()
                 self._begun = True
@@ -106,6 +109,7 @@ class Projector:
         return 0.0 if folded else IDLE_SECONDS
 
     def _wait_for(self, what: str, seconds: float) -> float:
+        self.stands_by = False
         now = time.monotonic()
         if what != self.waiting or now - self._said > RETRIES_LOGGED_SECONDS:
             log.error("folding waits for %s", what)
@@ -165,6 +169,12 @@ class Projector:
 
     def fold_next(self) -> int:
         """Fold the next batch in one transaction; give how many events."""
+        with tracing.span("fold batch") as span:
+            folded = self._fold_next()
+            span.set("usage_ledger.events", folded)
+        return folded
+
+    def _fold_next(self) -> int:
         with self._store.folding() as transaction:
             standing, paused = transaction.standing()
             position = min(

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ledger.cloudevents import RejectedError, parse_line
+from ledger.arrivals import RejectedError
+from ledger.cloudevents import parse_line
 from ledger.feeds import Feed, Message, SourceMovedError
 from ledger.intake import Line
 from persistence import Counts, SourceKey, StoreUnavailableError
