@@ -60,7 +60,7 @@ HttpListen = Annotated[
     typer.Option(
         "--http-listen",
         metavar="HOST:PORT",
-        help="Where to answer HTTP: health, metrics, with serve POST /events; nowhere unless given.",
+        help="Where to answer HTTP: health, metrics, POST /events (serve); else nowhere.",
     ),
 ]
 Insecure = Annotated[
