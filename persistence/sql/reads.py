@@ -15,11 +15,12 @@ from persistence.reading import (
     OtherRow,
     StatusRows,
     SuspectRow,
+    Tallies,
     UsageRow,
 )
 from persistence.sql.audit import audit
 from persistence.sql.listing import entry_page, range_totals
-from persistence.sql.status import status_rows
+from persistence.sql.status import status_rows, tallies
 from persistence.sql.transaction import NEWEST_VERSION
 from persistence.store import DeadLetter, Personal, StreamEvent
 from projections import Accrual, Amount, ClockRow, CostCenterRow, OpenCycle
@@ -324,6 +325,11 @@ class SqlReader(ABC):
         """Give the personal row of the event at a position."""
         row = self._one("SELECT * FROM personal WHERE position = ?", (position,))
         return Personal(*row) if row else None
+
+    def tallies(self) -> Tallies:
+        """Add up what was delivered, and count the dead letters; reads both tables."""
+        with self.snapshot():
+            return tallies(self._all)
 
     def jobs(self) -> list[JobRow]:
         """Give when jobs last ran."""

@@ -61,9 +61,9 @@ def reflection_stub(channel: grpc.Channel) -> Any:
 class Calls:
     """Stubs of every service on one channel, and the calls that tests make most."""
 
-    def __init__(self, target: str) -> None:
-        """Connect."""
-        self.channel = grpc.insecure_channel(target)
+    def __init__(self, target: str, channel: grpc.Channel | None = None) -> None:
+        """Connect, in plaintext unless a channel is given."""
+        self.channel = channel or grpc.insecure_channel(target)
         self.usage = usage_pb2_grpc.UsageServiceStub(self.channel)
         self.billing = billing_pb2_grpc.BillingServiceStub(self.channel)
         self.publishing = publishing_pb2_grpc.PublishingServiceStub(self.channel)
