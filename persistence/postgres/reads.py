@@ -30,6 +30,8 @@ _Answer = TypeVar("_Answer")
 class PostgresReader(SqlReader):
     """Implements `persistence.Reader`; used by one thread at a time."""
 
+    folds_later = True
+
     def __init__(self, store: PostgresStore) -> None:
         """Borrow a connection when it is first needed, and keep it."""
         self._pool = store.readers
