@@ -235,6 +235,9 @@ class Reader(Protocol):
     def tallies(self) -> Tallies:
         """Add up what was delivered, and count the dead letters; reads both tables."""
 
+    def standing(self) -> dict[str, int]:
+        """Give where every projection stands."""
+
     def rows_of(self, table: str) -> Iterator[tuple[object, ...]]:
         """Give every row of a table of the read model, in one order whatever wrote it."""
 

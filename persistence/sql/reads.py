@@ -42,6 +42,8 @@ _EVENT = "position, originator_id, originator_version, topic, state"
 class SqlReader(ABC):
     """Implements `persistence.Reader`; a backend brings the connection."""
 
+    folds_later = False  # whether rows may lag behind the log
+
     @abstractmethod
     def snapshot(self) -> AbstractContextManager[None]:
         """Let everything inside see the same state."""
@@ -360,7 +362,11 @@ class SqlReader(ABC):
     def audit(self) -> Iterator[tuple[str, int, list[str]]]:
         """Recompute the laws: give (law, how many compared, breaches) one after the other."""
         with self.snapshot():
-            yield from audit(self._all)
+            yield from audit(self._all, folds_later=self.folds_later)
+
+    def standing(self) -> dict[str, int]:
+        """Give where every projection stands."""
+        return dict(self._all("SELECT name, position FROM projections"))
 
     @abstractmethod
     def close(self) -> None:
