@@ -16,7 +16,7 @@ from ledger.application import Ledger
 from ledger.failpoints import failpoint_of_environment
 from ledger.figures import Figures
 from ledger.health import Probe
-from ledger.probes import ProjectorProbe, StoreProbe
+from ledger.probes import probes_of
 from ledger.settings import Settings
 from ledger.telemetry import configure_logging
 from ledger.tracing import configure_tracing
@@ -63,7 +63,7 @@ async def _serve(settings: Settings) -> int:
         instruments=edge.instruments,
     )
     scheduler = Scheduler(ledger)
-    service = Service(ledger, [scheduler.run], edge=edge, probes=probes_of(ledger))
+    service = Service(ledger, [scheduler.run], edge=edge)
     try:
         await service.start()
     except BaseException:
@@ -126,20 +126,10 @@ async def _open_http(edge: Edge, probes: list[Probe]) -> "HttpServer":
 
 def _duties(ledger: Ledger, role: str) -> tuple[list[Duty], list[Probe]]:
     """Give what a role does from start to stop, and how its parts are."""
-    probes = probes_of(ledger)
+    probes = probes_of(ledger.shards)
     if role == "jobs":
         return [Scheduler(ledger).run], probes
     return [], probes
-
-
-def probes_of(ledger: Ledger) -> list[Probe]:
-    """Tell how the parts are that every process of a ledger has."""
-    probes: list[Probe] = []
-    for shard in ledger.shards:
-        probes.append(StoreProbe(shard))
-        if shard.projector is not None:
-            probes.append(ProjectorProbe(shard, shard.projector))
-    return probes
 
 
 def _stopping() -> asyncio.Event:
