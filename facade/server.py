@@ -19,6 +19,7 @@ from ledger.application import Ledger
 from ledger.errors import StartRefusedError
 from ledger.figures import Figures
 from ledger.health import Part, Probe
+from ledger.probes import probes_of
 
 if TYPE_CHECKING:
     from facade.http import HttpServer
@@ -49,13 +50,12 @@ class Service:
         edge: Edge | None = None,
         probes: Sequence[Probe] = (),
     ) -> None:
-        """Take an open ledger; `background` runs from start to stop, `probes` tell of it."""
+        """Take an open ledger; `background` runs from start to stop, `probes` tell of that."""
         self.ledger = ledger
         self.edge = edge or Edge(ledger.settings, ledger.instruments)
         self.edge.registry.register(LedgerCollector(Figures(ledger.shards)))
         self._serving = Part("grpc")
-        self._writes = Part("writes", ready=True, reason="", is_needed=False)
-        self.probes: list[Probe] = [self._serving, self._writes, *probes]
+        self.probes: list[Probe] = [self._serving, *probes_of(ledger.shards), *probes]
         self.http: HttpServer | None = None
         self._beside = background
         self._settings = ledger.settings
@@ -151,10 +151,6 @@ class Service:
         while True:
             if bool(self.ledger.refused) != refused:
                 refused = not refused
-                if refused:
-                    self._writes.waits("nothing can be stored now: " + self.ledger.refused)
-                else:
-                    self._writes.is_well()
                 serving = health_pb2.HealthCheckResponse
                 await self._health.set(WRITES, serving.NOT_SERVING if refused else serving.SERVING)
             await asyncio.sleep(HEALTH_SECONDS)
