@@ -111,7 +111,15 @@ def _plain(cls: type[LedgerEvent]) -> LedgerEvent:
     """An event with the same values in every test."""
     hints = typing.get_type_hints(cls)
     by_type: dict[Any, Any] = {int: 1, str: "x", bytes: b"", dict[str, str]: {}}
-    known: dict[str, Any] = {"recorded_at": 1_000_000, "author": "ada", "payer": b"p" * 16, "user": b"u" * 16,
-             "entry_id": b"e" * 16, "history": ()}  # fmt: skip
-    fields = {name: known.get(name, by_type.get(hints[name])) for name in cls.__struct_fields__}
+    known: dict[str, Any] = {
+        "recorded_at": 1_000_000,
+        "author": "ada",
+        "payer": b"p" * 16,
+        "user": b"u" * 16,
+        "entry_id": b"e" * 16,
+        "history": (),
+    }
+    fields: dict[str, Any] = {
+        name: known.get(name, by_type.get(hints[name])) for name in cls.__struct_fields__
+    }
     return cls(**fields)
