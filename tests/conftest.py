@@ -7,6 +7,9 @@ from typing import Final
 import pytest
 from hypothesis import settings
 
+# Fixtures of the servers that tests ask for, wherever the tests lie.
+pytest_plugins = ("tests.servers.kafka",)
+
 # In CI these servers are there or can be started, so a skip means that something is broken.
 REQUIRED_IN_CI: Final = frozenset({"docker", "kafka", "postgres"})
 # Toolchains that a machine may lack, in CI too; their skips are only said loudly.
