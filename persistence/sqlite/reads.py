@@ -300,14 +300,32 @@ class SQLiteReader:
         )
         return [ClosedCycle(*row) for row in rows]
 
-    def stream(self, stream: str) -> list[StreamEvent]:
-        """Give a whole stream."""
+    def stream(self, stream: str, *, after: int = 0) -> list[StreamEvent]:
+        """Give a stream, from the version behind `after` on."""
         rows = self._all(
             f"SELECT {_EVENT} FROM stored_events WHERE originator_id = ?"
-            " ORDER BY originator_version",
-            (stream,),
+            " AND originator_version > ? ORDER BY originator_version",
+            (stream, after),
         )
         return [StreamEvent(*row) for row in rows]
+
+    def version(self, stream: str) -> int:
+        """Give the version of a stream's newest event; 0 without events."""
+        version: int = self._one(
+            "SELECT coalesce(max(originator_version), 0) FROM stored_events"
+            " WHERE originator_id = ?",
+            (stream,),
+        )[0]
+        return version
+
+    def stream_names(self, *, after: str, before: str, limit: int) -> list[str]:
+        """Give names of streams between two names, both left out, in the order of their bytes."""
+        rows = self._all(
+            "SELECT DISTINCT originator_id FROM stored_events"
+            " WHERE originator_id > ? AND originator_id < ? ORDER BY originator_id LIMIT ?",
+            (after, before, limit),
+        )
+        return [row[0] for row in rows]
 
     def log(self, *, after: int, limit: int) -> list[StreamEvent]:
         """Give the log in order."""
@@ -360,6 +378,8 @@ class SQLiteReader:
                 clock=self.clock(),
                 accrual=self.accrual(),
                 jobs=self.jobs(),
+                intake=self.intake_positions(),
+                tails=self.tails(),
                 runs_since=runs_since,
                 stopped_since=stopped_since,
             )
@@ -383,6 +403,11 @@ class SQLiteReader:
         """Give a payer's shard; None before its first event."""
         row = self._one("SELECT shard FROM placement WHERE payer = ?", (payer,))
         return row[0] if row else None
+
+    def highest_shard(self) -> int:
+        """Give the highest number of a shard in which a payer lives. First shard only."""
+        number: int = self._one("SELECT coalesce(max(shard), 0) FROM placement")[0]
+        return number
 
     def intake_positions(self) -> list[IntakeRow]:
         """Give where the intake of every partition stands."""

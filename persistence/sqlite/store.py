@@ -179,15 +179,16 @@ class SQLiteStore:
         """Give this version's schema: nobody else reads the file."""
         return SCHEMA_VERSION
 
-    def clear_read_model(self) -> None:
+    def clear_read_model(self, paused: str = "") -> None:
         """Empty every projection, so that the log can be folded anew."""
         with self.transaction():
             for tables in TABLES.values():
                 for table in tables:
                     self.connection.execute(f"DELETE FROM {table}")
             self.connection.execute(
-                "UPDATE projections SET position = 0, paused_at = NULL, paused_reason = NULL,"
-                f" version = {VERSION}"
+                "UPDATE projections SET position = 0, paused_at = ?, paused_reason = ?,"
+                f" version = {VERSION}",
+                (0 if paused else None, paused or None),
             )
 
     def probe(self) -> None:

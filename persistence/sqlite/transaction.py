@@ -104,6 +104,15 @@ class SQLiteTransaction:
         )
         return [StreamEvent(*row) for row in rows]
 
+    def version(self, stream: str) -> int:
+        """Give the version of a stream's newest event; 0 without events."""
+        version: int = self._execute(
+            "SELECT coalesce(max(originator_version), 0) FROM stored_events"
+            " WHERE originator_id = ?",
+            (stream,),
+        ).fetchone()[0]
+        return version
+
     def source_number(self, source: str) -> int:
         """Give the number of a source, a new one if it is new."""
         return self._number("sources", "number", "source", source)
@@ -277,6 +286,13 @@ class SQLiteTransaction:
             " last_started = excluded.last_started, last_finished ="
             " coalesce(excluded.last_finished, last_finished), last_error = excluded.last_error",
             (name, started, finished, error),
+        )
+
+    def resume_projections(self, paused: str) -> None:
+        """End the pause of the projections that are paused for this reason."""
+        self._execute(
+            "UPDATE projections SET paused_at = NULL, paused_reason = NULL WHERE paused_reason = ?",
+            (paused,),
         )
 
     def lock_projections(self) -> None:
