@@ -9,8 +9,9 @@ from functools import partial
 from typing import Any
 
 from facade.boundary import Calls, Context, author_of, streaming
-from ledger.application import CALL_PREFIX, IMPORT_PREFIX, Ledger
+from ledger.application import CALL_PREFIX, Ledger
 from ledger.commands import read_import_lines
+from ledger.dead_letters import IMPORT_PREFIX
 from ledger.errors import InvalidArgumentError
 from ledger.intake import Batch, Receipt, oversized_line, read_lines
 from usage_ledger.v1 import admin_pb2

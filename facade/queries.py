@@ -195,7 +195,7 @@ class QueryServicer:
         size = page_size(request.page_size)
         raw = read_cursor(request.cursor, 8)
         before = _INT64_MAX if raw is None else min(int.from_bytes(raw), _INT64_MAX)
-        rows = await inspection.dead_letters(self._ledger.shards, before=before, limit=size + 1)
+        rows = await self._ledger.dead_letters.page(before=before, limit=size + 1)
         return pb.ListDeadLettersResponse(
             dead_letters=[answers.dead_letter(letter, name) for letter, name in rows[:size]],
             next_cursor=write_cursor(rows[size - 1][0].id.to_bytes(8)) if len(rows) > size else "",
@@ -205,7 +205,7 @@ class QueryServicer:
         self, request: pb.GetDeadLetterRequest, _context: Context
     ) -> pb.GetDeadLetterResponse:
         """Answer one dead letter with its bytes."""
-        found = await inspection.dead_letter(self._ledger.shards, request.id)
+        found = await self._ledger.dead_letters.find(request.id)
         if found is None:
             raise NotFoundError(f"dead letter {request.id} is not kept: retried, or never there")
         return answers.dead_letter_with_bytes(*found)

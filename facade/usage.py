@@ -55,7 +55,7 @@ class UsageServicer:
     ) -> pb.GetCostCenterResponse:
         """Answer a cost center, opened on the first read."""
         payer = payer_of(request.attribution_id)
-        terms = await self._ledger.get_cost_center(payer, author_of(context, self._operator))
+        terms = await self._ledger.cost_centers.get(payer, author_of(context, self._operator))
         return pb.GetCostCenterResponse(cost_center=cost_center(terms, request.attribution_id))
 
     async def set_cost_center(
@@ -71,7 +71,7 @@ class UsageServicer:
                 f"cost_center.spending_limit {wanted.spending_limit}: must not be negative"
             )
         is_stripe = wanted.billing_strategy == pb.CostCenter.BILLING_STRATEGY_STRIPE
-        terms = await self._ledger.set_cost_center(
+        terms = await self._ledger.cost_centers.set(
             payer,
             spending_limit=wanted.spending_limit,
             strategy=STRIPE if is_stripe else OTHER,
@@ -98,7 +98,7 @@ class UsageServicer:
         self, _request: pb.ResetUsageRequest, context: Context
     ) -> pb.ResetUsageResponse:
         """Start new cycles where they are due."""
-        await self._ledger.reset_usage(author_of(context, self._operator))
+        await self._ledger.cost_centers.reset_due(author_of(context, self._operator))
         return pb.ResetUsageResponse()
 
     async def add_usage_credit_note(

@@ -93,6 +93,14 @@ def whole_number(low: int, high: int) -> BeforeValidator:
     return BeforeValidator(check)
 
 
+def texts(value: object) -> tuple[str, ...]:
+    """A list of texts, or one with commas between them."""
+    parts = value.split(",") if isinstance(value, str) else value
+    if isinstance(parts, list | tuple) and all(isinstance(part, str) for part in parts):
+        return tuple(part.strip() for part in parts if part.strip())
+    raise ValueError("it must be a list of texts, or one text with commas between them")
+
+
 def whole_numbers(value: object) -> tuple[int, ...]:
     """`0,2` or a list of numbers, each once and in order."""
     parts = value.split(",") if isinstance(value, str) else value

@@ -22,6 +22,7 @@ from ledger._setting_values import (
     rates,
     ratio,
     switch,
+    texts,
     whole_number,
     whole_numbers,
 )
@@ -104,6 +105,17 @@ class DeadLetterSettings(_Group):
     retention: Milliseconds = 90 * 86_400_000
 
 
+class PostgresSettings(_Group):
+    """Where the shards lie; needed, and read, only with `store = "postgres"`."""
+
+    # One a shard, the first shard's first; never shown, for they may hold passwords.
+    urls: Annotated[tuple[str, ...], BeforeValidator(texts)] = ()
+    password_file: FilePath | None = None
+    pool_size: Annotated[int, whole_number(2, 200)] = 10
+    migrate_at_start: Switch = False
+    allow_unsafe: Switch = False
+
+
 class ShardSettings(_Group):
     """Each shard is a log of its own. With PostgreSQL there is one for each of `postgres.urls`."""
 
@@ -183,7 +195,10 @@ class Settings(BaseSettings):
 
     data_dir: FilePath = Field(default_factory=_data_home)
     listen: Annotated[str, BeforeValidator(address)] = "127.0.0.1:9001"
-    store: Annotated[Literal["sqlite", "memory"], one_of("sqlite", "memory")] = "sqlite"
+    store: Annotated[
+        Literal["sqlite", "memory", "postgres"], one_of("sqlite", "memory", "postgres")
+    ] = "sqlite"
+    postgres: PostgresSettings = PostgresSettings()
     sqlite: SqliteSettings = SqliteSettings()
     shards: ShardSettings = ShardSettings()
     ledger_interval: Milliseconds = 3_600_000
@@ -254,6 +269,8 @@ class Settings(BaseSettings):
     @property
     def shard_count(self) -> int:
         """How many shards there are."""
+        if self.store == "postgres":
+            return max(len(self.postgres.urls), 1)
         return self.shards.count
 
     @property

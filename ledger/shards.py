@@ -22,7 +22,7 @@ from ledger.watching import Watch
 from ledger.writer import Writer
 from persistence import Progress, Transaction
 
-READERS = 8  # connections of a shared store that calls read on at once
+READERS = 6  # connections of a shared store that calls read on at once; its pool has some more
 
 T = TypeVar("T")
 
