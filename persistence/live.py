@@ -66,9 +66,7 @@ class LiveReader(Protocol):
     def states(self, *, after: bytes, limit: int) -> list[bytes]:
         """Give states by payer."""
 
-    def alerts(
-        self, payer: bytes | None, *, before: AlertPlace | None, limit: int
-    ) -> list[Alert]:
+    def alerts(self, payer: bytes | None, *, before: AlertPlace | None, limit: int) -> list[Alert]:
         """Give alerts, newest first, of one payer or of all; without the number of the shard."""
 
     def ledger(self, *, after: bytes, limit: int) -> list[RunningRow]:

@@ -78,7 +78,7 @@ class _Entry:
                 raise TypeError(f"{event.TOPIC} is no event of a workspace instance")
 
     def _end(self, event: LedgerEvent, time: int, *, wins: bool) -> None:
-        """A stopping time and an operator's end win over what was there, a stopped time does not."""
+        """A stopping time and an operator's end win over an end that was there."""
         if self.end is None or wins:
             self.end = time
             self._date(event, time)

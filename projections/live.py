@@ -183,9 +183,7 @@ def _started(
     meters.place(state.meters, workspace_class, end, now, ended=1, cents=cents)
 
 
-def _run(
-    state: LiveState, instance: bytes, workspace_class: str, rate: str, started: int
-) -> None:
+def _run(state: LiveState, instance: bytes, workspace_class: str, rate: str, started: int) -> None:
     for lot in state.lots:
         if lot.rate == rate and lot.workspace_class == workspace_class:
             break
@@ -210,9 +208,7 @@ def _leave(state: LiveState, instance: bytes, end: int, recorded_at: int) -> boo
         cents = accrued(lot.rate, started, end).cents
         state.booked_cents += cents
         meters.run(state.meters, lot.workspace_class, lot.rate, -1)
-        meters.place(
-            state.meters, lot.workspace_class, end, recorded_at, ended=1, cents=cents
-        )
+        meters.place(state.meters, lot.workspace_class, end, recorded_at, ended=1, cents=cents)
         return True
     return False
 
@@ -298,9 +294,7 @@ def _correct(
     workspace_class, before_cents, after_cents, dated_at = correction
     state.booked_cents += after_cents - before_cents
     meters.take_back(state.meters, workspace_class, dated, dated_at, cents=before_cents)
-    meters.place(
-        state.meters, workspace_class, end, event.recorded_at, ended=1, cents=after_cents
-    )
+    meters.place(state.meters, workspace_class, end, event.recorded_at, ended=1, cents=after_cents)
 
 
 # Everything else -------------------------------------------------------------------------------

@@ -14,9 +14,9 @@ from events import LedgerEvent, Recorded, decode
 from events.readable import time_text
 from ledger import commands
 from ledger.commands.imports import Importing, read_import_lines
+from projections import live
 from projections.alerts import Alert
 from projections.corrections import Correction, correction_of, corrects
-from projections import live
 from projections.live import LiveState, decode_state, encode_state, fold, is_for_everybody
 from tests.laws.acts import Act
 from tests.laws.adapter import EVERYTHING, ProductLedger
@@ -124,7 +124,9 @@ def _steps(payer: str, names: Sequence[str], begin_ms: int) -> st.SearchStrategy
         published,
         published,
         published,
-        st.builds(EndInstance, at_ns=st.just(0), instance_id=st.sampled_from(names), ended_ns=times_ns),
+        st.builds(
+            EndInstance, at_ns=st.just(0), instance_id=st.sampled_from(names), ended_ns=times_ns
+        ),
         st.just(Reconcile(at_ns=0)),
         st.just(ResetUsage(at_ns=0)),
         st.builds(
@@ -161,7 +163,9 @@ def _any_logs(draw: st.DrawFn) -> Log:
 
 def _import(lines: bytes) -> Act:
     importing = Importing("old", 500, lambda email: email)
-    return lambda group: commands.take_import(group, read_import_lines("import", lines, 1), importing)
+    return lambda group: commands.take_import(
+        group, read_import_lines("import", lines, 1), importing
+    )
 
 
 @st.composite
@@ -200,9 +204,7 @@ def opening_states(draw: st.DrawFn, scenario: Scenario) -> bytes:
     return b"".join(json.dumps(line).encode() + b"\n" for line in lines)
 
 
-def _entry_line(
-    draw: st.DrawFn, name: str, payers: Sequence[str], at_ms: int
-) -> dict[str, object]:
+def _entry_line(draw: st.DrawFn, name: str, payers: Sequence[str], at_ms: int) -> dict[str, object]:
     return {
         "kind": "entry",
         "id": name,

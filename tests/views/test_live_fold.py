@@ -175,9 +175,7 @@ def windows_in(store: SQLiteStore, payer: bytes, index: int, newest: int | None)
 class TestRepeatsAndRestarts:
     @examples(200)
     @given(logs(), st.data())
-    def test_change_no_state_and_raise_no_alert_twice(
-        self, log: Log, data: st.DataObject
-    ) -> None:
+    def test_change_no_state_and_raise_no_alert_twice(self, log: Log, data: st.DataObject) -> None:
         expected = Folded().take_all(log)
         restarted = Folded()
         at = 0
