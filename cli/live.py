@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 from cli.connection import READ_SECONDS, connected
 from cli.exits import OK
@@ -9,7 +10,6 @@ from cli.json_form import print_listing
 from cli.pages import Page, walk
 from cli.tables import note, print_table
 from cli.values import credits_text, duration_text, time_text
-from usage_ledger.v1 import live_views_pb2 as live
 from usage_ledger.v1 import publishing_pb2 as publishing
 from usage_ledger.v1 import queries_pb2 as queries
 
@@ -45,7 +45,7 @@ def show_meters(
     return OK
 
 
-def _meter_rows(meters: Iterable[live.PayerMeters]) -> Iterator[tuple[str, ...]]:
+def _meter_rows(meters: Iterable[Any]) -> Iterator[tuple[str, ...]]:
     for one in meters:
         owner = (one.attribution_id, credits_text(one.balance_cents))
         running = [each for each in one.classes if each.running_instances]
@@ -61,7 +61,7 @@ def _meter_rows(meters: Iterable[live.PayerMeters]) -> Iterator[tuple[str, ...]]
             owner = ("", "")
 
 
-def _print_windows(meters: live.PayerMeters) -> None:
+def _print_windows(meters: Any) -> None:
     rows = [
         (
             each.workspace_class,
@@ -110,7 +110,7 @@ def show_alerts(
     return OK
 
 
-def _alert_row(alert: live.SpendingAlert) -> tuple[str, ...]:
+def _alert_row(alert: Any) -> tuple[str, ...]:
     return (
         time_text(alert.recorded),
         alert.attribution_id,

@@ -11,12 +11,13 @@ import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from facade import admin, billing, publishing, queries, usage
+from facade import admin, billing, live, publishing, queries, usage
 from facade.boundary import Boundary
 from facade.edge import Edge
 from ledger.application import Ledger
 from ledger.errors import StartRefusedError
 from ledger.health import Part, Probe
+from ledger.live_views import EmbeddedViews, LiveViews
 
 if TYPE_CHECKING:
     from facade.http import HttpServer
@@ -46,9 +47,14 @@ class Service:
         *,
         edge: Edge | None = None,
         probes: Sequence[Probe] = (),
+        views: LiveViews | None = None,
     ) -> None:
-        """Take an open ledger; `background` runs from start to stop, `probes` tell of it."""
+        """Take an open ledger; `background` runs from start to stop, `probes` tell of it.
+
+        Live views are the ledger's own rows unless given.
+        """
         self.ledger = ledger
+        self.views = views or EmbeddedViews(ledger.shards, ledger.placing)
         self.edge = edge or Edge(ledger.settings)
         self._serving = Part("grpc")
         self._writes = Part("writes", ready=True, reason="", is_needed=False)
@@ -81,6 +87,7 @@ class Service:
                     billing.handler(),
                     publishing.handler(publisher),
                     queries.handler(queries.QueryServicer(self.ledger)),
+                    live.handler(live.LiveServicer(self.ledger, self.views)),
                     admin.handler(admin.AdminServicer(self.ledger), publisher),
                 )
             )
