@@ -15,7 +15,6 @@ from ledger._setting_values import (
     base_url,
     file_path,
     instant,
-    is_loopback,
     kafka_name,
     one_of,
     otlp_endpoint,

@@ -28,7 +28,7 @@ PAYERS = [payer_of(f"payer {number}") for number in range(20)]
 def settings(url: str, *parts: str, **more: Any) -> dict[str, Any]:
     given: dict[str, Any] = {
         "store": "postgres",
-        "postgres": {"urls": url if isinstance(url, list) else [url]},
+        "postgres": {"urls": [url]},
         "serve": {"parts": list(parts)},
         "jobs": {"ledger_enabled": False, "reset_enabled": False},
     }
@@ -153,7 +153,7 @@ class TestTheProjector:
             (told,) = [
                 value for key, value in call.trailing_metadata() if key == "usage-ledger-position"
             ]
-            shard, position = map(int, told.split(":"))
+            shard, position = map(int, str(told).split(":"))
             assert (0, True) == (shard, position > 0)
             assert 0 == calls_of(service).balance_cents(PAYERS[0])
             with RoleProcess("project", settings(database), tmp_path):

@@ -18,6 +18,7 @@ from jobs import Scheduler
 from ledger.application import Ledger
 from ledger.clock import Clock
 from ledger.directory import Directory
+from ledger.live_folding import live_tail
 from ledger.settings import Settings, load_settings
 from persistence.sqlite import SQLiteStore
 from tests.harness.backends import chosen
@@ -146,8 +147,13 @@ class InProcessService:
         clock: Clock | None = None,
         directory: Directory | None = None,
         before_fold: Callable[[str], None] | None = None,
+        live_views: bool = False,
     ) -> None:
-        """Prepare; `before_fold` is called with a projection's name before it folds."""
+        """Prepare; `before_fold` is called with a projection's name before it folds.
+
+        With `live_views` the log is followed for meters and alerts.
+        """
+        self._live_views = live_views
         self.settings = settings
         self.clock = clock or ManualClock()
         self._directory = directory
@@ -168,7 +174,8 @@ class InProcessService:
             before_fold=self._before_fold,
         )
         self.scheduler = Scheduler(self.ledger)
-        self.service = Service(self.ledger)
+        tails = [live_tail(shard) for shard in self.ledger.shards] if self._live_views else []
+        self.service = Service(self.ledger, [tail.run for tail in tails])
         self.wait(self.service.start())
         self.wait(self.scheduler.plan())
         self.target = f"127.0.0.1:{self.service.port}"
