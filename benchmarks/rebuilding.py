@@ -12,7 +12,8 @@ from benchmarks.common import events_file, median
 from cli.serving import collect_garbage_rarely
 from ledger.application import publish_configured_prices
 from ledger.clock import SystemClock
-from ledger.core import Core, Work, fold_stored
+from ledger.core import Core, Work
+from ledger.folding import fold_stored
 from ledger.intake import read_lines, take
 from ledger.settings import load_settings
 from persistence.sqlite import SQLiteStore

@@ -7,6 +7,7 @@ import grpc
 from facade.boundary import Context, author_of, streaming, unary
 from facade.publishing import PublishingServicer
 from facade.translate import nanoseconds
+from ledger import inspection
 from ledger.application import Ledger
 from ledger.errors import InvalidArgumentError, NotFoundError
 from ledger.intake import Reject
@@ -53,7 +54,7 @@ class AdminServicer:
             await self._retry_all(response, author)
             return response
         for letter_id in request.ids:
-            if self._ledger.queries.reader.dead_letter(letter_id) is None:
+            if await inspection.dead_letter(self._ledger.shards, letter_id) is None:
                 raise NotFoundError(f"dead letter {letter_id} is not kept: retried, or never there")
         for letter_id in request.ids:
             await self._retry(letter_id, response, author)
@@ -63,7 +64,9 @@ class AdminServicer:
         # Oldest first would be fairer, but pages go down by id; a letter is tried once in any case.
         before = 2**63 - 1
         while True:
-            page = self._ledger.queries.reader.dead_letters(before=before, limit=RETRY_PAGE)
+            page = await inspection.dead_letters(
+                self._ledger.shards, before=before, limit=RETRY_PAGE
+            )
             if not page:
                 return
             before = page[-1][0].id

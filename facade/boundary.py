@@ -6,9 +6,10 @@ alike with UNKNOWN and the text of a Python exception.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any, TypeVar
 
 import grpc
@@ -22,7 +23,11 @@ from ledger.errors import (
     NotFoundError,
     UnavailableError,
 )
+from ledger.patience import current, patience_of
 from ledger.views import StoreUnavailableError
+
+# Trailing metadata of an answer to a change that reads may not show yet.
+POSITION_METADATA = "usage-ledger-position"
 
 CODES: dict[type[LedgerError], grpc.StatusCode] = {
     InvalidArgumentError: grpc.StatusCode.INVALID_ARGUMENT,
@@ -86,12 +91,36 @@ def _is_abort(error: Exception) -> bool:
     return isinstance(error, grpc.aio.AbortError)
 
 
-def unary(request_type: type[Message], handle: Unary) -> grpc.RpcMethodHandler[bytes, bytes]:
-    """Serve one request with one answer."""
+@contextlib.contextmanager
+def _waiting(context: Context, *, patient: bool) -> Iterator[None]:
+    """Let what the call changes become visible, until near its deadline.
+
+    What is durable and not visible by then is told in trailing metadata: `shard:position`.
+    """
+    patience = patience_of(context.time_remaining(), patient=patient)
+    current.set(patience)  # never set back: every call runs in a task of its own
+    yield
+    if patience.unfolded:
+        context.set_trailing_metadata(
+            tuple(
+                (POSITION_METADATA, f"{shard}:{position}")
+                for shard, position in sorted(patience.unfolded.items())
+            )
+        )
+
+
+def unary(
+    request_type: type[Message], handle: Unary, *, patient: bool = False
+) -> grpc.RpcMethodHandler[bytes, bytes]:
+    """Serve one request with one answer.
+
+    A patient call without a deadline waits as long as it takes for its change to be visible.
+    """
 
     async def serve(raw: bytes, context: Context) -> bytes:
         try:
-            answer = await handle(decode(request_type, raw), context)
+            with _waiting(context, patient=patient):
+                answer = await handle(decode(request_type, raw), context)
             return answer.SerializeToString()
         except Exception as error:
             if _is_abort(error):
@@ -131,8 +160,9 @@ def streaming(
                 yield decode(request_type, raw)
 
         try:
-            async for answer in handle(requests(), context):
-                yield answer.SerializeToString()
+            with _waiting(context, patient=True):
+                async for answer in handle(requests(), context):
+                    yield answer.SerializeToString()
         except Exception as error:
             if _is_abort(error):
                 raise

@@ -37,7 +37,11 @@ def translate(receipt: Receipt) -> pb.Receipt:
             pb.Reject(line=r.line, reason=r.reason, dead_letter_id=r.dead_letter_id)
             for r in receipt.rejects
         ],
-        position=pb.Position(number=receipt.position),
+        position=pb.Position(shard=min(receipt.positions), number=receipt.position),
+        positions=[
+            pb.Position(shard=shard, number=number)
+            for shard, number in sorted(receipt.positions.items())
+        ],
     )
 
 

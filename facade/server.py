@@ -101,7 +101,7 @@ class Service:
     async def _watch_writes(self) -> None:
         refused = False
         while True:
-            if bool(self.ledger.writer.refused) != refused:
+            if bool(self.ledger.refused) != refused:
                 refused = not refused
                 serving = health_pb2.HealthCheckResponse
                 await self._health.set(WRITES, serving.NOT_SERVING if refused else serving.SERVING)

@@ -16,6 +16,8 @@ from ledger.queries import (
     PER_PAGE_DEFAULT,
     PER_PAGE_MAX,
     RANGE_MS_MAX,
+    Listing,
+    Queries,
     check_user,
     usage_metadata,
 )
@@ -35,7 +37,6 @@ class UsageServicer:
     def __init__(self, ledger: Ledger) -> None:
         """Serve a ledger."""
         self._ledger = ledger
-        self._queries = ledger.queries
         self._operator = ledger.operator
         self._interval = Duration(
             seconds=ledger.settings.ledger_interval // 1000,
@@ -47,8 +48,8 @@ class UsageServicer:
     ) -> pb.GetBalanceResponse:
         """Answer what a payer owes."""
         payer = payer_of(request.attribution_id)
-        self._queries.refuse_if_paused("balances")
-        return pb.GetBalanceResponse(credits=self._queries.reader.balance(payer) / 100)
+        cents = await self._ledger.read(payer, lambda queries: queries.balance(payer))
+        return pb.GetBalanceResponse(credits=cents / 100)
 
     async def get_cost_center(
         self, request: pb.GetCostCenterRequest, context: Context
@@ -129,16 +130,19 @@ class UsageServicer:
             raise InvalidArgumentError(f"pagination.page {page}: must not be negative")
         payer = payer_of(request.attribution_id)
         user = check_user(request.user_id)
-        self._queries.refuse_if_paused("instances", "usage-totals")
-        listing = self._queries.list_usage(
-            payer,
-            user,
-            start=start,
-            end=end,
-            ascending=request.order == pb.ListUsageRequest.ORDERING_ASCENDING,
-            page=page or 1,
-            per_page=per_page or PER_PAGE_DEFAULT,
-        )
+
+        def ask(queries: Queries) -> Listing:
+            return queries.list_usage(
+                payer,
+                user,
+                start=start,
+                end=end,
+                ascending=request.order == pb.ListUsageRequest.ORDERING_ASCENDING,
+                page=page or 1,
+                per_page=per_page or PER_PAGE_DEFAULT,
+            )
+
+        listing = await self._ledger.read(payer, ask)
         response = pb.ListUsageResponse(
             credits_used=listing.cents / 100, ledger_interval=self._interval
         )
@@ -201,7 +205,9 @@ def handler(ledger: Ledger) -> grpc.GenericRpcHandler:
         {
             "GetCostCenter": unary(pb.GetCostCenterRequest, servicer.get_cost_center),
             "SetCostCenter": unary(pb.SetCostCenterRequest, servicer.set_cost_center),
-            "ReconcileUsage": unary(pb.ReconcileUsageRequest, servicer.reconcile_usage),
+            "ReconcileUsage": unary(
+                pb.ReconcileUsageRequest, servicer.reconcile_usage, patient=True
+            ),
             "ResetUsage": unary(pb.ResetUsageRequest, servicer.reset_usage),
             "ListUsage": unary(pb.ListUsageRequest, servicer.list_usage),
             "GetBalance": unary(pb.GetBalanceRequest, servicer.get_balance),

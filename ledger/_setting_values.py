@@ -93,6 +93,16 @@ def whole_number(low: int, high: int) -> BeforeValidator:
     return BeforeValidator(check)
 
 
+def whole_numbers(value: object) -> tuple[int, ...]:
+    """`0,2` or a list of numbers, each once and in order."""
+    parts = value.split(",") if isinstance(value, str) else value
+    if isinstance(parts, list | tuple):
+        texts = [str(part).strip() for part in parts if str(part).strip()]
+        if all(re.fullmatch(r"\d{1,9}", text, re.ASCII) for text in texts):
+            return tuple(sorted({int(text) for text in texts}))
+    raise ValueError('it must be a list of whole numbers from 0, such as [0, 1] or "0,1"')
+
+
 def switch(value: object) -> bool:
     if isinstance(value, str):
         value = {"true": True, "false": False}.get(value.strip().lower())

@@ -19,11 +19,13 @@ from ledger._setting_values import (
     rates,
     switch,
     whole_number,
+    whole_numbers,
 )
 
 ENV_PREFIX = "USAGE_LEDGER_"
 # int32 on the wire.
 LIMIT_CREDITS_MAX = 2**31 - 1
+SHARDS_MAX = 1_000  # each has connections and threads of its own in every process
 
 Milliseconds = Annotated[int, BeforeValidator(parse_duration)]
 Switch = Annotated[bool, BeforeValidator(switch)]
@@ -98,6 +100,14 @@ class DeadLetterSettings(_Group):
     retention: Milliseconds = 90 * 86_400_000
 
 
+class ShardSettings(_Group):
+    """Each shard is a log of its own. With PostgreSQL there is one for each of `postgres.urls`."""
+
+    count: Annotated[int, whole_number(1, SHARDS_MAX)] = 1
+    # Those that take new payers, as numbers from 0; empty: all.
+    open: Annotated[tuple[int, ...], BeforeValidator(whole_numbers)] = ()
+
+
 class LogSettings(_Group):
     level: Annotated[
         Literal["debug", "info", "warning", "error"], one_of("debug", "info", "warning", "error")
@@ -128,6 +138,7 @@ class Settings(BaseSettings):
     listen: Annotated[str, BeforeValidator(address)] = "127.0.0.1:9001"
     store: Annotated[Literal["sqlite", "memory"], one_of("sqlite", "memory")] = "sqlite"
     sqlite: SqliteSettings = SqliteSettings()
+    shards: ShardSettings = ShardSettings()
     ledger_interval: Milliseconds = 3_600_000
     jobs: JobSettings = JobSettings()
     prices: PriceSettings = PriceSettings()
@@ -161,6 +172,16 @@ class Settings(BaseSettings):
     @property
     def free_credit_key_path(self) -> Path:
         return self.free_credit_key_file or self.data_dir / "secrets" / "free-credit.key"
+
+    @property
+    def shard_count(self) -> int:
+        """How many shards there are."""
+        return self.shards.count
+
+    @property
+    def open_shards(self) -> tuple[int, ...]:
+        """The shards that take new payers."""
+        return self.shards.open or tuple(range(self.shard_count))
 
     def price_rates(self) -> dict[str, Decimal]:
         """Credits per minute by workspace class, exact."""

@@ -10,16 +10,17 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from aggregates import PriceBook
-from events import PriceListPublished, Recorded, decode
+from events import PriceListPublished, decode
 from ledger.clock import Clock
 from ledger.commands.ledger import PRICES_STREAM
 from ledger.entropy import SystemEntropy
 from ledger.errors import LedgerError, UnavailableError
+from ledger.folding import fold_stored
 from ledger.group import Caches, Context, Group
-from persistence import StoreUnavailableError, StreamEvent, Transaction, WritableStore
-from projections import Pause, ReadModel
+from persistence import StoreUnavailableError, Transaction, WritableStore
+from projections import Pause
 
-REBUILD_BATCH = 20_000  # events folded in one transaction while catching up
+FOLLOW_MAX = 5_000  # events of other processes taken in one by one; beyond it all is forgotten
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +40,11 @@ class Work:
 
 
 class Core:
-    """The one writer's state: caches, prices, and the newest recorded time."""
+    """A writer's state: caches, prices, and the newest recorded time.
+
+    Where the store is shared, other processes append, too: each transaction begins with what they
+    have added since, and a projector folds. Elsewhere the writer folds what it appends.
+    """
 
     def __init__(
         self,
@@ -49,10 +54,12 @@ class Core:
         entropy: Callable[[int], bytes] | None = None,
         before_fold: Callable[[str], None] | None = None,
         failpoint: Callable[[str], None] = lambda _name: None,
+        shard: int = 0,
     ) -> None:
-        """Take up the log where it ends, and bring the read model up to it."""
+        """Take up the log where it ends; fold the rest of it where the writer folds."""
         self.store = store
         self.clock = clock
+        self.shard = shard
         self._entropy = entropy or SystemEntropy()
         self.failpoint = failpoint
         self._wrap_fold = before_fold
@@ -61,20 +68,49 @@ class Core:
         self.prices = PriceBook()
         self.head = 0
         self.paused: dict[str, Pause] = {}
-        self._load()
-        self._catch_up()
+        with self.store.beside() as transaction:
+            self._load(transaction)
+        if store.is_shared:
+            self.paused = self.store.progress().paused
+        else:
+            self._catch_up()
 
-    def _load(self) -> None:
-        with self.store.transaction() as transaction:
-            self.head = transaction.head
-            lists = transaction.streams([PRICES_STREAM]).get(PRICES_STREAM, [])
-            newest = transaction.log(after=self.head - 1, limit=1) if self.head else []
+    def _load(self, transaction: Transaction) -> None:
+        self.head = transaction.head
+        lists = transaction.streams([PRICES_STREAM]).get(PRICES_STREAM, [])
+        newest = transaction.log(after=self.head - 1, limit=1) if self.head else []
+        self.prices = PriceBook()
         for stored in lists:
             event = decode(stored.topic, stored.state)
             assert isinstance(event, PriceListPublished)
             self.prices.add(event)
         for stored in newest:
             self._last_recorded = decode(stored.topic, stored.state).recorded_at
+
+    def _follow(self, transaction: Transaction) -> None:
+        """Take in what other processes have appended since our last transaction.
+
+        The append lock is ours, so nothing comes after it until we commit. What was read is
+        committed: it stays true even if this transaction does not.
+        """
+        # Another process may have added old calls up, and their rows with them.
+        self._caches.deliveries.clear()
+        behind = transaction.head - self.head
+        if not behind:
+            return
+        if behind > FOLLOW_MAX:
+            self._caches.clear()
+            self._load(transaction)
+            return
+        stored = transaction.log(after=self.head, limit=behind)
+        for event in stored:
+            self._caches.forget(event.stream)
+            if event.stream == PRICES_STREAM:
+                prices = decode(event.topic, event.state)
+                assert isinstance(prices, PriceListPublished)
+                self.prices.add(prices)
+        self._last_recorded = decode(stored[-1].topic, stored[-1].state).recorded_at
+        self.head = transaction.head
 
     def _catch_up(self) -> None:
         """Fold what the read model has not seen.
@@ -95,13 +131,13 @@ class Core:
             standing = dict.fromkeys(standing, 0)
         position = min(standing.values())
         while position < self.head:
-            position = fold_stored(self.store, position, self._before_fold)
+            position = fold_stored(self.store, position, self.before_fold)
             self.failpoint("catching-up")
             self.store.checkpoint()
         with self.store.transaction() as transaction:
             self.paused = transaction.standing()[1]
 
-    def _before_fold(self, name: str) -> None:
+    def before_fold(self, name: str) -> None:
         self.failpoint("before-fold")
         if self._wrap_fold is not None:
             self._wrap_fold(name)
@@ -159,6 +195,8 @@ class Core:
 
     def _run(self, works: Iterable[Work], taken: list[Work]) -> None:
         with self.store.transaction() as transaction:
+            if self.store.is_shared:
+                self._follow(transaction)
             group = Group(transaction, self._caches, self._context())
             for work in works:
                 taken.append(work)
@@ -175,10 +213,11 @@ class Core:
                     if group.appended != before:
                         raise _FailedHalfWayError from error
                     work.error = error
-            group.fold()
+            group.finish()
             self.failpoint("before-commit")
         self.failpoint("after-commit")
-        self.paused = group.paused
+        if not self.store.is_shared:
+            self.paused = group.paused
         if group.appended - 1 > self.head:
             self.head = group.appended - 1
             self._last_recorded = group.recorded_at
@@ -192,8 +231,10 @@ class Core:
             self._entropy,
             self.prices,
             self._last_recorded,
-            self._before_fold,
+            self.before_fold,
             self.failpoint,
+            self.store.is_shared,
+            self.shard,
         )
 
 
@@ -216,28 +257,3 @@ def _told(error: Exception) -> BaseException:
         return error.__cause__
     log.error("a piece of work failed", exc_info=error)
     return error
-
-
-def fold_stored(
-    store: WritableStore, position: int, before_fold: Callable[[str], None] | None = None
-) -> int:
-    """Fold the next batch of the stored log into the store's own read model.
-
-    Give the new position.
-    """
-    with store.transaction() as transaction:
-        stored = transaction.log(after=position, limit=REBUILD_BATCH)
-        fold_events(transaction, stored, before_fold)
-    return stored[-1].position
-
-
-def fold_events(
-    transaction: Transaction,
-    stored: Sequence[StreamEvent],
-    before_fold: Callable[[str], None] | None = None,
-) -> None:
-    """Fold stored events into the read model of a transaction, which may be another store's."""
-    batch = [Recorded(e.stream, e.version, decode(e.topic, e.state), e.position) for e in stored]
-    standing, paused = transaction.standing()
-    model = ReadModel(transaction.rows, transaction.positions, standing, paused, wrap=before_fold)
-    model.fold(batch)

@@ -8,25 +8,31 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
 from aggregates import CostCenter, PriceBook, WorkspaceInstance
-from events import LedgerEvent, PriceListPublished, Recorded, decode
+from events import FreeCreditClaimed, LedgerEvent, PriceListPublished, Recorded, decode
 from events.readable import attribution_id
 from ledger.clock import Clock, now_ms
 from ledger.errors import UnavailableError
+from ledger.folding import fold_events
 from persistence import EventKey, Inboxed, Personal, Transaction
 from projections import ReadModel
 
 UNFLUSHED_MAX = (
     1_000  # events kept in memory before they are appended: a waiting command waits for them
 )
+FOLDED_INLINE_MAX = 20_000  # events that a decision on a balance folds itself: about half a second
 STATES_MAX = 20_000  # aggregates kept between groups; each is below 1 KiB
 SALT_BYTES = 16
 
 _msgpack = msgspec.msgpack.Encoder().encode
+
+
+class MisplacedError(Exception):
+    """An event was about to be appended to a shard where its payer does not live."""
 
 
 class Caches:
@@ -38,16 +44,25 @@ class Caches:
         self.cost_centers: dict[str, CostCenter] = {}
         self.sources: dict[str, int] = {}
         self.deliveries: dict[str, int] = {}
+        self.placed: dict[bytes, None] = {}  # payers whose placement is stored
         self.warned_classes: set[str] = set()  # without a rate; kept, for each is told once
 
     def clear(self) -> None:
         """Forget everything."""
-        for cache in (self.instances, self.cost_centers, self.sources, self.deliveries):
+        for cache in self._caches():
             cache.clear()
+
+    def _caches(self) -> Sequence[dict[Any, Any]]:
+        return self.instances, self.cost_centers, self.sources, self.deliveries, self.placed
+
+    def forget(self, stream: str) -> None:
+        """Forget one aggregate, for another process has added to its stream."""
+        self.instances.pop(stream, None)
+        self.cost_centers.pop(stream, None)
 
     def trim(self) -> None:
         """Forget what came in first, beyond the limit."""
-        for cache in (self.instances, self.cost_centers, self.sources, self.deliveries):
+        for cache in self._caches():
             excess = len(cache) - STATES_MAX
             if excess > 0:
                 for key in list(cache)[:excess]:
@@ -63,6 +78,8 @@ class Context(NamedTuple):
     last_recorded: int
     before_fold: Callable[[str], None] | None
     failpoint: Callable[[str], None]
+    is_shared: bool  # whether other processes append and a projector folds
+    shard: int
 
 
 class Group:
@@ -82,7 +99,9 @@ class Group:
         self._inbox: dict[EventKey, tuple[bytes, int]] = {}
         self._personal: list[Personal] = []
         self._versions: dict[str, int] = {}
+        self._unplaced: list[bytes] = []
         self.published_prices: list[PriceListPublished] = []
+        self._is_shared = context.is_shared
         self.standing, self.paused = transaction.standing()
 
     @property
@@ -155,9 +174,22 @@ class Group:
         position = self._next
         self._pending.append(Recorded(stream, version, event, position))
         self._next += 1
+        payer = getattr(event, "payer", None)
+        if payer is not None and payer not in self.caches.placed:
+            self._place(payer, event)
         if isinstance(event, PriceListPublished):
             self.published_prices.append(event)
         return position
+
+    def _place(self, payer: bytes, event: LedgerEvent) -> None:
+        """Note that a payer lives here, before its first event is stored.
+
+        Also with one shard: the day a second one is opened, nobody may be placed anew. Elsewhere
+        than in the first shard, which keeps the placements, the router has placed the payer.
+        """
+        if self.context.shard == 0 and not isinstance(event, FreeCreditClaimed):
+            self._unplaced.append(payer)
+            self.caches.placed[payer] = None
 
     def append_instance(self, stream: str, state: WorkspaceInstance, event: LedgerEvent) -> int:
         """Add an event to a workspace instance and take it into its state."""
@@ -173,8 +205,8 @@ class Group:
         """Add an event to a stream that has no aggregate in memory."""
         version = self._versions.get(stream)
         if version is None:
-            stored = self.stream(stream)
-            version = stored[-1].originator_version if stored else 0
+            version = self.transaction.version(stream)
+            version += sum(recorded[0] == stream for recorded in self._pending)
         self._versions[stream] = version + 1
         return self.append(stream, version + 1, event)
 
@@ -222,19 +254,25 @@ class Group:
         self.context.failpoint("before-append")
         appended = self.transaction.append(self._pending)
         assert appended[-1].position == self._next - 1, "positions were given out twice"
-        self._unfolded += appended
+        if not self._is_shared:
+            self._unfolded += appended
         if self._inbox:
             self.transaction.add_inbox(
                 [(*key, digest, position) for key, (digest, position) in self._inbox.items()]
             )
         if self._personal:
             self.transaction.add_personal(self._personal)
+        if self._unplaced:
+            self._store_placements()
         self._pending, self._inbox, self._personal = [], {}, []
         self.context.failpoint("after-append")
 
     def fold(self) -> None:
         """Append what was decided and fold it into the read model."""
         self.flush()
+        if self._is_shared:
+            self._fold_shared()
+            return
         if not self._unfolded:
             return
         model = ReadModel(
@@ -248,10 +286,52 @@ class Group:
         self._unfolded = []
         self.context.failpoint("after-fold")
 
+    def _store_placements(self) -> None:
+        placed = self.transaction.place(dict.fromkeys(self._unplaced, self.context.shard))
+        for payer, shard in placed.items():
+            if shard != self.context.shard:
+                raise MisplacedError(
+                    f"{attribution_id(payer)} lives in shard {shard}, not {self.context.shard}"
+                )
+        self._unplaced = []
+
+    def _fold_shared(self) -> None:
+        """Fold what the projector has not folded yet, to decide on all that came before.
+
+        The append lock is ours already and the projector never asks for it, so waiting for its
+        transaction ends.
+        """
+        transaction = self.transaction
+        transaction.lock_projections()
+        standing, self.paused = transaction.standing()
+        position = min(
+            (at for name, at in standing.items() if name not in self.paused),
+            default=transaction.head,
+        )
+        behind = transaction.head - position
+        if behind > FOLDED_INLINE_MAX:
+            raise UnavailableError(
+                f"the projections are {behind} events behind the log: try again when they have"
+                " caught up; see `usage-ledger status`"
+            )
+        while position < transaction.head:
+            stored = transaction.log(after=position, limit=FOLDED_INLINE_MAX)
+            fold_events(transaction, stored, self.context.before_fold)
+            position = stored[-1].position
+        self.standing, self.paused = transaction.standing()
+        self.context.failpoint("after-fold")
+
+    def finish(self) -> None:
+        """Write what is left; folding it is the projector's where there is one."""
+        if self._is_shared:
+            self.flush()
+        else:
+            self.fold()
+
     def flush_if_large(self) -> None:
         """Keep memory bounded."""
         if len(self._pending) >= UNFLUSHED_MAX:
-            self.fold()
+            self.finish()
 
     def pack(self, fields: Sequence[object]) -> bytes:
         """Encode personal fields; empty when all of them are."""

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from events import UnreadableEventError, decode
-from ledger.core import REBUILD_BATCH, fold_events
+from ledger.folding import REBUILD_BATCH, fold_events
 from persistence import Reader, StreamEvent
 from persistence.sqlite import TABLES, SQLiteReader, SQLiteStore
 

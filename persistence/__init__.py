@@ -1,9 +1,15 @@
 """The only SQL: event store, inbox, positions and rows of the read model, behind one contract."""
 
-from persistence.errors import StoreError, StoreRefusedError, StoreUnavailableError
+from persistence.errors import (
+    PositionMovedError,
+    StoreError,
+    StoreRefusedError,
+    StoreUnavailableError,
+)
 from persistence.reading import (
     ClosedCycle,
     DraftRows,
+    IntakeRow,
     JobRow,
     OtherRow,
     ProjectionRow,
@@ -18,6 +24,8 @@ from persistence.store import (
     EventKey,
     Inboxed,
     Personal,
+    Progress,
+    SourceKey,
     StreamEvent,
     Transaction,
     WritableStore,
@@ -30,11 +38,15 @@ __all__ = [
     "DraftRows",
     "EventKey",
     "Inboxed",
+    "IntakeRow",
     "JobRow",
     "OtherRow",
     "Personal",
+    "PositionMovedError",
+    "Progress",
     "ProjectionRow",
     "Reader",
+    "SourceKey",
     "StatusRows",
     "StoreError",
     "StoreRefusedError",

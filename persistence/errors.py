@@ -2,7 +2,8 @@
 
 StoreError
 ├── StoreRefusedError        it must not be opened: wrong version, locked, read-only, not ours
-└── StoreUnavailableError    it cannot be read or written now; nothing of the transaction stays
+├── StoreUnavailableError    it cannot be read or written now; nothing of the transaction stays
+└── PositionMovedError       a compare-and-set lost: somebody else goes on from another position
 """
 
 from __future__ import annotations
@@ -20,3 +21,7 @@ class StoreRefusedError(StoreError):
 
 class StoreUnavailableError(StoreError, RowsUnavailableError):
     """The store cannot be read or written now; nothing of the transaction stays."""
+
+
+class PositionMovedError(StoreError):
+    """A position is not where it was read; nothing of the transaction stays."""

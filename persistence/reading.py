@@ -82,6 +82,16 @@ class JobRow(NamedTuple):
     last_error: str
 
 
+class IntakeRow(NamedTuple):
+    """Where the intake of a partition stands."""
+
+    cluster: str
+    topic_id: str
+    partition: int
+    topic: str
+    position: int  # the next offset to take
+
+
 class SuspectRow(NamedTuple):
     """An instance that runs long, or a stop without a start."""
 
@@ -108,6 +118,8 @@ class StatusRows(NamedTuple):
     jobs: list[JobRow]
     runs_long: int
     stops_without_start: int
+    intake: list[IntakeRow]
+    tails: dict[str, int]
 
 
 class Reader(Protocol):
@@ -182,8 +194,14 @@ class Reader(Protocol):
     def draft(self, payer: bytes) -> DraftRows:
         """Give what a payer's invoice draft is made of."""
 
-    def stream(self, stream: str) -> list[StreamEvent]:
-        """Give a whole stream."""
+    def stream(self, stream: str, *, after: int = 0) -> list[StreamEvent]:
+        """Give a stream, from the version behind `after` on."""
+
+    def version(self, stream: str) -> int:
+        """Give the version of a stream's newest event; 0 without events."""
+
+    def stream_names(self, *, after: str, before: str, limit: int) -> list[str]:
+        """Give names of streams between two names, both left out, in the order of their bytes."""
 
     def log(self, *, after: int, limit: int) -> list[StreamEvent]:
         """Give the log in order."""
@@ -213,6 +231,15 @@ class Reader(Protocol):
 
     def jobs(self) -> list[JobRow]:
         """Give when jobs last ran."""
+
+    def placement(self, payer: bytes) -> int | None:
+        """Give a payer's shard; None before its first event. First shard only."""
+
+    def intake_positions(self) -> list[IntakeRow]:
+        """Give where the intake of every partition stands."""
+
+    def tails(self) -> dict[str, int]:
+        """Give where the followers of the log stand, by name."""
 
     def audit(self) -> Iterator[tuple[str, int, list[str]]]:
         """Recompute the laws: give (law, how many compared, breaches) one after the other."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import NamedTuple, Protocol
 
@@ -45,7 +45,7 @@ class DeadLetter(NamedTuple):
 
     id: int
     digest: bytes  # SHA-256 of the whole line
-    kind: str  # `event`, `oversized` or `import`
+    kind: str  # `event`, `message`, `packed-event`, `oversized` or `import`
     delivery: int
     line: int
     reason: str
@@ -64,6 +64,22 @@ class StreamEvent(NamedTuple):
     version: int
     topic: str
     state: bytes
+
+
+class SourceKey(NamedTuple):
+    """Whose intake position it is: a partition of a topic; a topic made anew has a new id."""
+
+    cluster: str
+    topic_id: str
+    partition: int
+
+
+class Progress(NamedTuple):
+    """How far the log is written and folded."""
+
+    head: int
+    standing: dict[str, int]  # position by projection
+    paused: dict[str, Pause]
 
 
 class Transaction(Protocol):
@@ -95,6 +111,9 @@ class Transaction(Protocol):
 
     def log(self, *, after: int, limit: int) -> list[StreamEvent]:
         """Read the log in order."""
+
+    def version(self, stream: str) -> int:
+        """Give the version of a stream's newest event; 0 without events."""
 
     def source_number(self, source: str) -> int:
         """Give the number of a source, a new one if it is new."""
@@ -153,15 +172,75 @@ class Transaction(Protocol):
     def job_ran(self, name: str, *, started: int, finished: int | None, error: str) -> None:
         """Keep when a job last ran."""
 
+    def lock_projections(self) -> None:
+        """Let nobody else fold until the transaction ends; after the append lock, never before."""
+
+    def resume_projections(self, paused: str) -> None:
+        """End the pause of the projections that are paused for this reason."""
+
+    def intake_position(self, key: SourceKey) -> int | None:
+        """Give the next offset to take of a source; None before the first."""
+
+    def advance_intake(
+        self, key: SourceKey, *, topic: str, expected: int | None, position: int
+    ) -> None:
+        """Move by compare-and-set; PositionMovedError when the position is not the expected one."""
+
+    def placements(self, payers: Sequence[bytes]) -> dict[bytes, int]:
+        """Find the shards of payers; those without one are left out. First shard only."""
+
+    def place(self, payer_to_shard: Mapping[bytes, int]) -> dict[bytes, int]:
+        """Place payers that have no shard; give the shards that are now true. First shard only."""
+
+    def tail_position(self, name: str) -> int:
+        """Give where a follower of the log stands; 0 at first."""
+
+    def advance_tail(self, name: str, *, expected: int, position: int) -> None:
+        """Move by compare-and-set; PositionMovedError when the position is not the expected one."""
+
+    def dead_letters_after(self, letter_id: int, limit: int) -> list[tuple[DeadLetter, str]]:
+        """Give dead letters with higher ids, by id, with the names of their deliveries."""
+
 
 class WritableStore(Protocol):
-    """A store for the one writer."""
+    """A store for a writer: the only one of an embedded store, one of many of a shared one."""
+
+    @property
+    def is_shared(self) -> bool:
+        """Say whether other processes may append, fold and hold leases, too."""
 
     def transaction(self) -> AbstractContextManager[Transaction]:
-        """Begin; commit at the end, or roll back when the block raises."""
+        """Begin with the append lock; commit at the end, or roll back when the block raises."""
 
-    def clear_read_model(self) -> None:
-        """Empty every projection, so that the log can be folded anew."""
+    def folding(self) -> AbstractContextManager[Transaction]:
+        """Begin with the projections locked and without the append lock: folds and positions only.
+
+        Where the store is not shared it is a `transaction`.
+        """
+
+    def beside(self) -> AbstractContextManager[Transaction]:
+        """Begin with neither lock: tails, intake positions without events, placement, jobs.
+
+        Where the store is not shared it is a `transaction`.
+        """
+
+    def hold_lease(self, name: str, holder: str, seconds: float) -> bool:
+        """Take or renew a lease by the database's clock; False while another holds it."""
+
+    def release_lease(self, name: str, holder: str) -> None:
+        """Give a lease back, so that another need not wait for its end."""
+
+    def progress(self) -> Progress:
+        """Look how far the log is written and folded: one quick read, no lock, any thread."""
+
+    def finished_schema(self) -> int:
+        """Give the newest migration that every role knows; newer forms must not be written yet."""
+
+    def clear_read_model(self, paused: str = "") -> None:
+        """Empty every projection, so that the log can be folded anew.
+
+        With a reason all of them are paused until `resume_projections` says otherwise.
+        """
 
     def probe(self) -> None:
         """Write and commit something that changes nothing; StoreUnavailableError when it cannot."""

@@ -65,7 +65,7 @@ class Positions(Protocol):
 class ReadModel:
     """Folds batches of the log into rows.
 
-    One per writer transaction; `positions` are those in the store.
+    One per transaction; `positions` are those in the store.
     """
 
     def __init__(
@@ -76,16 +76,22 @@ class ReadModel:
         paused: dict[str, Pause],
         *,
         wrap: Callable[[str], None] | None = None,
+        guarded: bool = True,
     ) -> None:
         """Continue from `standing`.
 
-        `wrap` is called before each projection folds (tests plant faults there).
+        `wrap` is called before each projection folds (tests plant faults there). Without `guarded`
+        a fold that fails raises, positions move once a batch and no savepoint is taken: the caller
+        undoes the batch and folds it again, guarded. It saves three round trips a projection and
+        run where the database is a server.
         """
         self._rows = rows
         self._positions = positions
         self.standing = standing
         self.paused = paused
         self._before_fold = wrap or (lambda _name: None)
+        self._guarded = guarded
+        self._reached: dict[str, int] = {}  # not yet told to the store, when not guarded
         self._instances = InstanceFold(rows)
         self._totals = UsageTotalsFold(rows)
         self._balances = BalanceFold(rows)
@@ -102,6 +108,9 @@ class ReadModel:
                 self._run(run, boundary=first)
             else:
                 self._run(run, boundary=None)
+        for name, position in self._reached.items():
+            self._advance(name, position)
+        self._reached = {}
 
     def _run(self, run: Sequence[Recorded], *, boundary: Boundary | None) -> None:
         instances = self._instances
@@ -173,11 +182,16 @@ class ReadModel:
         """
         if name in self.paused:
             return name != INSTANCES
+        if not self._guarded:
+            self._before_fold(name)
+            fold()
+            self._reached[name] = run[-1].position
+            return True
         try:
             with self._rows.savepoint():
                 self._before_fold(name)
                 fold()
-                self._advance(name, run)
+                self._advance(name, run[-1].position)
         except RowsUnavailableError:
             raise  # the store's trouble is not the fold's: the whole transaction fails
         except Exception:  # noqa: BLE001  # whatever a fold raises pauses it; nothing is skipped
@@ -185,8 +199,7 @@ class ReadModel:
             return False
         return True
 
-    def _advance(self, name: str, run: Sequence[Recorded]) -> None:
-        position = run[-1].position
+    def _advance(self, name: str, position: int) -> None:
         self._positions.advance(name, expected=self.standing[name], position=position)
         self.standing[name] = position
 

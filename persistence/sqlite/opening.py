@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import IO
 
 from persistence.errors import StoreRefusedError
-from persistence.sqlite.schema import APPLICATION_ID, SCHEMA_VERSION
+from persistence.sqlite.migrations import SCHEMA_VERSION
+from persistence.sqlite.schema import APPLICATION_ID
 
 LOCK_NAME = "lock"
 

@@ -12,6 +12,7 @@ from persistence.errors import StoreUnavailableError
 from persistence.reading import (
     ClosedCycle,
     DraftRows,
+    IntakeRow,
     JobRow,
     OtherRow,
     StatusRows,
@@ -299,14 +300,32 @@ class SQLiteReader:
         )
         return [ClosedCycle(*row) for row in rows]
 
-    def stream(self, stream: str) -> list[StreamEvent]:
-        """Give a whole stream."""
+    def stream(self, stream: str, *, after: int = 0) -> list[StreamEvent]:
+        """Give a stream, from the version behind `after` on."""
         rows = self._all(
             f"SELECT {_EVENT} FROM stored_events WHERE originator_id = ?"
-            " ORDER BY originator_version",
-            (stream,),
+            " AND originator_version > ? ORDER BY originator_version",
+            (stream, after),
         )
         return [StreamEvent(*row) for row in rows]
+
+    def version(self, stream: str) -> int:
+        """Give the version of a stream's newest event; 0 without events."""
+        version: int = self._one(
+            "SELECT coalesce(max(originator_version), 0) FROM stored_events"
+            " WHERE originator_id = ?",
+            (stream,),
+        )[0]
+        return version
+
+    def stream_names(self, *, after: str, before: str, limit: int) -> list[str]:
+        """Give names of streams between two names, both left out, in the order of their bytes."""
+        rows = self._all(
+            "SELECT DISTINCT originator_id FROM stored_events"
+            " WHERE originator_id > ? AND originator_id < ? ORDER BY originator_id LIMIT ?",
+            (after, before, limit),
+        )
+        return [row[0] for row in rows]
 
     def log(self, *, after: int, limit: int) -> list[StreamEvent]:
         """Give the log in order."""
@@ -359,6 +378,8 @@ class SQLiteReader:
                 clock=self.clock(),
                 accrual=self.accrual(),
                 jobs=self.jobs(),
+                intake=self.intake_positions(),
+                tails=self.tails(),
                 runs_since=runs_since,
                 stopped_since=stopped_since,
             )
@@ -377,6 +398,23 @@ class SQLiteReader:
     def jobs(self) -> list[JobRow]:
         """Give when jobs last ran."""
         return [JobRow(*row) for row in self._all("SELECT * FROM jobs ORDER BY name")]
+
+    def placement(self, payer: bytes) -> int | None:
+        """Give a payer's shard; None before its first event."""
+        row = self._one("SELECT shard FROM placement WHERE payer = ?", (payer,))
+        return row[0] if row else None
+
+    def intake_positions(self) -> list[IntakeRow]:
+        """Give where the intake of every partition stands."""
+        rows = self._all(
+            "SELECT cluster, topic_id, partition, topic, position FROM intake_positions"
+            " ORDER BY cluster, topic, topic_id, partition"
+        )
+        return [IntakeRow(*row) for row in rows]
+
+    def tails(self) -> dict[str, int]:
+        """Give where the followers of the log stand, by name."""
+        return dict(self._all("SELECT name, position FROM tails"))
 
     def audit(self) -> Iterator[tuple[str, int, list[str]]]:
         """Recompute the laws: give (law, how many compared, breaches) one after the other."""

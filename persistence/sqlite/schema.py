@@ -1,13 +1,15 @@
-"""Every table of the SQLite store."""
+"""The tables of the SQLite store, as its first migration made them.
+
+A table that has been made is never edited here: a change is a new migration in `migrations.py`.
+"""
 
 from __future__ import annotations
 
 APPLICATION_ID = 0x55534C47  # "USLG": tells our files from other SQLite files
-SCHEMA_VERSION = 1  # raise it with a numbered migration
 
 # The position is declared, because VACUUM may renumber an implicit rowid.
 LOG = """
-CREATE TABLE IF NOT EXISTS stored_events (
+CREATE TABLE stored_events (
     position INTEGER PRIMARY KEY,
     originator_id TEXT NOT NULL,
     originator_version INTEGER NOT NULL,

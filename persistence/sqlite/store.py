@@ -6,27 +6,27 @@ import logging
 import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import IO
 
 from eventsourcing.persistence import PersistenceError
 
 from persistence.errors import StoreRefusedError, StoreUnavailableError
+from persistence.sqlite.migrations import SCHEMA_VERSION, migrate
 from persistence.sqlite.opening import claim, refuse_foreign
 from persistence.sqlite.recorder import BUSY_TIMEOUT_S, LedgerDatastore, LedgerRecorder
-from persistence.sqlite.schema import (
-    APPLICATION_ID,
-    INTAKE,
-    READ_MODEL,
-    SCHEMA_VERSION,
-    TABLES,
-)
+from persistence.sqlite.schema import APPLICATION_ID, TABLES
 from persistence.sqlite.transaction import SQLiteTransaction
 from persistence.sqlite.trouble import is_trouble
-from projections import PROJECTIONS, VERSION
+from persistence.store import Progress
+from projections import VERSION, Pause
 
 FILE_NAME = "ledger.db"
+_PROGRESS = (
+    "SELECT (SELECT coalesce(max(position), 0) FROM stored_events), name, position, paused_at,"
+    " paused_reason FROM projections"
+)
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +37,8 @@ class SQLiteStore:
     A file, or a database in memory for tests and trials.
     """
 
+    is_shared = False
+
     def __init__(self, data_dir: Path | None, *, synchronous: str = "full") -> None:
         """Open or make the ledger in `data_dir`.
 
@@ -46,9 +48,11 @@ class SQLiteStore:
         # Readers of a database in memory share the writer's connection and wait for its
         # transactions.
         self.memory_lock: threading.RLock | None = None
+        self._look: sqlite3.Connection | None = None  # for `progress`, made when it is first asked
+        self._looking: threading.Lock | threading.RLock = threading.Lock()
         if data_dir is None:
             self.path = ":memory:"
-            self.memory_lock = threading.RLock()
+            self._looking = self.memory_lock = threading.RLock()
         else:
             self._lock_file = claim(data_dir)
             self.path = str(data_dir / FILE_NAME)
@@ -70,24 +74,11 @@ class SQLiteStore:
             raise
 
     def _prepare(self) -> None:
-        if self.connection.execute("PRAGMA user_version").fetchone()[0] == 0:
-            self._create()
+        if self.connection.execute("PRAGMA user_version").fetchone()[0] < SCHEMA_VERSION:
+            with self.transaction_scope():
+                migrate(self.connection, self.path)
+                self.connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         self._check_gaps()
-
-    def _create(self) -> None:
-        with self.transaction_scope():
-            for statement in (*self.recorder.create_table_statements,):
-                self.connection.execute(statement)
-            for script in (INTAKE, READ_MODEL):
-                for statement in script.split(";"):
-                    if statement.strip():
-                        self.connection.execute(statement)
-            self.connection.executemany(
-                "INSERT INTO projections (name, version, position) VALUES (?, ?, 0)",
-                [(name, VERSION) for name in PROJECTIONS],
-            )
-            self.connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-            self.connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
     def _check_gaps(self) -> None:
         head, count = self.connection.execute(
@@ -140,15 +131,64 @@ class SQLiteStore:
                 raise
             raise StoreUnavailableError(str(error)) from error
 
-    def clear_read_model(self) -> None:
+    def folding(self) -> AbstractContextManager[SQLiteTransaction]:
+        """Begin a transaction: there is one writer, and it folds."""
+        return self.transaction()
+
+    def beside(self) -> AbstractContextManager[SQLiteTransaction]:
+        """Begin a transaction: there is one writer."""
+        return self.transaction()
+
+    def hold_lease(self, name: str, holder: str, seconds: float) -> bool:  # noqa: ARG002
+        """Say yes: the lock on the folder keeps others out."""
+        return True
+
+    def release_lease(self, name: str, holder: str) -> None:
+        """Nobody waits for it."""
+
+    def progress(self) -> Progress:
+        """Look how far the log is written and folded: one quick read, no lock, any thread."""
+        with self._looking:
+            try:
+                connection = self._look_connection()
+                rows = connection.execute(_PROGRESS).fetchall()
+            except sqlite3.DatabaseError as error:
+                if not is_trouble(error):
+                    raise
+                raise StoreUnavailableError(str(error)) from error
+        return Progress(
+            rows[0][0],
+            {name: position for _, name, position, *_ in rows},
+            {name: Pause(at, why) for _, name, _, at, why in rows if at is not None},
+        )
+
+    def _look_connection(self) -> sqlite3.Connection:
+        if self.memory_lock is not None:
+            return self.connection
+        if self._look is None:
+            self._look = sqlite3.connect(
+                f"{Path(self.path).absolute().as_uri()}?mode=ro",
+                uri=True,
+                isolation_level=None,
+                timeout=BUSY_TIMEOUT_S,
+                check_same_thread=False,
+            )
+        return self._look
+
+    def finished_schema(self) -> int:
+        """Give this version's schema: nobody else reads the file."""
+        return SCHEMA_VERSION
+
+    def clear_read_model(self, paused: str = "") -> None:
         """Empty every projection, so that the log can be folded anew."""
         with self.transaction():
             for tables in TABLES.values():
                 for table in tables:
                     self.connection.execute(f"DELETE FROM {table}")
             self.connection.execute(
-                "UPDATE projections SET position = 0, paused_at = NULL, paused_reason = NULL,"
-                f" version = {VERSION}"
+                "UPDATE projections SET position = 0, paused_at = ?, paused_reason = ?,"
+                f" version = {VERSION}",
+                (0 if paused else None, paused or None),
             )
 
     def probe(self) -> None:
@@ -183,6 +223,8 @@ class SQLiteStore:
 
     def close(self) -> None:
         """Close every connection and let other processes in."""
+        if self._look is not None:
+            self._look.close()
         self._datastore.pool.put_connection(self._library_connection)
         self._datastore.close()
         self._unlock()

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from events import Recorded
+from persistence.errors import PositionMovedError
 from persistence.mapper import LedgerMapper
 from persistence.sqlite.recorder import LedgerRecorder
 from persistence.sqlite.rows import KEYS_PER_SELECT, SQLiteRows
@@ -16,6 +17,7 @@ from persistence.store import (
     EventKey,
     Inboxed,
     Personal,
+    SourceKey,
     StreamEvent,
 )
 from projections import VERSION, Pause
@@ -101,6 +103,15 @@ class SQLiteTransaction:
             (after, limit),
         )
         return [StreamEvent(*row) for row in rows]
+
+    def version(self, stream: str) -> int:
+        """Give the version of a stream's newest event; 0 without events."""
+        version: int = self._execute(
+            "SELECT coalesce(max(originator_version), 0) FROM stored_events"
+            " WHERE originator_id = ?",
+            (stream,),
+        ).fetchone()[0]
+        return version
 
     def source_number(self, source: str) -> int:
         """Give the number of a source, a new one if it is new."""
@@ -276,3 +287,89 @@ class SQLiteTransaction:
             " coalesce(excluded.last_finished, last_finished), last_error = excluded.last_error",
             (name, started, finished, error),
         )
+
+    def resume_projections(self, paused: str) -> None:
+        """End the pause of the projections that are paused for this reason."""
+        self._execute(
+            "UPDATE projections SET paused_at = NULL, paused_reason = NULL WHERE paused_reason = ?",
+            (paused,),
+        )
+
+    def lock_projections(self) -> None:
+        """Nobody else folds: there is one writer."""
+
+    def intake_position(self, key: SourceKey) -> int | None:
+        """Give the next offset to take of a source; None before the first."""
+        row = self._execute(
+            "SELECT position FROM intake_positions WHERE cluster = ? AND topic_id = ?"
+            " AND partition = ?",
+            key,
+        ).fetchone()
+        return row[0] if row else None
+
+    def advance_intake(
+        self, key: SourceKey, *, topic: str, expected: int | None, position: int
+    ) -> None:
+        """Move by compare-and-set; PositionMovedError when the position is not the expected one."""
+        # Compare-and-set, not "greater than": a zombie may hold a batch that begins before our
+        # position and ends behind it.
+        if expected is None:
+            moved = self._execute(
+                "INSERT INTO intake_positions (cluster, topic_id, partition, topic, position)"
+                " VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+                (*key, topic, position),
+            )
+        else:
+            moved = self._execute(
+                "UPDATE intake_positions SET position = ?, topic = ?"
+                " WHERE cluster = ? AND topic_id = ? AND partition = ? AND position = ?",
+                (position, topic, *key, expected),
+            )
+        if moved.rowcount != 1:
+            raise PositionMovedError(f"the intake of {key} is not at {expected}")
+
+    def placements(self, payers: Sequence[bytes]) -> dict[bytes, int]:
+        """Find the shards of payers; those without one are left out."""
+        found: dict[bytes, int] = {}
+        for start in range(0, len(payers), KEYS_PER_SELECT):
+            part = payers[start : start + KEYS_PER_SELECT]
+            marks = ", ".join("?" * len(part))
+            found.update(
+                self._execute(
+                    f"SELECT payer, shard FROM placement WHERE payer IN ({marks})", list(part)
+                )
+            )
+        return found
+
+    def place(self, payer_to_shard: Mapping[bytes, int]) -> dict[bytes, int]:
+        """Place payers that have no shard; give the shards that are now true."""
+        self._many(
+            "INSERT INTO placement (payer, shard) VALUES (?, ?) ON CONFLICT DO NOTHING",
+            list(payer_to_shard.items()),
+        )
+        return self.placements(list(payer_to_shard))
+
+    def tail_position(self, name: str) -> int:
+        """Give where a follower of the log stands; 0 at first."""
+        row = self._execute("SELECT position FROM tails WHERE name = ?", (name,)).fetchone()
+        return row[0] if row else 0
+
+    def advance_tail(self, name: str, *, expected: int, position: int) -> None:
+        """Move by compare-and-set; PositionMovedError when the position is not the expected one."""
+        if expected == 0:
+            self._execute("INSERT INTO tails VALUES (?, 0) ON CONFLICT DO NOTHING", (name,))
+        moved = self._execute(
+            "UPDATE tails SET position = ? WHERE name = ? AND position = ?",
+            (position, name, expected),
+        )
+        if moved.rowcount != 1:
+            raise PositionMovedError(f"tail {name!r} is not at {expected}")
+
+    def dead_letters_after(self, letter_id: int, limit: int) -> list[tuple[DeadLetter, str]]:
+        """Give dead letters with higher ids, by id, with the names of their deliveries."""
+        rows = self._execute(
+            "SELECT l.*, d.name FROM dead_letters l JOIN deliveries d ON d.id = l.delivery"
+            " WHERE l.id > ? ORDER BY l.id LIMIT ?",
+            (letter_id, limit),
+        )
+        return [(DeadLetter(*row[:-1]), row[-1]) for row in rows]

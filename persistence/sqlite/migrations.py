@@ -1,0 +1,149 @@
+"""The numbered migrations of the SQLite store, applied when it is opened.
+
+Nobody else has the file open, so each is finished as soon as it is applied.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+from persistence.errors import StoreRefusedError
+from persistence.sqlite.schema import INTAKE, LOG, READ_MODEL
+from projections import PROJECTIONS, VERSION
+
+_MIGRATIONS_TABLE = """
+CREATE TABLE migrations (
+    number INTEGER PRIMARY KEY,
+    note TEXT NOT NULL,
+    applied_at INTEGER NOT NULL,
+    finished_at INTEGER
+);
+"""
+
+_CLUSTER = """
+CREATE TABLE intake_positions (
+    cluster TEXT NOT NULL,
+    topic_id TEXT NOT NULL,
+    partition INTEGER NOT NULL,
+    topic TEXT NOT NULL,
+    position INTEGER NOT NULL,
+    PRIMARY KEY (cluster, topic_id, partition)
+) WITHOUT ROWID;
+CREATE TABLE placement (payer BLOB PRIMARY KEY, shard INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE tails (name TEXT PRIMARY KEY, position INTEGER NOT NULL) WITHOUT ROWID;
+"""
+
+# Whoever is known had a shard all along: the only one.
+_PLACE_THE_KNOWN = """
+INSERT INTO placement (payer, shard)
+SELECT payer, 0 FROM balances
+UNION SELECT payer, 0 FROM open_cycles
+UNION SELECT payer, 0 FROM open_instances
+UNION SELECT payer, 0 FROM cost_centers
+"""
+
+
+class Migration(NamedTuple):
+    """One step of the schema, taken in one transaction."""
+
+    number: int
+    note: str
+    before: Callable[[sqlite3.Connection], str]  # what speaks against it; empty when nothing does
+    apply: Callable[[sqlite3.Connection], None]
+    after: Callable[[sqlite3.Connection], str]  # what went wrong; empty when nothing did
+
+
+def _run(connection: sqlite3.Connection, script: str) -> None:
+    # Not `executescript`, which commits what was begun.
+    for statement in script.split(";"):
+        if statement.strip():
+            connection.execute(statement)
+
+
+def _tables(connection: sqlite3.Connection) -> set[str]:
+    return {
+        row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
+    }
+
+
+def _lacks(*tables: str) -> Callable[[sqlite3.Connection], str]:
+    def check(connection: sqlite3.Connection) -> str:
+        missing = sorted(set(tables) - _tables(connection))
+        return f"it lacks {', '.join(missing)}" if missing else ""
+
+    return check
+
+
+def _has(*tables: str) -> Callable[[sqlite3.Connection], str]:
+    def check(connection: sqlite3.Connection) -> str:
+        there = sorted(set(tables) & _tables(connection))
+        return f"it has {', '.join(there)} already" if there else ""
+
+    return check
+
+
+def _create_ledger(connection: sqlite3.Connection) -> None:
+    for script in (LOG, INTAKE, READ_MODEL):
+        _run(connection, script)
+    connection.executemany(
+        "INSERT INTO projections (name, version, position) VALUES (?, ?, 0)",
+        [(name, VERSION) for name in PROJECTIONS],
+    )
+
+
+def _create_cluster(connection: sqlite3.Connection) -> None:
+    _run(connection, _MIGRATIONS_TABLE)
+    _run(connection, _CLUSTER)
+    connection.execute(_PLACE_THE_KNOWN)
+
+
+def _unplaced(connection: sqlite3.Connection) -> str:
+    count = connection.execute(
+        "SELECT count(*) FROM balances WHERE payer NOT IN (SELECT payer FROM placement)"
+    ).fetchone()[0]
+    return f"{count} payers have no shard" if count else ""
+
+
+MIGRATIONS = (
+    Migration(
+        1,
+        "log, intake and read model",
+        _has("stored_events", "balances"),
+        _create_ledger,
+        _lacks("stored_events", "inbox", "balances", "projections"),
+    ),
+    Migration(
+        2,
+        "intake positions, placement of payers, followers of the log",
+        _lacks("stored_events", "balances", "open_cycles", "open_instances", "cost_centers"),
+        _create_cluster,
+        _unplaced,
+    ),
+)
+SCHEMA_VERSION = MIGRATIONS[-1].number
+
+
+def migrate(connection: sqlite3.Connection, path: str) -> None:
+    """Bring the tables up to this version, inside the caller's transaction."""
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    for migration in MIGRATIONS:
+        if migration.number <= version:
+            continue
+        objection = migration.before(connection)
+        if not objection:
+            migration.apply(connection)
+            objection = migration.after(connection)
+        if objection:
+            raise StoreRefusedError(
+                f"{path} cannot take migration {migration.number} ({migration.note}): {objection};"
+                " restore a backup"
+            )
+    now = int(time.time() * 1_000)
+    connection.executemany(
+        "INSERT INTO migrations VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
+        [(number, note, now, now) for number, note, *_ in MIGRATIONS],
+    )
+    connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
