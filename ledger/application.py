@@ -38,7 +38,7 @@ from ledger.intake import (
 )
 from ledger.job_plan import JobPlan
 from ledger.messages import parser_of
-from ledger.placing import Placing
+from ledger.placing import Placing, refuse_missing_shards
 from ledger.queries import Queries
 from ledger.receipts import in_shard, joined, shard_and_letter
 from ledger.settings import Settings
@@ -102,6 +102,7 @@ class Ledger:
                         failpoint=failpoint,
                     )
                 )
+            refuse_missing_shards(self.shards)
             publish_configured_prices(self.shards[0].core, settings, author=self.operator)
             complete_facts(self.shards, self.operator)
         except UnreadableEventError as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Sequence
 
-from ledger.errors import StartRefusedError
+from ledger.errors import StartRefusedError, UnavailableError
 from ledger.shards import Shard
 
 KNOWN_MAX = 1_000_000  # placements kept in memory, about 150 bytes each
@@ -35,7 +35,7 @@ class Placing:
             if number is None:
                 return self._shards[0]
             self._remember({payer: number})
-        return self._shards[number]
+        return self._shard(number)
 
     async def find_all(self, payers: Iterable[bytes]) -> dict[int, list[bytes]]:
         """Give payers by the number of their shard."""
@@ -60,15 +60,27 @@ class Placing:
 
     async def place_one(self, payer: bytes) -> Shard:
         """Give the shard of a payer that is about to have an event."""
-        return self._shards[(await self.place([payer]))[payer]]
+        return self._shard((await self.place([payer]))[payer])
+
+    def _shard(self, number: int) -> Shard:
+        if number >= len(self._shards):
+            raise UnavailableError(
+                f"the payer lives in shard {number}, which this process does not know: restart it"
+                " with every shard configured"
+            )
+        return self._shards[number]
 
     def _remember(self, placed: dict[bytes, int]) -> None:
-        for number in placed.values():
-            if number >= len(self._shards):
-                raise StartRefusedError(
-                    f"a payer lives in shard {number}, but only {len(self._shards)} are configured:"
-                    " configure every shard that was ever open"
-                )
         if len(self._known) + len(placed) > KNOWN_MAX:
             self._known.clear()
         self._known.update(placed)
+
+
+def refuse_missing_shards(shards: Sequence[Shard]) -> None:
+    """Refuse to start without a shard in which payers live."""
+    highest = shards[0].queries.reader.highest_shard()
+    if highest >= len(shards):
+        raise StartRefusedError(
+            f"payers live in shard {highest}, but {len(shards)} shards are configured, numbered"
+            " from 0: configure every shard that was ever open"
+        )

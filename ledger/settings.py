@@ -19,10 +19,17 @@ from pydantic import BaseModel, ValidationError
 from pydantic_settings import EnvSettingsSource
 
 from ledger._setting_values import format_duration, parse_duration, quoted
-from ledger._settings_model import ENV_PREFIX, DirectorySettings, LogSettings, Settings
+from ledger._settings_model import (
+    ENV_PREFIX,
+    DirectorySettings,
+    KafkaSettings,
+    LogSettings,
+    Settings,
+)
 
 __all__ = [
     "DirectorySettings",
+    "KafkaSettings",
     "LoadedSettings",
     "LogSettings",
     "Origin",
@@ -45,14 +52,30 @@ NEAREST_RATIO = 0.4
 # A configuration is a page of text; a file beyond this was named by mistake.
 FILE_BYTES_MAX = 1 << 20
 # Their values are never repeated: somebody may have pasted the secret instead of its file's name.
-UNQUOTED = frozenset({"directory.url", "directory.token_file", "free_credit_key_file"})
+UNQUOTED = frozenset(
+    {
+        "directory.url",
+        "directory.token_file",
+        "free_credit_key_file",
+        "kafka.key_file",
+        "kafka.sasl_password_file",
+    }
+)
+# Files that must be readable when they are named.
+READ_FILES = (
+    "directory.path",
+    "directory.token_file",
+    "kafka.ca_file",
+    "kafka.cert_file",
+    "kafka.key_file",
+    "kafka.sasl_password_file",
+)
 
 Origin = Literal["default", "file", "env", "option"]
 _FILE_PATHS = {
     ("data_dir",),
-    ("directory", "path"),
-    ("directory", "token_file"),
     ("free_credit_key_file",),
+    *(tuple(name.split(".")) for name in READ_FILES),
 }
 
 
@@ -121,7 +144,7 @@ def read_settings(config: Path | None = None, **overrides: Any) -> LoadedSetting
     except ValidationError as error:
         problems += [_sentence(one, origins, config) for one in error.errors()]
         raise SettingsError(problems) from None
-    problems += _unreadable_files(settings.directory)
+    problems += _unreadable_files(settings)
     if problems:
         raise SettingsError(problems)
     return LoadedSettings(settings=settings, config=config, origins=origins)
@@ -167,6 +190,13 @@ def _group(model: type[BaseModel], name: str) -> type[BaseModel] | None:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
     return None
+
+
+def _group_at(path: list[str]) -> type[BaseModel] | None:
+    group: type[BaseModel] | None = Settings
+    for name in path:
+        group = _group(group, name) if group else None
+    return group
 
 
 def _leaves(
@@ -236,7 +266,7 @@ def _sentence(error: Any, origins: Mapping[str, Origin], config: Path | None) ->
     )
     if error["type"] == "extra_forbidden":
         return f"{name}{f' ({where})' if where else ''} is no setting; {_nearest(name)}"
-    group = _group(Settings, path[0]) if len(path) == 1 else None
+    group = _group_at(path)
     if group and error["type"] == "value_error":
         return f"{error['ctx']['error']}."
     if group:
@@ -251,30 +281,34 @@ def _sentence(error: Any, origins: Mapping[str, Origin], config: Path | None) ->
     return f"{name} {value} ({where or 'default'}), but {allowed}."
 
 
-def _unreadable_files(directory: DirectorySettings) -> list[str]:
+def _unreadable_files(settings: Settings) -> list[str]:
     problems = []
-    for name, path in (("path", directory.path), ("token_file", directory.token_file)):
+    for name in READ_FILES:
+        path = _value(settings, name)
         if path is None:
             continue
-        shown = f" {path}" if f"directory.{name}" not in UNQUOTED else ""
+        shown = f" {path}" if name not in UNQUOTED else ""
         try:
             with path.open("rb"):
                 pass
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or "it cannot be opened"
-            problems.append(
-                f"directory.{name} names a file{shown} that the service cannot read: {reason}."
-            )
+            problems.append(f"{name} names a file{shown} that the service cannot read: {reason}.")
     return problems
+
+
+def _value(settings: Settings, name: str) -> Any:
+    place: Any = settings
+    for part in name.split("."):
+        place = getattr(place, part)
+    return place
 
 
 def _shown(settings: Settings, name: str) -> str | int | bool | dict[str, str] | None:
     if name == "free_credit_key_file":
         return str(settings.free_credit_key_path)
-    model: Any = settings
-    *groups, leaf = name.split(".")
-    for group in groups:
-        model = getattr(model, group)
+    group, _, leaf = name.rpartition(".")
+    model: Any = _value(settings, group) if group else settings
     value = getattr(model, leaf)
     readers = (getattr(part, "func", None) for part in type(model).model_fields[leaf].metadata)
     if parse_duration in readers:

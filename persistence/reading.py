@@ -235,6 +235,9 @@ class Reader(Protocol):
     def placement(self, payer: bytes) -> int | None:
         """Give a payer's shard; None before its first event. First shard only."""
 
+    def highest_shard(self) -> int:
+        """Give the highest number of a shard in which a payer lives. First shard only."""
+
     def intake_positions(self) -> list[IntakeRow]:
         """Give where the intake of every partition stands."""
 

@@ -404,6 +404,11 @@ class SQLiteReader:
         row = self._one("SELECT shard FROM placement WHERE payer = ?", (payer,))
         return row[0] if row else None
 
+    def highest_shard(self) -> int:
+        """Give the highest number of a shard in which a payer lives. First shard only."""
+        number: int = self._one("SELECT coalesce(max(shard), 0) FROM placement")[0]
+        return number
+
     def intake_positions(self) -> list[IntakeRow]:
         """Give where the intake of every partition stands."""
         rows = self._all(

@@ -17,6 +17,7 @@ ROOMS = (
     "ledger",
     "facade",
     "jobs",
+    "consumers",
     "cli",
 )
 
@@ -63,7 +64,11 @@ class TestRooms:
             ("facade", "import persistence", "facade imports ledger"),
             ("jobs", "import events", "jobs import ledger"),
             ("jobs", "from usage.v1 import usage_pb2", "jobs import ledger"),
-            ("cli", "import kafka", "Stripe and Kafka have rooms of their own"),
+            ("consumers", "import persistence", "consumers import ledger, projections"),
+            ("consumers", "import grpc", "only facade and cli speak gRPC"),
+            ("facade", "import consumers", "facade imports ledger"),
+            ("cli", "import kafka", "only consumers speak Kafka"),
+            ("cli", "import stripe", "Stripe has a room of its own"),
         ],
     )
     def test_a_forbidden_import_is_found(

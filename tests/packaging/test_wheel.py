@@ -24,6 +24,7 @@ IMPORT_NAMES = {
     "ledger",
     "facade",
     "jobs",
+    "consumers",
     "cli",
     "usage",
     "usage_ledger",
