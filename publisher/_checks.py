@@ -31,8 +31,8 @@ _UUID = re.compile(
     re.ASCII | re.IGNORECASE,
 )
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
-SECONDS_MIN = -62_135_596_800  # 0001-01-01T00:00:00Z
-SECONDS_MAX = 253_402_300_799  # 9999-12-31T23:59:59Z
+_SECONDS_MIN = -62_135_596_800  # 0001-01-01T00:00:00Z
+_SECONDS_MAX = 253_402_300_799  # 9999-12-31T23:59:59Z
 
 
 def text(name: str, value: str, *, required: bool = False) -> str:
@@ -102,7 +102,7 @@ def instant(name: str, value: dt.datetime) -> Timestamp:
         raise InvalidEvent(f"{name} {value.isoformat()!r} has no zone: give it one, such as UTC")
     since = value - _EPOCH
     seconds = since.days * 86_400 + since.seconds
-    if not SECONDS_MIN <= seconds <= SECONDS_MAX:
+    if not _SECONDS_MIN <= seconds <= _SECONDS_MAX:
         raise InvalidEvent(f"{name} {value.isoformat()!r} lies outside years 1 to 9999 in UTC")
     return Timestamp(seconds=seconds, nanos=since.microseconds * 1_000)
 

@@ -14,8 +14,6 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from publisher._checks import (
     INT32_MAX,
     INT32_MIN,
-    SECONDS_MAX,
-    SECONDS_MIN,
     stored_attribution_id,
 )
 from publisher._messages import Message, piece_of
@@ -152,6 +150,4 @@ def timestamp(text: str) -> Timestamp:
         raise ValueError(text)
     clock, fraction, zone = found.groups()
     seconds = int(dt.datetime.fromisoformat(clock + zone).timestamp())
-    if not SECONDS_MIN <= seconds <= SECONDS_MAX:
-        raise ValueError(text)
     return Timestamp(seconds=seconds, nanos=int((fraction or "0").ljust(_NANOS_DIGITS, "0")))
