@@ -8,10 +8,8 @@ import heapq
 from collections.abc import AsyncIterator, Sequence
 from functools import partial
 
-import grpc
-
 from facade import answers
-from facade.boundary import Context, answering, unary
+from facade.boundary import Calls, Context, answering, unary
 from facade.status import status
 from facade.translate import timestamp
 from ledger import inspection
@@ -197,7 +195,7 @@ class QueryServicer:
         size = page_size(request.page_size)
         raw = read_cursor(request.cursor, 8)
         before = _INT64_MAX if raw is None else min(int.from_bytes(raw), _INT64_MAX)
-        rows = await inspection.dead_letters(self._ledger.shards, before=before, limit=size + 1)
+        rows = await self._ledger.dead_letters.page(before=before, limit=size + 1)
         return pb.ListDeadLettersResponse(
             dead_letters=[answers.dead_letter(letter, name) for letter, name in rows[:size]],
             next_cursor=write_cursor(rows[size - 1][0].id.to_bytes(8)) if len(rows) > size else "",
@@ -207,7 +205,7 @@ class QueryServicer:
         self, request: pb.GetDeadLetterRequest, _context: Context
     ) -> pb.GetDeadLetterResponse:
         """Answer one dead letter with its bytes."""
-        found = await inspection.dead_letter(self._ledger.shards, request.id)
+        found = await self._ledger.dead_letters.find(request.id)
         if found is None:
             raise NotFoundError(f"dead letter {request.id} is not kept: retried, or never there")
         return answers.dead_letter_with_bytes(*found)
@@ -283,9 +281,9 @@ def _log(queries: Queries, after: int, limit: int) -> list[StreamEvent]:
     return queries.reader.log(after=after, limit=limit)
 
 
-def handler(servicer: QueryServicer) -> grpc.GenericRpcHandler:
+def handler(servicer: QueryServicer) -> Calls:
     """Give the service's calls."""
-    return grpc.method_handlers_generic_handler(
+    return Calls(
         "usage_ledger.v1.QueryService",
         {
             "GetBalances": unary(pb.GetBalancesRequest, servicer.get_balances),

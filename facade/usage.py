@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import grpc
 from google.protobuf.duration_pb2 import Duration
 
-from facade.boundary import Context, author_of, unary
+from facade.boundary import Calls, Context, author_of, unary
 from facade.translate import fill, nanoseconds, text_of
 from ledger.application import Ledger
 from ledger.commands import Terms, check_credit_note
@@ -56,7 +55,7 @@ class UsageServicer:
     ) -> pb.GetCostCenterResponse:
         """Answer a cost center, opened on the first read."""
         payer = payer_of(request.attribution_id)
-        terms = await self._ledger.get_cost_center(payer, author_of(context, self._operator))
+        terms = await self._ledger.cost_centers.get(payer, author_of(context, self._operator))
         return pb.GetCostCenterResponse(cost_center=cost_center(terms, request.attribution_id))
 
     async def set_cost_center(
@@ -72,7 +71,7 @@ class UsageServicer:
                 f"cost_center.spending_limit {wanted.spending_limit}: must not be negative"
             )
         is_stripe = wanted.billing_strategy == pb.CostCenter.BILLING_STRATEGY_STRIPE
-        terms = await self._ledger.set_cost_center(
+        terms = await self._ledger.cost_centers.set(
             payer,
             spending_limit=wanted.spending_limit,
             strategy=STRIPE if is_stripe else OTHER,
@@ -99,7 +98,7 @@ class UsageServicer:
         self, _request: pb.ResetUsageRequest, context: Context
     ) -> pb.ResetUsageResponse:
         """Start new cycles where they are due."""
-        await self._ledger.reset_usage(author_of(context, self._operator))
+        await self._ledger.cost_centers.reset_due(author_of(context, self._operator))
         return pb.ResetUsageResponse()
 
     async def add_usage_credit_note(
@@ -197,10 +196,10 @@ def cost_center(terms: Terms, spelling: str) -> pb.CostCenter:
     return answer
 
 
-def handler(ledger: Ledger) -> grpc.GenericRpcHandler:
+def handler(ledger: Ledger) -> Calls:
     """Give the service's calls."""
     servicer = UsageServicer(ledger)
-    return grpc.method_handlers_generic_handler(
+    return Calls(
         "usage.v1.UsageService",
         {
             "GetCostCenter": unary(pb.GetCostCenterRequest, servicer.get_cost_center),

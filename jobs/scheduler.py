@@ -155,9 +155,9 @@ class Scheduler:
     async def _run_reset_job(self) -> None:
         """Reset what is due; forget old dead letters, and add up the counts of old calls."""
         try:
-            done, failed = await self._ledger.reset_usage(self._ledger.operator)
+            done, failed = await self._ledger.cost_centers.reset_due(self._ledger.operator)
             if done or failed:
                 log.info("reset %d cost centers, %d failed", done, failed)
         finally:  # personal data must not outlive its retention because resets fail
-            await self._ledger.forget_expired_dead_letters(self._ledger.operator)
+            await self._ledger.dead_letters.forget_expired(self._ledger.operator)
             await self._ledger.merge_old_calls(self._ledger.operator)

@@ -12,46 +12,39 @@ from typing import TypeVar
 
 from events import UnreadableEventError
 from ledger import commands
-from ledger.arrivals import RejectedError
 from ledger.clock import Clock, SystemClock, now_ms
-from ledger.commands.cost_centers import Opening, Terms, resets_held
 from ledger.commands.credit_notes import CreditNote
 from ledger.commands.imports import Importing
 from ledger.commands.ledger import CLOCK_STREAM, RECONCILED_STREAM
 from ledger.core import Core, Work
-from ledger.directory import Directory, NoDirectory, directory_of
-from ledger.errors import FailedPreconditionError, StartRefusedError, UnavailableError
+from ledger.cost_centers import CostCenters
+from ledger.dead_letters import DeadLetters
+from ledger.directory import Directory, directory_of
+from ledger.errors import FailedPreconditionError, StartRefusedError
 from ledger.facts import complete_facts, spread_facts
 from ledger.feeds import Feed
-from ledger.free_credit import EmailHmac, claims_for, load_key
+from ledger.free_credit import EmailHmac, load_key
 from ledger.group import Group
 from ledger.identifiers import parse_uuid
 from ledger.intake import (
     Batch,
     Line,
     Receipt,
-    Reject,
-    decide_event,
     payer_of_line,
-    retry,
     take,
 )
 from ledger.job_plan import JobPlan
-from ledger.messages import parser_of
 from ledger.placing import Placing, refuse_missing_shards
 from ledger.queries import Queries
-from ledger.receipts import in_shard, joined, shard_and_letter
+from ledger.receipts import in_shard, joined
 from ledger.settings import Settings
 from ledger.shards import Shard, new_holder
 from ledger.stores import OpenStore, open_stores
 from persistence import SourceKey, StoreUnavailableError
 
-RESETS_AT_ONCE = 200  # cost centers handed to the writer together by one reset run
-EXPIRED_AT_ONCE = 1_000  # dead letters forgotten in one transaction
 KEY_FILE = "free-credit.key"
 CALL_PREFIX = "call:"  # of the delivery names of publishing calls that name no source themselves
 CALLS_KEPT = 10_000  # publishing calls whose counts are kept one by one
-IMPORT_PREFIX = "import:"  # of the delivery names of imports: a retry must know the source
 
 T = TypeVar("T")
 TakeLines = Callable[[Group, Batch], Receipt]
@@ -82,14 +75,15 @@ class Ledger:
         self.operator = _operator()
         self.jobs: Sequence[JobPlan] = ()
         self.loop: asyncio.AbstractEventLoop
-        self._directory = directory or directory_of(settings.directory)
+        self.cost_centers = CostCenters(self, directory or directory_of(settings.directory))
+        self.dead_letters = DeadLetters(self)
         self._email_hmac: EmailHmac | None = None
         self.shards: list[Shard] = []
         holder = new_holder()
         opened = open_stores(settings, role)
         try:
             if settings.store != "postgres":
-                self._load_key()  # refused early where one machine has it
+                self.email_hmac()  # refused early where one machine has it
             for number, each in enumerate(opened):
                 self.shards.append(
                     Shard(
@@ -155,7 +149,8 @@ class Ledger:
         """Open the way in of a partition."""
         return Feed(self, source, topic)
 
-    def _load_key(self) -> EmailHmac:
+    def email_hmac(self) -> EmailHmac:
+        """Give what names e-mail addresses; its key is read, or made, when it is first needed."""
         if self._email_hmac is None:
             settings = self.settings
             if settings.store == "memory" and not settings.free_credit_key_file:
@@ -174,7 +169,7 @@ class Ledger:
 
     async def import_lines(self, read: Callable[[], Batch], source: str, author: str) -> Receipt:
         """Take over lines of another ledger's state; the writer reads them."""
-        importing = self._importing(source)
+        importing = self.importing(source)
 
         def take_lines(group: Group, batch: Batch) -> Receipt:
             receipt = commands.take_import(group, batch, importing)
@@ -234,9 +229,10 @@ class Ledger:
         for shard in self.shards:
             await shard.nearly_folded()
 
-    def _importing(self, source: str) -> Importing:
+    def importing(self, source: str) -> Importing:
+        """Give what an import needs to know beside its lines."""
         limits = self.settings.default_spending_limit
-        return Importing(source, limits.for_users, self._load_key())
+        return Importing(source, limits.for_users, self.email_hmac())
 
     async def add_credit_note(self, note: CreditNote, author: str) -> None:
         """Record a credit note."""
@@ -258,109 +254,6 @@ class Ledger:
         """Record a fact for everybody: in the first shard, then its copies."""
         await self.shards[0].command(act, author)
         await spread_facts(self.shards, stream, author)
-
-    async def _opening(self, payer: bytes) -> Opening:
-        """Ask the directory, before any write, what a new cost center gets."""
-        limits = self.settings.default_spending_limit
-        claims: list[str] = []
-        if not isinstance(self._directory, NoDirectory):
-            claims = await asyncio.to_thread(claims_for, self._directory, self._load_key(), payer)
-        return Opening(limits.for_teams, limits.for_users, claims)
-
-    async def _granted(self, shard: Shard, payer: bytes, opening: Opening, author: str) -> Opening:
-        """Claim free credits in the first shard, where everybody's claims lie.
-
-        There the claim is part of the transaction that opens the cost center; for another shard it
-        comes first. The same cost center claiming again has it.
-        """
-        if shard.number == 0 or not opening.claims:
-            return opening
-        granted: bool = await self.shards[0].command(
-            functools.partial(commands.claim, payer=payer, claims=opening.claims), author
-        )
-        return Opening(opening.for_users if granted else opening.for_teams, opening.for_users)
-
-    async def get_cost_center(self, payer: bytes, author: str) -> Terms:
-        """Give a cost center, opened on the first read and reset when its cycle has ended."""
-        row = await self.read(payer, lambda queries: queries.cost_center(payer))
-        if row is not None and (row.strategy == "stripe" or row.next_billing > self.now()):
-            return Terms(
-                payer,
-                row.spending_limit,
-                row.strategy,
-                row.cycle_start,
-                row.next_billing,
-                row.cycle_number,
-            )
-        opening = Opening(0, 0) if row is not None else await self._opening(payer)
-        shard = await self.placing.place_one(payer)
-        opening = await self._granted(shard, payer, opening, author)
-        terms: Terms = await shard.decide(
-            lambda group: commands.open_cost_center(group, payer, opening), author
-        )
-        return terms
-
-    async def set_cost_center(
-        self, payer: bytes, *, spending_limit: int, strategy: str, author: str
-    ) -> Terms:
-        """Set limit and strategy."""
-        shard = await self.placing.place_one(payer)
-        if await shard.read(lambda queries: queries.reader.cost_center(payer)) is None:
-            opening = await self._granted(shard, payer, await self._opening(payer), author)
-        else:
-            limits = self.settings.default_spending_limit
-            opening = Opening(limits.for_teams, limits.for_users)
-        terms: Terms = await shard.decide(
-            lambda group: commands.set_cost_center(
-                group, payer, spending_limit=spending_limit, strategy=strategy, opening=opening
-            ),
-            author,
-        )
-        return terms
-
-    async def reset_usage(self, author: str) -> tuple[int, int]:
-        """Reset every cost center whose cycle has ended.
-
-        Give how many were reset and how many failed.
-        """
-        done = failed = 0
-        for shard in self.shards:
-            shard_done, shard_failed = await self._reset_shard(shard, author)
-            done, failed = done + shard_done, failed + shard_failed
-        return done, failed
-
-    async def _reset_shard(self, shard: Shard, author: str) -> tuple[int, int]:
-        done = failed = 0
-        after = b""
-        while True:
-            due: list[bytes] = await shard.decide(
-                functools.partial(commands.due_cost_centers, after=after, limit=RESETS_AT_ONCE),
-                author,
-            )
-            if not due:
-                return done, failed
-            after = due[-1]
-            outcomes = await asyncio.gather(
-                *[self._reset(shard, payer, author) for payer in due], return_exceptions=True
-            )
-            for outcome in outcomes:
-                if isinstance(outcome, UnavailableError):
-                    raise outcome
-                if isinstance(outcome, BaseException):
-                    failed += 1
-                    log.error("a cost center could not be reset", exc_info=outcome)
-                else:
-                    done += bool(outcome)
-
-    @staticmethod
-    async def _reset(shard: Shard, payer: bytes, author: str) -> bool:
-        def act(group: Group) -> bool:
-            done = commands.reset_cost_center(group, payer)
-            group.context.failpoint("in-reset")
-            return done
-
-        reset: bool = await shard.decide(act, author)
-        return reset
 
     async def confirm_clock(self, author: str) -> None:
         """Record that the clock is right, so that resets go on."""
@@ -386,57 +279,6 @@ class Ledger:
                 f" {len(known)} shards; `usage-ledger check` lists them"
             )
         return known[0] if known else self.shards[0]
-
-    async def retry_dead_letter(self, letter_id: int, author: str) -> str | Reject | None:
-        """Try a dead letter again.
-
-        "" when recorded, "repeated", a reject, or None if there is none.
-        """
-        number, kept_id = shard_and_letter(letter_id)
-        if number >= len(self.shards):
-            return None
-
-        def act(group: Group) -> str | Reject | None:
-            letter = group.transaction.dead_letter(kept_id)
-            if letter is None:
-                return None
-
-            def decide(original: bytes) -> str:
-                if letter.kind == "import":
-                    source = group.transaction.delivery_name(letter.delivery)
-                    return commands.decide_import(
-                        group, original, self._importing(source.removeprefix(IMPORT_PREFIX))
-                    )
-                return decide_event(group, original, parser_of(letter.kind))
-
-            try:
-                return retry(group, letter, decide)
-            except RejectedError as error:
-                return Reject(letter.line, str(error), letter_id)
-
-        outcome: str | Reject | None = await self.shards[number].decide(act, author)
-        return outcome
-
-    async def forget_expired_dead_letters(self, author: str) -> int:
-        """Forget dead letters older than their retention; the counts stay.
-
-        Not while the clock may have leapt: what is forgotten by a wrong clock is gone.
-        """
-        before = self.now() - self.settings.dead_letters.retention
-
-        def act(group: Group) -> int:
-            group.fold()
-            if resets_held(group.transaction.rows.clock(), group.now):
-                return 0
-            ids = group.transaction.expired_dead_letters(before, EXPIRED_AT_ONCE)
-            group.transaction.remove_dead_letters(ids)
-            return len(ids)
-
-        forgotten = 0
-        for shard in self.shards:
-            while count := await shard.decide(act, author):
-                forgotten += count
-        return forgotten
 
     async def merge_old_calls(self, author: str) -> int:
         """Keep counts of the newest publishing calls one by one, of older ones as a sum."""

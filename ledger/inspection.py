@@ -1,21 +1,17 @@
-"""Looking at the whole ledger: status, laws and dead letters of every shard."""
+"""Looking at the whole ledger: status and laws of every shard."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Sequence
-from functools import partial
 
 from ledger.queries import Queries
-from ledger.receipts import letter_outside, shard_and_letter
 from ledger.replay import Law, compare_with_log
 from ledger.shards import Shard
-from persistence import DeadLetter, StatusRows
+from persistence import StatusRows
 
 BREACHES_SHOWN = 100
 INSTANCES_COMPARED = 20_000  # streams read at a time when shards are compared
-
-Letter = tuple[DeadLetter, str]  # with the name of its delivery
 
 
 async def status(
@@ -82,33 +78,3 @@ def _merged(sources: Sequence[Iterator[str]]) -> Iterator[tuple[str, list[int]]]
         yield least, numbers
         for number in numbers:
             heads[number] = next(sources[number], None)
-
-
-async def dead_letters(shards: Sequence[Shard], *, before: int, limit: int) -> list[Letter]:
-    """Give dead letters with lower numbers, those of the last shard first, newest first in each."""
-    found: list[Letter] = []
-    start, kept = shard_and_letter(before)
-    for shard in reversed(shards[: start + 1]):
-        below = kept if shard.number == start else (1 << 62)
-        page = await shard.read(partial(_letters, before=below, limit=limit - len(found)))
-        found += [_outside(letter, shard.number) for letter in page]
-        if len(found) >= limit:
-            break
-    return found
-
-
-def _letters(queries: Queries, before: int, limit: int) -> list[Letter]:
-    return queries.reader.dead_letters(before=before, limit=limit)
-
-
-async def dead_letter(shards: Sequence[Shard], number: int) -> Letter | None:
-    """Give one dead letter with its bytes."""
-    shard, kept = shard_and_letter(number)
-    if not 0 <= shard < len(shards):
-        return None
-    found = await shards[shard].read(lambda queries: queries.reader.dead_letter(kept))
-    return _outside(found, shard) if found else None
-
-
-def _outside(letter: Letter, shard: int) -> Letter:
-    return letter[0]._replace(id=letter_outside(shard, letter[0].id)), letter[1]

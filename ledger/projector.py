@@ -54,6 +54,7 @@ class Projector:
         self._said = 0.0
         self.waiting = ""  # what it waits for; empty while it folds or has folded everything
         self.holds_lease = False
+        self.stands_by = False  # while another projector folds
         self.folded = 0
         self._thread = threading.Thread(target=self._run, name="projector", daemon=True)
 
@@ -89,8 +90,9 @@ class Projector:
         """Fold the next batch; give how long to wait before the next step."""
         try:
             if not self._has_lease():
-                self.waiting = "another projector holds the lease"
+                self.stands_by, self.waiting = True, "another projector, which holds the lease"
                 return TROUBLE_SECONDS
+            self.stands_by = False
             if not self._begun:
                 self._begin()
                 self._begun = True
@@ -106,6 +108,7 @@ class Projector:
         return 0.0 if folded else IDLE_SECONDS
 
     def _wait_for(self, what: str, seconds: float) -> float:
+        self.stands_by = False
         now = time.monotonic()
         if what != self.waiting or now - self._said > RETRIES_LOGGED_SECONDS:
             log.error("folding waits for %s", what)

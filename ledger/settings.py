@@ -7,6 +7,7 @@ is refused with one sentence a problem. No setting holds a secret: they name fil
 
 import datetime as dt
 import difflib
+import functools
 import os
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -21,13 +22,17 @@ from pydantic_settings import EnvSettingsSource
 from ledger._setting_values import format_duration, parse_duration, quoted
 from ledger._settings_model import (
     ENV_PREFIX,
+    AuthSettings,
     DirectorySettings,
     KafkaSettings,
     LogSettings,
     Settings,
+    TlsSettings,
+    TracingSettings,
 )
 
 __all__ = [
+    "AuthSettings",
     "DirectorySettings",
     "KafkaSettings",
     "LoadedSettings",
@@ -36,6 +41,8 @@ __all__ = [
     "SettingRow",
     "Settings",
     "SettingsError",
+    "TlsSettings",
+    "TracingSettings",
     "format_duration",
     "load_settings",
     "parse_duration",
@@ -43,7 +50,16 @@ __all__ = [
 ]
 
 # Variables with our prefix that are not settings of the service: the command line reads them.
-OTHER_VARIABLES = frozenset({"USAGE_LEDGER_TARGET", "USAGE_LEDGER_CONFIG"})
+OTHER_VARIABLES = frozenset(
+    {
+        "USAGE_LEDGER_TARGET",
+        "USAGE_LEDGER_CONFIG",
+        "USAGE_LEDGER_TOKEN_FILE",
+        "USAGE_LEDGER_TLS_CA",
+        "USAGE_LEDGER_CERT",
+        "USAGE_LEDGER_KEY",
+    }
+)
 # A variable this close to a known one is a slip of the pen. Others with our prefix are let pass:
 # Kubernetes sets USAGE_LEDGER_SERVICE_HOST and its like for every service of that name.
 MISSPELT_RATIO = 0.85
@@ -59,23 +75,27 @@ UNQUOTED = frozenset(
         "free_credit_key_file",
         "kafka.key_file",
         "kafka.sasl_password_file",
+        "tls.key_file",
+        "auth.tokens_file",
     }
 )
-# Files that must be readable when they are named.
-READ_FILES = (
+# Files that must be there when the service starts.
+READ_AT_START = (
     "directory.path",
     "directory.token_file",
     "kafka.ca_file",
     "kafka.cert_file",
     "kafka.key_file",
     "kafka.sasl_password_file",
+    "tls.cert_file",
+    "tls.key_file",
+    "tls.client_ca_file",
+    "auth.tokens_file",
 )
 
 Origin = Literal["default", "file", "env", "option"]
-_FILE_PATHS = {
-    ("data_dir",),
-    ("free_credit_key_file",),
-    *(tuple(name.split(".")) for name in READ_FILES),
+_FILE_PATHS = {("data_dir",), ("free_credit_key_file",)} | {
+    tuple(name.split(".")) for name in READ_AT_START
 }
 
 
@@ -283,8 +303,8 @@ def _sentence(error: Any, origins: Mapping[str, Origin], config: Path | None) ->
 
 def _unreadable_files(settings: Settings) -> list[str]:
     problems = []
-    for name in READ_FILES:
-        path = _value(settings, name)
+    for name in READ_AT_START:
+        path: Path | None = _value(settings, name)
         if path is None:
             continue
         shown = f" {path}" if name not in UNQUOTED else ""
@@ -298,10 +318,7 @@ def _unreadable_files(settings: Settings) -> list[str]:
 
 
 def _value(settings: Settings, name: str) -> Any:
-    place: Any = settings
-    for part in name.split("."):
-        place = getattr(place, part)
-    return place
+    return functools.reduce(getattr, name.split("."), settings)
 
 
 def _shown(settings: Settings, name: str) -> str | int | bool | dict[str, str] | None:
@@ -315,6 +332,8 @@ def _shown(settings: Settings, name: str) -> str | int | bool | dict[str, str] |
         return format_duration(value)
     if isinstance(value, dict):
         return {key: format(rate, "f") for key, rate in value.items()}
+    if isinstance(value, Decimal):
+        return format(value, "f")
     if isinstance(value, dt.datetime):
         return value.isoformat(timespec="milliseconds").replace("+00:00", "Z")
     return str(value) if isinstance(value, Path) else value

@@ -22,7 +22,7 @@ from ledger.watching import Watch
 from ledger.writer import Writer
 from persistence import Progress, Transaction
 
-READERS = 8  # connections of a shared store that calls read on at once
+READERS = 6  # connections of a shared store that calls read on at once; its pool has some more
 
 T = TypeVar("T")
 
@@ -215,6 +215,11 @@ class Shard:
         if self.watch is not None:
             return max(self.core.head, self.watch.progress.head)
         return self.core.head
+
+    @property
+    def unfolded(self) -> int:
+        """Count the events that reads do not show yet; those of paused projections left out."""
+        return 0 if self.watch is None else max(self.head - self.watch.folded, 0)
 
     async def appended(self, after: int, timeout_seconds: float) -> None:
         """Return when the log goes beyond a position, or at the timeout."""

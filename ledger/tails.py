@@ -56,6 +56,7 @@ class Tail:
         self.position = 0
         self.waiting = ""  # what it waits for; empty while it goes on
         self.holds_lease = False
+        self.stands_by = False  # while another process follows
         self._deliver = deliver
         self._fold = fold
         self._batch_max = batch_max
@@ -83,8 +84,9 @@ class Tail:
     async def _try_step(self) -> float:
         try:
             if not await self._has_lease():
-                self.waiting = "another process holds the lease"
+                self.stands_by, self.waiting = True, "another process, which holds the lease"
                 return TROUBLE_SECONDS
+            self.stands_by = False
             if not await self.step():
                 self.waiting = ""
                 await self.shard.appended(self.position, LOOK_SECONDS)
@@ -103,6 +105,7 @@ class Tail:
         return 0.0
 
     def _wait_for(self, what: str, seconds: float) -> float:
+        self.stands_by = False
         now = time.monotonic()
         if what != self.waiting or now - self._said > SAID_AGAIN_SECONDS:
             log.error("%s of shard %d waits for %s", self.name, self.shard.number, what)

@@ -13,10 +13,11 @@ from typing import IO
 from eventsourcing.persistence import PersistenceError
 
 from persistence.errors import StoreRefusedError, StoreUnavailableError
+from persistence.sql.tables import TABLES
 from persistence.sqlite.migrations import SCHEMA_VERSION, migrate
 from persistence.sqlite.opening import claim, refuse_foreign
 from persistence.sqlite.recorder import BUSY_TIMEOUT_S, LedgerDatastore, LedgerRecorder
-from persistence.sqlite.schema import APPLICATION_ID, TABLES
+from persistence.sqlite.schema import APPLICATION_ID
 from persistence.sqlite.transaction import SQLiteTransaction
 from persistence.sqlite.trouble import is_trouble
 from persistence.store import Progress

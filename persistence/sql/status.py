@@ -54,7 +54,7 @@ def status_rows(
         count("SELECT count(*) FROM dead_letters"),
         count("SELECT count(*) FROM cost_centers"),
         count("SELECT count(*) FROM open_instances WHERE started IS NOT NULL AND stopping IS NULL"),
-        count("SELECT coalesce(sum(count), 0) FROM rollups WHERE user = x'' AND unit = 1"),
+        count("SELECT coalesce(sum(count), 0) FROM rollups WHERE \"user\" = x'' AND unit = 1"),
         accrual,
         jobs,
         count(
