@@ -51,8 +51,8 @@ class NotAcknowledged(PublisherError):
     def __init__(self, flushed: "Flushed") -> None:
         """`flushed` is what closing told."""
         super().__init__(
-            f"{len(flushed.failed) + flushed.failed_not_kept} events failed and {flushed.pending} "
-            "were still waiting: publish them again under the same IDs"
+            f"not acknowledged: {len(flushed.failed) + flushed.failed_not_kept} failed, "
+            f"{flushed.pending} still waiting; publish them again under the same IDs"
         )
         self.flushed = flushed
 

@@ -165,7 +165,7 @@ class TestWhatTheyRefuse:
 
     def test_positions_are_not_taken(self) -> None:
         with pytest.raises(TypeError):
-            workspace_instance_stopping(INSTANCE, PAYER, NOON)  # type: ignore[misc]
+            workspace_instance_stopping(INSTANCE, PAYER, NOON)  # type: ignore[call-arg]
 
 
 HEX = st.text("0123456789abcdefABCDEF-{}: \n", max_size=40)

@@ -8,6 +8,8 @@ from kafka import KafkaConsumer, TopicPartition
 
 from ledger.arrivals import Arrival
 from ledger.messages import read_lines_of_message
+from publisher import Publisher
+from tests.publisher.samples import SOURCE
 from usage.events.v1.packed_pb2 import PackedEvents
 
 READ_SECONDS_MAX = 60
@@ -41,6 +43,19 @@ class Read(NamedTuple):
         ]
 
 
+class Topic(NamedTuple):
+    """A topic, and who publishes to it in a test."""
+
+    bootstrap_servers: str
+    name: str
+
+    def publisher(self, **options: Any) -> Publisher:
+        return Publisher(self.bootstrap_servers, topic=self.name, **{"source": SOURCE, **options})
+
+    def messages(self) -> list[Read]:
+        return read_all(self.bootstrap_servers, self.name)
+
+
 def read_all(bootstrap_servers: str, topic: str) -> list[Read]:
     """Every message of the topic, partition by partition."""
     consumer = KafkaConsumer(
@@ -52,6 +67,8 @@ def read_all(bootstrap_servers: str, topic: str) -> list[Read]:
     try:
         partitions = [TopicPartition(topic, n) for n in consumer.partitions_for_topic(topic)]
         ends = {one: end for one, end in consumer.end_offsets(partitions).items() if end}
+        if not ends:
+            return []
         consumer.assign(list(ends))
         consumer.seek_to_beginning()
         found: list[Read] = []
