@@ -18,8 +18,10 @@ from publisher import (
     Closed,
     InvalidEvent,
     NotAcknowledged,
+    NotDelivered,
     Publisher,
     Unreachable,
+    credit_note_issued,
     workspace_instance_stopped,
 )
 from tests.publisher.samples import (
@@ -189,6 +191,22 @@ class TestBadInput:
     def test_neither_do_options_that_make_no_sense(self, wrong: dict[str, Any], told: str) -> None:
         with pytest.raises(ValueError, match=told):
             Publisher(**{"bootstrap_servers": "localhost", "source": SOURCE, **wrong})
+
+
+class TestAnEventThatTheBrokerRefuses:
+    def test_fails_with_its_reason_and_later_ones_go_on(self, topics: Topics) -> None:
+        name = topics.create(configs={"max.message.bytes": "1500"})
+        topic = Topic(topics.bootstrap_servers, name)
+        with topic.publisher() as publisher:
+            large = credit_note_issued(
+                attribution_id=PAYER, credits=1, effective_time=NOON, description="x" * 2_000
+            )
+            refused = publisher.publish(large).exception(60)
+            assert isinstance(refused, NotDelivered)
+            assert "MessageSizeTooLarge" in str(refused)
+            publisher.publish(next(stops(1))).result(60)
+            assert [(large.id, refused)] == publisher.flush(0).failed
+        assert ["000000"] == ids_of(topic.messages())
 
 
 class TestConnect:
