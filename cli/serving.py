@@ -5,13 +5,12 @@ import gc
 import logging
 import signal
 import sys
-from collections.abc import Callable, Coroutine, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from cli.duties import duties_of
 from facade.edge import Edge
 from facade.ledger_metrics import LedgerCollector
 from facade.server import Service
-from jobs import Scheduler
 from ledger.application import Ledger
 from ledger.failpoints import failpoint_of_environment
 from ledger.figures import Figures
@@ -23,8 +22,6 @@ from ledger.tracing import configure_tracing
 
 if TYPE_CHECKING:
     from facade.http import HttpServer
-
-Duty = Callable[[], Coroutine[Any, Any, None]]
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +60,7 @@ async def _serve(settings: Settings) -> int:
         instruments=edge.instruments,
         projects="project" in settings.serve.parts,
     )
-    duties, probes = _duties(ledger, settings.serve.parts)
+    duties, probes = duties_of(ledger, settings.serve.parts, role="serve")
     service = Service(ledger, duties, edge=edge, probes=probes)
     try:
         await service.start()
@@ -95,7 +92,7 @@ async def _work(settings: Settings, role: str) -> int:
     edge.registry.register(LedgerCollector(Figures(ledger.shards)))
     http: HttpServer | None = None
     try:
-        duties, more = _duties(ledger, [role])
+        duties, more = duties_of(ledger, [role], role=role)
         probes = [*probes_of(ledger.shards), *more]
         ledger.start()
         if settings.http.listen is not None:
@@ -124,16 +121,6 @@ async def _open_http(edge: Edge, probes: list[Probe]) -> "HttpServer":
     http = HttpServer(edge, probes)
     await http.start()
     return http
-
-
-def _duties(ledger: Ledger, parts: Sequence[str]) -> tuple[list[Duty], list[Probe]]:
-    """Give what a process does from start to stop, and how its parts are."""
-    probes: list[Probe] = []
-    duties: list[Duty] = []
-    scheduler = Scheduler(ledger)  # `status` shows when jobs ran, whichever process runs them
-    if "jobs" in parts:
-        duties.append(scheduler.run)
-    return duties, probes
 
 
 def _stopping() -> asyncio.Event:
