@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from cli.commands import intake, operations, payers, roles, service
+from cli.commands import intake, operations, payers, roles, service, topics
 from cli.exits import EXPLAINED, OK, CommandFailed
 
 # Plain help, without frames: it answers in half the time and reads well in a log or a mail.
@@ -44,6 +44,7 @@ roles.add_to(app)
 intake.add_to(app)
 payers.add_to(app)
 operations.add_to(app)
+topics.add_to(app)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -33,10 +33,12 @@ COMMANDS = [
     "status",
     "check",
     "config show",
+    "topics create",
+    "topics check",
 ]
 # What writes, or runs, has nothing to print as JSON.
 SILENT = {"serve", "credit-note add", "instance end", "reconcile", "reset"}
-LOCAL = {"serve", "config show"}
+LOCAL = {"serve", "config show", "topics create", "topics check"}
 
 
 def command_names() -> Iterator[str]:
