@@ -13,6 +13,7 @@ from ledger._setting_values import (
     address,
     addresses,
     base_url,
+    database_urls,
     file_path,
     instant,
     kafka_name,
@@ -24,7 +25,6 @@ from ledger._setting_values import (
     ratio,
     some_of,
     switch,
-    texts,
     whole_number,
     whole_numbers,
 )
@@ -119,11 +119,15 @@ class ServeSettings(_Group):
 class PostgresSettings(_Group):
     """Where the shards lie; needed, and read, only with `store = "postgres"`."""
 
-    # One a shard, the first shard's first; never shown, for they may hold passwords.
-    urls: Annotated[tuple[str, ...], BeforeValidator(texts)] = ()
+    # One a shard, the first shard's first; their passwords are never shown.
+    urls: Annotated[tuple[str, ...], BeforeValidator(database_urls)] = ()
+    # Instead of a password in each URL; read anew for each connection.
     password_file: FilePath | None = None
+    # Connections for reading, of each shard and process.
     pool_size: Annotated[int, whole_number(2, 200)] = 10
+    # True: an empty or older database is migrated by whoever starts first.
     migrate_at_start: Switch = False
+    # True: a server that may lose what it has answered is let pass.
     allow_unsafe: Switch = False
 
 
