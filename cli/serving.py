@@ -29,7 +29,12 @@ GC_THRESHOLD = 20_000  # objects made before the collector looks at the youngest
 def run(settings: Settings, role: str = "serve") -> int:
     """Runs a role until SIGTERM or SIGINT; answers the exit code. Raises StartRefusedError."""
     configure_logging(settings.log)
-    main = _serve(settings) if role == "serve" else _work(settings, role)
+    if role == "serve":
+        main = _serve(settings)
+    elif role == "faust":
+        main = _fold_on_the_bus(settings)
+    else:
+        main = _work(settings, role)
     try:
         import uvloop
     except ImportError:  # there is none for Windows
@@ -93,6 +98,25 @@ async def _work(settings: Settings, role: str) -> int:
             await http.stop()
         await asyncio.to_thread(ledger.close)
     return 0
+
+
+async def _fold_on_the_bus(settings: Settings) -> int:
+    """Run the role that needs no store: it reads the bus and writes to it."""
+    from consumers.live_worker import LiveWorker
+
+    stopping = _stopping()
+    edge = Edge(settings)
+    worker = LiveWorker(settings, failpoint=failpoint_of_environment())
+    http: HttpServer | None = None
+    try:
+        if settings.http.listen is not None:
+            http = HttpServer(edge, [worker.probe])
+            await http.start()
+        _say("usage-ledger faust is running")
+        return await worker.run(stopping)
+    finally:
+        if http is not None:
+            await http.stop()
 
 
 def _duties(ledger: Ledger, role: str) -> tuple[list[Duty], list[Probe]]:

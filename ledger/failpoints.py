@@ -23,6 +23,9 @@ NAMES = (
     "before-intake-position",  # a batch of the bus begins
     "after-intake-position",
     "after-deliver",  # a batch was handed to another system, its position not yet moved
+    "live-folded",  # a batch of the Faust worker: nothing of it is written
+    "live-alerted",  # its alerts are on their topic
+    "live-written",  # its states are in the changelog, nothing is acknowledged
     "before-commit",
     "after-commit",  # durable, but nobody was told
     "before-checkpoint",
