@@ -46,6 +46,13 @@ VALUE_BYTES_MAX = 16 * 1024 * 1024
 # a newer one, and whoever recovers must still find the newer one.
 COMPACTION_LAG_MS = 86_400_000
 
+_RAW: dict[str, Any] = {
+    "key_type": bytes,
+    "value_type": bytes,
+    "key_serializer": "raw",
+    "value_serializer": "raw",
+}
+
 log = logging.getLogger(__name__)
 
 
@@ -114,16 +121,14 @@ class LiveApp:
         self._states: LiveStates | None = None
         self._generation: int | None = None
         self.app = _app(kafka, layout, store=store, data_dir=data_dir)
-        raw: faust.Schema[bytes, bytes] = faust.Schema(
-            key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw"
-        )
         topics = kafka.topics
-        self._events = self.app.topic(topics.ledger_events, schema=raw)
-        self._alerts = self.app.topic(topics.alerts, schema=raw)
-        self._meters = self.app.topic(topics.meters, schema=raw)
+        self._events = self.app.topic(topics.ledger_events, **_RAW)
+        self._alerts = self.app.topic(topics.alerts, **_RAW)
+        self._meters = self.app.topic(topics.meters, **_RAW)
         self.table: Any = self.app.Table(
             TABLE,
-            schema=raw,
+            key_type=bytes,
+            value_type=bytes,
             partitions=layout.partitions,
             extra_topic_configs={
                 "max.message.bytes": str(VALUE_BYTES_MAX),
@@ -133,7 +138,7 @@ class LiveApp:
         self.app.agent(self._events, name="live-views")(self._follow)
 
     async def _follow(self, stream: Any) -> None:
-        """Gather what is read. Faust's own batches (`take`) hand nothing over with this version."""
+        """Gather what is read."""
         # Faust acknowledges a message also when an agent raises. We do it ourselves, when
         # everything that came of the message is written.
         stream.enable_acks = False
@@ -238,6 +243,8 @@ def _app(kafka: KafkaSettings, layout: Layout, *, store: str, data_dir: Path) ->
         broker_credentials=_credentials(options),
         store=f"{store}://",
         datadir=data_dir,
+        key_serializer="raw",
+        value_serializer="raw",
         processing_guarantee="at_least_once",
         web_enabled=False,
         topic_disable_leader=True,
