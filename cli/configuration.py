@@ -1,6 +1,5 @@
 """`serve` and `config show`: the settings from options, variables and the file."""
 
-import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -12,11 +11,24 @@ from ledger.settings import LoadedSettings, SettingRow, Settings, SettingsError,
 
 
 def overrides(
-    *, data_dir: Path | None, listen: str | None, store: str | None, no_jobs: bool
+    *,
+    data_dir: Path | None,
+    listen: str | None,
+    store: str | None,
+    no_jobs: bool,
+    http_listen: str | None = None,
+    insecure: bool = False,
 ) -> dict[str, Any]:
     """What the options set; None leaves a setting to the variables, the file or its default."""
     jobs = {"ledger_enabled": False, "reset_enabled": False} if no_jobs else {}
-    return {"data_dir": data_dir, "listen": listen, "store": store, "jobs": jobs}
+    return {
+        "data_dir": data_dir,
+        "listen": listen,
+        "store": store,
+        "jobs": jobs,
+        "http": {"listen": http_listen},
+        "insecure": insecure or None,
+    }
 
 
 def role_overrides(*, http_listen: str | None, insecure: bool) -> dict[str, Any]:
@@ -26,7 +38,7 @@ def role_overrides(*, http_listen: str | None, insecure: bool) -> dict[str, Any]
 
 def run_role(role: str, config: Path | None, options: dict[str, Any]) -> int:
     """Runs a role until it is told to stop; answers its exit code."""
-    settings = _read(config, options).settings
+    settings = read(config, options).settings
     if settings.store != "postgres" and role != "faust":
         raise CommandFailed(
             f'store is "{settings.store}", which one process has to itself: run `usage-ledger'
@@ -38,12 +50,10 @@ def run_role(role: str, config: Path | None, options: dict[str, Any]) -> int:
 
 def serve(config: Path | None, options: dict[str, Any]) -> int:
     """Runs the service until it is told to stop; answers its exit code."""
-    return _run(_read(config, options).settings, "serve")
+    return _run(read(config, options).settings, "serve")
 
 
 def _run(settings: Settings, role: str) -> int:
-    # gRPC's own log tells a taken port in its own words; ours is one sentence.
-    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     # Late, because a wrong setting is answered without loading the whole service.
     from cli.serving import run
     from ledger.errors import StartRefused
@@ -56,7 +66,7 @@ def _run(settings: Settings, role: str) -> int:
 
 def show_settings(config: Path | None, options: dict[str, Any], *, as_json: bool) -> int:
     """Every setting with its value and where it came from. None of them is a secret."""
-    loaded = _read(config, options)
+    loaded = read(config, options)
     if as_json:
         answer = {
             "config": str(config) if config else None,
@@ -77,7 +87,8 @@ def show_settings(config: Path | None, options: dict[str, Any], *, as_json: bool
     return OK
 
 
-def _read(config: Path | None, options: dict[str, Any]) -> LoadedSettings:
+def read(config: Path | None, options: dict[str, Any]) -> LoadedSettings:
+    """The effective settings; what is wrong with them ends the command."""
     try:
         return read_settings(config, **options)
     except SettingsError as error:

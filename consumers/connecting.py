@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import logging
 import uuid
 from collections.abc import Mapping, Sequence
 from types import TracebackType
@@ -10,7 +11,7 @@ from typing import Any, NamedTuple, Self
 
 from kafka import KafkaAdminClient, TopicPartition
 from kafka.admin import OffsetSpec
-from kafka.errors import KafkaError, for_code
+from kafka.errors import KafkaError, NodeNotReadyError, for_code
 
 from ledger.errors import StartRefusedError, UnavailableError
 from ledger.settings import KafkaSettings
@@ -36,11 +37,19 @@ class TopicMissingError(BusUnavailableError):
     """There is no such topic yet."""
 
 
+class Committed(NamedTuple):
+    """What a group has committed for a partition."""
+
+    offset: int
+    note: str  # by whom; empty when it was set by Kafka's own tools
+
+
 class PartitionState(NamedTuple):
-    """Where the log of a partition begins, and its next offset."""
+    """Where the log of a partition begins, its next offset, and what the group has committed."""
 
     start: int
     end: int
+    committed: Committed | None = None
 
 
 class TopicState(NamedTuple):
@@ -58,6 +67,7 @@ def client_options(kafka: KafkaSettings, purpose: str) -> dict[str, Any]:
     """
     if kafka.bootstrap_servers is None:
         raise StartRefusedError("kafka.bootstrap_servers is not set: name the servers of the bus")
+    _quiet_library()
     with_sasl = kafka.sasl_mechanism != "none"
     options: dict[str, Any] = {
         "bootstrap_servers": kafka.bootstrap_servers.split(","),
@@ -80,6 +90,16 @@ def client_options(kafka: KafkaSettings, purpose: str) -> dict[str, Any]:
     return options
 
 
+def _quiet_library() -> None:
+    """Let the library's own log be heard at debug level only.
+
+    It writes several errors a second while a broker is away. What matters of them is in what it
+    raises, and said once by whoever asked.
+    """
+    if not logging.getLogger().isEnabledFor(logging.DEBUG):
+        logging.getLogger("kafka").setLevel(logging.CRITICAL)
+
+
 def _password(kafka: KafkaSettings) -> str:
     assert kafka.sasl_password_file is not None  # the settings hold both or none
     try:
@@ -93,9 +113,15 @@ def _password(kafka: KafkaSettings) -> str:
     return password
 
 
-def id_text(topic_id: uuid.UUID) -> str:
-    """Write a topic's ID as Kafka's own tools do."""
-    return base64.urlsafe_b64encode(topic_id.bytes).decode("ascii").rstrip("=")
+def id_text(topic_id: str) -> str:
+    """Write a topic's ID, a UUID, as Kafka's own tools do."""
+    return base64.urlsafe_b64encode(uuid.UUID(topic_id).bytes).decode("ascii").rstrip("=")
+
+
+def worded(error: BaseException) -> str:
+    """Word an error; the library's own begin with their names, or do not."""
+    name, text = type(error).__name__, str(error)
+    return text if name in text else f"{name}: {text}"
 
 
 class Cluster:
@@ -107,10 +133,12 @@ class Cluster:
         self._servers = kafka.bootstrap_servers
         self._name = kafka.cluster_name
         self._admin: KafkaAdminClient | None = None
-        self._id = ""
 
-    def look(self, topic: str) -> TopicState:
-        """Tell how a topic stands now; BusUnavailableError says what is in the way."""
+    def look(self, topic: str, group: str) -> TopicState:
+        """Tell how a topic stands now, and what a group has committed of it.
+
+        BusUnavailableError says what is in the way.
+        """
         try:
             admin = self.admin()
             cluster = self.name()
@@ -125,18 +153,20 @@ class Cluster:
             numbers = [one["partition_index"] for one in described["partitions"]]
             starts = self._offsets(topic, numbers, OffsetSpec.EARLIEST)
             ends = self._offsets(topic, numbers, OffsetSpec.LATEST)
+            committed = self._committed(topic, numbers, group)
         except KafkaError as error:
             raise BusUnavailableError(self.sentence(error)) from error
-        partitions = {number: PartitionState(starts[number], ends[number]) for number in numbers}
+        partitions = {
+            number: PartitionState(starts[number], ends[number], committed.get(number))
+            for number in numbers
+        }
         return TopicState(cluster, id_text(described["topic_id"]), partitions)
 
     def name(self) -> str:
         """Give the name of the cluster that positions are kept under: its ID, or the setting."""
-        if self._name is not None:
-            return self._name
-        if not self._id:
-            self._id = self.admin().describe_cluster()["cluster_id"]
-        return self._id
+        # Asked each time: behind the same addresses another cluster may have come up.
+        name: str = self._name or self.admin().describe_cluster()["cluster_id"]
+        return name
 
     def admin(self) -> KafkaAdminClient:
         """Give the client for administration; BusUnavailableError when no server answers."""
@@ -149,7 +179,9 @@ class Cluster:
 
     def sentence(self, error: BaseException) -> str:
         """Word what a client raised."""
-        return f"Kafka at {self._servers} cannot be asked: {type(error).__name__}: {error}"
+        if isinstance(error, NodeNotReadyError):
+            return f"Kafka at {self._servers} cannot be asked: no broker answers"
+        return f"Kafka at {self._servers} cannot be asked: {worded(error)}"
 
     def close(self) -> None:
         """Close the connection."""
@@ -161,6 +193,15 @@ class Cluster:
         wanted = {TopicPartition(topic, number): spec for number in numbers}
         found = self.admin().list_partition_offsets(wanted)
         return {partition.partition: place.offset for partition, place in found.items()}
+
+    def _committed(self, topic: str, numbers: Sequence[int], group: str) -> dict[int, Committed]:
+        wanted = [TopicPartition(topic, number) for number in numbers]
+        found = self.admin().list_group_offsets({group: wanted})[group]
+        return {
+            partition.partition: Committed(place.offset, place.metadata or "")
+            for partition, place in found.items()
+            if place.offset >= 0
+        }
 
     def __enter__(self) -> Self:
         """Use it for a while."""

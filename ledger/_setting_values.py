@@ -132,6 +132,21 @@ def whole_numbers(value: object) -> tuple[int, ...]:
     raise ValueError('it must be a list of whole numbers from 0, such as [0, 1] or "0,1"')
 
 
+def some_of(*names: str) -> BeforeValidator:
+    """Any of these names, each once, in this order; `none` is none of them."""
+
+    def check(value: object) -> tuple[str, ...]:
+        parts = value.split(",") if isinstance(value, str) else value
+        if isinstance(parts, list | tuple):
+            given = {str(part).strip() for part in parts} - {"", "none"}
+            if given <= set(names):
+                return tuple(name for name in names if name in given)
+        listed = ", ".join(names)
+        raise ValueError(f'it must be a list of some of {listed}, or "none"')
+
+    return BeforeValidator(check)
+
+
 def switch(value: object) -> bool:
     if isinstance(value, str):
         value = {"true": True, "false": False}.get(value.strip().lower())
@@ -188,16 +203,6 @@ def ratio(value: object) -> Decimal:
     if number.is_finite() and 0 <= number <= 1:
         return number
     raise ValueError("it must be a decimal from 0 (none) to 1 (all), such as 0.01")
-
-
-def is_loopback(host: str) -> bool:
-    """Tell whether only this machine reaches a listener on a host; brackets are taken off."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False  # a name may stand for any address, so it is taken for the widest
 
 
 def instant(value: object) -> dt.datetime:

@@ -18,6 +18,7 @@ ROOMS = (
     "facade",
     "jobs",
     "consumers",
+    "publisher",
     "cli",
 )
 
@@ -67,7 +68,11 @@ class TestRooms:
             ("consumers", "import persistence", "consumers import ledger, projections"),
             ("consumers", "import grpc", "only facade and cli speak gRPC"),
             ("facade", "import consumers", "facade imports ledger"),
-            ("cli", "import kafka", "only consumers speak Kafka"),
+            ("publisher", "import ledger", "publisher imports no room"),
+            ("publisher", "from usage.v1 import usage_pb2", "publisher imports no room"),
+            ("ledger", "import publisher", "ledger imports the rooms below it"),
+            ("consumers", "import publisher", "consumers import ledger, projections"),
+            ("cli", "import kafka", "only consumers and publisher speak Kafka"),
             ("cli", "import stripe", "Stripe has a room of its own"),
         ],
     )

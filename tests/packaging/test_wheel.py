@@ -25,6 +25,7 @@ IMPORT_NAMES = {
     "facade",
     "jobs",
     "consumers",
+    "publisher",
     "cli",
     "usage",
     "usage_ledger",
