@@ -139,9 +139,7 @@ class Worker:
 
 
 @contextmanager
-def worker(
-    bus: BusTopics, folder: Path, environment: Mapping[str, str] = {}
-) -> Iterator[Worker]:
+def worker(bus: BusTopics, folder: Path, environment: Mapping[str, str] = {}) -> Iterator[Worker]:
     """A worker for a while; it is killed at the end if it still runs."""
     running = Worker(bus, folder, environment)
     try:
