@@ -8,6 +8,8 @@ from jobs import Scheduler
 from ledger.application import Ledger
 from ledger.errors import StartRefusedError
 from ledger.health import Probe
+from ledger.live_views import EmbeddedViews, LiveViews, live_tail
+from ledger.probes import TailProbe
 
 if TYPE_CHECKING:
     from consumers.intake import Intake
@@ -36,6 +38,26 @@ def duties_of(ledger: Ledger, parts: Sequence[str], *, role: str) -> tuple[list[
         duties.append(lambda: _until_stopped(intake))
         probes.append(intake)
     return duties, probes
+
+
+def live_views_of(ledger: Ledger) -> tuple[LiveViews, list[Duty], list[Probe]]:
+    """Give what answers of live meters and alerts, and what keeps it up to date."""
+    settings = ledger.settings
+    if settings.live_views.folded_by == "faust":
+        from consumers.live_follower import BusViews
+
+        followed = BusViews(settings.kafka)
+        return followed, [followed.run], [followed.probe]
+    duties: list[Duty] = []
+    probes: list[Probe] = []
+    if "views" in settings.serve.parts:
+        for tail in map(live_tail, ledger.shards):
+            duties.append(tail.run)
+            probe = TailProbe(tail)
+            # Meters that lag keep nobody from being served: they say up to where they are.
+            probe.is_needed = False
+            probes.append(probe)
+    return EmbeddedViews(ledger.shards, ledger.placing), duties, probes
 
 
 def _intake(ledger: Ledger) -> "Intake":

@@ -7,7 +7,7 @@ import signal
 import sys
 from typing import TYPE_CHECKING
 
-from cli.duties import duties_of
+from cli.duties import duties_of, live_views_of
 from facade.edge import Edge
 from facade.ledger_metrics import LedgerCollector
 from facade.server import Service
@@ -31,7 +31,12 @@ GC_THRESHOLD = 20_000  # objects made before the collector looks at the youngest
 def run(settings: Settings, role: str = "serve") -> int:
     """Runs a role until SIGTERM or SIGINT; answers the exit code. Raises StartRefusedError."""
     configure_logging(settings.log)
-    main = _serve(settings) if role == "serve" else _work(settings, role)
+    if role == "serve":
+        main = _serve(settings)
+    elif role == "faust":
+        main = _fold_on_the_bus(settings)
+    else:
+        main = _work(settings, role)
     try:
         import uvloop
     except ImportError:  # there is none for Windows
@@ -61,7 +66,14 @@ async def _serve(settings: Settings) -> int:
         projects="project" in settings.serve.parts,
     )
     duties, probes = duties_of(ledger, settings.serve.parts, role="serve")
-    service = Service(ledger, duties, edge=edge, probes=probes)
+    views, more_duties, more_probes = live_views_of(ledger)
+    service = Service(
+        ledger,
+        [*duties, *more_duties],
+        edge=edge,
+        probes=[*probes, *more_probes],
+        views=views,
+    )
     try:
         await service.start()
     except BaseException:
@@ -112,6 +124,27 @@ async def _work(settings: Settings, role: str) -> int:
         await asyncio.to_thread(ledger.close)
         await asyncio.to_thread(traces.close)
     return 0
+
+
+async def _fold_on_the_bus(settings: Settings) -> int:
+    """Run the role that needs no store: it reads the bus and writes to it."""
+    from consumers.live_worker import LiveWorker
+
+    stopping = _stopping()
+    edge = Edge(settings)
+    traces = configure_tracing(settings.tracing, role="faust")
+    worker = LiveWorker(settings, failpoint=traces.passing(failpoint_of_environment()))
+    http: HttpServer | None = None
+    try:
+        if settings.http.listen is not None:
+            http = await _open_http(edge, [worker.probe])
+            _say(f"usage-ledger answers HTTP at {_at(settings.http.listen, http.port)}")
+        _say("usage-ledger faust is running")
+        return await worker.run(stopping)
+    finally:
+        if http is not None:
+            await http.stop()
+        await asyncio.to_thread(traces.close)
 
 
 async def _open_http(edge: Edge, probes: list[Probe]) -> "HttpServer":

@@ -214,6 +214,15 @@ class KafkaSettings(_Group):
         return self
 
 
+class LiveViewSettings(_Group):
+    """Live meters and spending alerts: the ledger folds them into its own rows, or Faust does."""
+
+    folded_by: Annotated[Literal["ledger", "faust"], one_of("ledger", "faust")] = "ledger"
+    faust_store: Annotated[Literal["memory", "rocksdb"], one_of("memory", "rocksdb")] = "memory"
+    # None: `faust` in the data directory.
+    faust_data_dir: FilePath | None = None
+
+
 class LogSettings(_Group):
     level: Annotated[
         Literal["debug", "info", "warning", "error"], one_of("debug", "info", "warning", "error")
@@ -302,6 +311,7 @@ class Settings(BaseSettings):
     free_credit_key_file: FilePath | None = None
     dead_letters: DeadLetterSettings = DeadLetterSettings()
     kafka: KafkaSettings = KafkaSettings()
+    live_views: LiveViewSettings = LiveViewSettings()
     log: LogSettings = LogSettings()
     http: HttpSettings = HttpSettings()
     tls: TlsSettings = TlsSettings()

@@ -103,8 +103,11 @@ READ_AT_START = (
 )
 
 Origin = Literal["default", "file", "env", "option"]
-_FILE_PATHS = {("data_dir",), ("free_credit_key_file",)} | {
-    tuple(name.split(".")) for name in READ_AT_START
+_FILE_PATHS = {
+    ("data_dir",),
+    ("free_credit_key_file",),
+    ("live_views", "faust_data_dir"),
+    *(tuple(name.split(".")) for name in READ_AT_START),
 }
 
 
