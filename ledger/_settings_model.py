@@ -12,10 +12,10 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from ledger._setting_values import (
     address,
     base_url,
+    collector,
     file_path,
     instant,
     one_of,
-    otlp_endpoint,
     parse_duration,
     quoted,
     rates,
@@ -169,7 +169,7 @@ class AuthSettings(_Group):
 class TracingSettings(_Group):
     """None: nothing is traced, and that costs nothing."""
 
-    otlp_endpoint: Annotated[str, BeforeValidator(otlp_endpoint)] | None = None
+    otlp_endpoint: Annotated[str, BeforeValidator(collector)] | None = None
     # Of the calls that come without a trace of their own; one that is traced already goes on.
     sampling_ratio: Annotated[Decimal, BeforeValidator(ratio)] = Decimal(1)
 
