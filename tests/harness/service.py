@@ -75,7 +75,7 @@ class Calls:
     ) -> publishing_pb2.Receipt:
         """Publish lines in blocks and add the receipts up."""
         total = publishing_pb2.Receipt()
-        for response in self.publishing.Publish(_requests(list(lines), delivery, block_lines)):
+        for response in self.publishing.Publish(requests_of(list(lines), delivery, block_lines)):
             receipt = response.receipt
             total.received += receipt.received
             total.recorded += receipt.recorded
@@ -124,9 +124,10 @@ class Calls:
         self.channel.close()
 
 
-def _requests(
+def requests_of(
     lines: Sequence[bytes], delivery: str, block_lines: int
 ) -> Iterator[publishing_pb2.PublishRequest]:
+    """Give lines as the requests of a publishing call."""
     for start in range(0, len(lines), block_lines):
         block = b"".join(line.rstrip(b"\n") + b"\n" for line in lines[start : start + block_lines])
         yield publishing_pb2.PublishRequest(delivery=delivery, first_line=start + 1, lines=block)
