@@ -8,7 +8,8 @@ from jobs import Scheduler
 from ledger.application import Ledger
 from ledger.errors import StartRefusedError
 from ledger.health import Probe
-from ledger.live_views import EmbeddedViews, LiveViews, live_tail
+from ledger.live_folding import live_tail
+from ledger.live_views import EmbeddedViews, LiveViews
 from ledger.probes import TailProbe
 
 if TYPE_CHECKING:

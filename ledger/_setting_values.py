@@ -197,7 +197,7 @@ def base_url(value: object) -> str:
     )
 
 
-def otlp_endpoint(value: object) -> str:
+def collector(value: object) -> str:
     """Where traces go; unlike a base URL it may carry nothing but host and port."""
     try:
         parts = urlsplit(value if isinstance(value, str) else "")

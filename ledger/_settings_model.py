@@ -13,12 +13,12 @@ from ledger._setting_values import (
     address,
     addresses,
     base_url,
+    collector,
     database_urls,
     file_path,
     instant,
     kafka_name,
     one_of,
-    otlp_endpoint,
     parse_duration,
     quoted,
     rates,
@@ -268,7 +268,7 @@ class AuthSettings(_Group):
 class TracingSettings(_Group):
     """None: nothing is traced, and that costs nothing."""
 
-    otlp_endpoint: Annotated[str, BeforeValidator(otlp_endpoint)] | None = None
+    otlp_endpoint: Annotated[str, BeforeValidator(collector)] | None = None
     # Of the calls that come without a trace of their own; one that is traced already goes on.
     sampling_ratio: Annotated[Decimal, BeforeValidator(ratio)] = Decimal(1)
 
