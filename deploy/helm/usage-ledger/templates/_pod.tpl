@@ -1,12 +1,26 @@
 {{/* What every pod of the chart shares. */}}
 
-{{- define "usage-ledger.podSecurity" -}}
-runAsNonRoot: true
-runAsUser: 10001
-runAsGroup: 10001
-fsGroup: 10001
-seccompProfile:
-  type: RuntimeDefault
+{{/* A hook comes before the release's own ServiceAccount, so it takes the namespace's default one. */}}
+{{- define "usage-ledger.podSpec" -}}
+{{- if not .hook }}
+serviceAccountName: {{ include "usage-ledger.serviceAccountName" . }}
+{{- end }}
+automountServiceAccountToken: false
+enableServiceLinks: false
+{{- with .Values.imagePullSecrets }}
+imagePullSecrets:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.priorityClassName }}
+priorityClassName: {{ . }}
+{{- end }}
+securityContext:
+  runAsNonRoot: true
+  runAsUser: 10001
+  runAsGroup: 10001
+  fsGroup: 10001
+  seccompProfile:
+    type: RuntimeDefault
 {{- end -}}
 
 {{- define "usage-ledger.containerSecurity" -}}
@@ -16,28 +30,108 @@ capabilities:
   drop: [ALL]
 {{- end -}}
 
+{{/* Takes {root, path}. The kubelet does not check the certificate. */}}
+{{- define "usage-ledger.probe" -}}
+httpGet:
+  path: {{ .path }}
+  port: http
+  scheme: {{ include "usage-ledger.scheme" .root }}
+{{- end -}}
+
 {{/*
-Settings that follow from the chart's values, as variables, which beat the file. Secrets are named by the
-file they lie in and stand in no variable. Takes {root, role, port}.
+Settings that follow from the chart's values, as variables, which beat the file. A secret is named by the
+file it lies in, and stands in no variable.
 */}}
 {{- define "usage-ledger.environment" -}}
-{{- $values := .root.Values -}}
 - name: USAGE_LEDGER_CONFIG
   value: /etc/usage-ledger/usage-ledger.toml
 - name: USAGE_LEDGER_HTTP__LISTEN
   value: "0.0.0.0:9002"
-{{- with $values.extraEnv }}
+- name: USAGE_LEDGER_STORE
+  value: postgres
+{{- with .Values.tls.secretName }}
+- name: USAGE_LEDGER_TLS__CERT_FILE
+  value: /run/secrets/usage-ledger/tls/tls.crt
+- name: USAGE_LEDGER_TLS__KEY_FILE
+  value: /run/secrets/usage-ledger/tls/tls.key
+{{- if $.Values.tls.clientCertificates }}
+- name: USAGE_LEDGER_TLS__CLIENT_CA_FILE
+  value: /run/secrets/usage-ledger/tls/ca.crt
+{{- end }}
+{{- end }}
+{{- if .Values.tokens.secretName }}
+- name: USAGE_LEDGER_AUTH__TOKENS_FILE
+  value: /run/secrets/usage-ledger/tokens/{{ .Values.tokens.key }}
+{{- end }}
+{{- if .Values.insecure }}
+- name: USAGE_LEDGER_INSECURE
+  value: "true"
+{{- end }}
+- name: USAGE_LEDGER_FREE_CREDIT_KEY_FILE
+  value: /run/secrets/usage-ledger/free-credit/{{ .Values.freeCreditKey.key }}
+{{- with .Values.extraEnv }}
 {{ toYaml . }}
 {{- end }}
 {{- end -}}
 
+{{/* Secrets are folders and not single files, so that a renewed certificate or token appears in them. */}}
 {{- define "usage-ledger.volumeMounts" -}}
-{{- $values := .root.Values -}}
 - name: config
   mountPath: /etc/usage-ledger
   readOnly: true
+- name: postgres
+  mountPath: /run/secrets/usage-ledger/postgres
+  readOnly: true
+- name: free-credit
+  mountPath: /run/secrets/usage-ledger/free-credit
+  readOnly: true
+{{- if .Values.tls.secretName }}
+- name: tls
+  mountPath: /run/secrets/usage-ledger/tls
+  readOnly: true
+{{- end }}
+{{- if .Values.tokens.secretName }}
+- name: tokens
+  mountPath: /run/secrets/usage-ledger/tokens
+  readOnly: true
+{{- end }}
 - name: state
   mountPath: /var/lib/usage-ledger
 - name: tmp
   mountPath: /tmp
+{{- with .Values.extraVolumeMounts }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}
+
+{{/* Takes {root, config}: the name of the ConfigMap. */}}
+{{- define "usage-ledger.volumes" -}}
+{{- $values := .root.Values -}}
+- name: config
+  configMap:
+    name: {{ .config }}
+- name: postgres
+  secret:
+    secretName: {{ required "postgres.secretName is empty: name the Secret that holds the databases' URLs" $values.postgres.secretName }}
+- name: free-credit
+  secret:
+    secretName: {{ required "freeCreditKey.secretName is empty: name the Secret that holds at least 32 random bytes, the same for ever" $values.freeCreditKey.secretName }}
+{{- with $values.tls.secretName }}
+- name: tls
+  secret:
+    secretName: {{ . }}
+{{- end }}
+{{- with $values.tokens.secretName }}
+- name: tokens
+  secret:
+    secretName: {{ . }}
+{{- end }}
+# Nothing that must last: the databases and the topics have everything.
+- name: state
+  emptyDir: {sizeLimit: {{ $values.stateSizeLimit }}}
+- name: tmp
+  emptyDir: {sizeLimit: 64Mi}
+{{- with $values.extraVolumes }}
+{{ toYaml . }}
+{{- end }}
 {{- end -}}
