@@ -2,8 +2,9 @@
 """Ask the process in this container how it is: `probe healthz` (alive) or `probe readyz` (ready).
 
 Exits 0 when it says well, 1 otherwise, with its answer on standard output. It asks the port of
-`USAGE_LEDGER_HTTP__LISTEN` on loopback, for the container is the same. Standard library without
-`site`, because it runs every few seconds beside the service.
+`USAGE_LEDGER_HTTP__LISTEN` on loopback, for the container is the same, and so it does not look at
+the certificate. Standard library without `site`, because it runs every few seconds beside the
+service.
 """
 
 import http.client
@@ -20,6 +21,16 @@ def main() -> int:
     question = sys.argv[1] if len(sys.argv) > 1 else "healthz"
     port = int(os.environ.get("USAGE_LEDGER_HTTP__LISTEN", "127.0.0.1:9002").rpartition(":")[2])
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT_SECONDS)
+    if os.environ.get("USAGE_LEDGER_TLS__CERT_FILE"):
+        # Loaded where it is needed: it takes longer than all the rest.
+        import ssl  # noqa: PLC0415
+
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+        connection = http.client.HTTPSConnection(
+            "127.0.0.1", port, timeout=TIMEOUT_SECONDS, context=context
+        )
     try:
         connection.request("GET", f"/{question}")
         answer = connection.getresponse()
