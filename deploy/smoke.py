@@ -4,9 +4,9 @@
     smoke.py publish RUN PART    one of PARTS parts, from 0
     smoke.py check RUN BEGIN     wait until everything is visible, then compare; BEGIN as printed
 
-RUN is `SECONDS-WORD`: what is sent follows from it alone, so the parts need nothing of each other, and
-each run has payers of its own. It runs in a container of the ledger's image, beside the roles; see
-smoke.sh. The only thing it takes from the product is its command line.
+RUN is `SECONDS-WORD`: what is sent follows from it alone, so the parts need nothing of each other,
+and each run has payers of its own. It runs in a container of the ledger's image, beside the roles;
+see smoke.sh. The only thing it takes from the product is its command line.
 """
 
 from __future__ import annotations
@@ -168,7 +168,7 @@ class Plan:
 def ledger(*words: str, expect: tuple[int, ...] = (0,)) -> Any:
     """What a command prints as JSON."""
     command = ("usage-ledger", *words, "--json")
-    done = subprocess.run(  # noqa: S603  # our own command
+    done = subprocess.run(
         command, capture_output=True, text=True, timeout=COMMAND_SECONDS_MAX, check=False
     )
     if done.returncode not in expect:
@@ -198,10 +198,10 @@ def publish(plan: Plan, part: int) -> None:
 
 
 def send_to_kafka(name: str, events: list[Event], bad: str) -> None:
-    """By the publisher of the command line; the bad one by a bare producer, as another program's."""
+    """By the command line; the bad one by a bare producer, as from another program."""
     from kafka import KafkaProducer  # noqa: PLC0415  # only here, and only in the image
 
-    servers = os.environ["USAGE_LEDGER_KAFKA__BOOTSTRAP_SERVERS"]
+    servers = os.environ["SMOKE_KAFKA"]
     half = len(events) // 2
     for number, lines in enumerate((events[:half], events[half:])):
         with written(f"{name}-kafka-{number}", lines) as file:

@@ -24,6 +24,12 @@ AUTHENTICATED = (*SECRETS, "tls.secretName=tls", "tokens.secretName=tokens")
 EVERYTHING = (
     *AUTHENTICATED,
     "tls.clientCertificates=true",
+    "kafka.tls.enabled=true",
+    "kafka.tls.secretName=kafka-ca",
+    "kafka.tls.clientCertificate=true",
+    "kafka.sasl.mechanism=scram-sha-512",
+    "kafka.sasl.username=ledger",
+    "kafka.sasl.secretName=kafka-password",
     "networkPolicy.enabled=true",
     "podMonitor.enabled=true",
     "podMonitor.tokenSecret.name=prometheus",

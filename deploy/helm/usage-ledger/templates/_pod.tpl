@@ -49,6 +49,38 @@ file it lies in, and stands in no variable.
   value: "0.0.0.0:9002"
 - name: USAGE_LEDGER_STORE
   value: postgres
+{{- with .Values.kafka }}
+{{- if .bootstrapServers }}
+- name: USAGE_LEDGER_KAFKA__BOOTSTRAP_SERVERS
+  value: {{ .bootstrapServers | quote }}
+- name: USAGE_LEDGER_KAFKA__GROUP_ID
+  value: {{ .groupId | quote }}
+- name: USAGE_LEDGER_KAFKA__TOPICS__USAGE_EVENTS
+  value: {{ .topics.usageEvents | quote }}
+{{- if .tls.enabled }}
+- name: USAGE_LEDGER_KAFKA__TLS
+  value: "true"
+{{- if .tls.secretName }}
+- name: USAGE_LEDGER_KAFKA__CA_FILE
+  value: /run/secrets/usage-ledger/kafka-tls/ca.crt
+{{- if .tls.clientCertificate }}
+- name: USAGE_LEDGER_KAFKA__CERT_FILE
+  value: /run/secrets/usage-ledger/kafka-tls/tls.crt
+- name: USAGE_LEDGER_KAFKA__KEY_FILE
+  value: /run/secrets/usage-ledger/kafka-tls/tls.key
+{{- end }}
+{{- end }}
+{{- end }}
+{{- if ne .sasl.mechanism "none" }}
+- name: USAGE_LEDGER_KAFKA__SASL_MECHANISM
+  value: {{ .sasl.mechanism }}
+- name: USAGE_LEDGER_KAFKA__SASL_USERNAME
+  value: {{ .sasl.username | quote }}
+- name: USAGE_LEDGER_KAFKA__SASL_PASSWORD_FILE
+  value: /run/secrets/usage-ledger/kafka-sasl/{{ .sasl.key }}
+{{- end }}
+{{- end }}
+{{- end }}
 {{- with .Values.tls.secretName }}
 - name: USAGE_LEDGER_TLS__CERT_FILE
   value: /run/secrets/usage-ledger/tls/tls.crt
@@ -95,6 +127,16 @@ file it lies in, and stands in no variable.
   mountPath: /run/secrets/usage-ledger/tokens
   readOnly: true
 {{- end }}
+{{- if and .Values.kafka.tls.enabled .Values.kafka.tls.secretName }}
+- name: kafka-tls
+  mountPath: /run/secrets/usage-ledger/kafka-tls
+  readOnly: true
+{{- end }}
+{{- if ne .Values.kafka.sasl.mechanism "none" }}
+- name: kafka-sasl
+  mountPath: /run/secrets/usage-ledger/kafka-sasl
+  readOnly: true
+{{- end }}
 - name: state
   mountPath: /var/lib/usage-ledger
 - name: tmp
@@ -125,6 +167,16 @@ file it lies in, and stands in no variable.
 - name: tokens
   secret:
     secretName: {{ . }}
+{{- end }}
+{{- if and $values.kafka.tls.enabled $values.kafka.tls.secretName }}
+- name: kafka-tls
+  secret:
+    secretName: {{ $values.kafka.tls.secretName }}
+{{- end }}
+{{- if ne $values.kafka.sasl.mechanism "none" }}
+- name: kafka-sasl
+  secret:
+    secretName: {{ required "kafka.sasl.secretName is empty: name the Secret that holds the password" $values.kafka.sasl.secretName }}
 {{- end }}
 # Nothing that must last: the databases and the topics have everything.
 - name: state
