@@ -16,6 +16,7 @@ from tests.deploy.descriptions import CHART, ROLES, ROOT, commands, setting_vari
 from tests.deploy.helm import rendered, require_helm, run_helm, template
 
 SECRETS = (
+    "postgres.urls={postgresql://ledger@db-0/ledger,postgresql://ledger@db-1/ledger}",
     "postgres.secretName=databases",
     "freeCreditKey.secretName=free-credit",
     "kafka.bootstrapServers=kafka-0:9092\\,kafka-1:9092",
@@ -243,24 +244,18 @@ class TestRefusals:
     @pytest.mark.parametrize(
         ("sets", "sentence"),
         [
-            (
-                ("insecure=true", "postgres.secretName=p", "freeCreditKey.secretName=f"),
-                "kafka.bootstrapServers is empty",
-            ),
-            (SECRETS, "tls.secretName is empty"),
-            ((*SECRETS, "tls.secretName=tls"), "Nobody would be authenticated"),
-            (
-                ("insecure=true", "kafka.bootstrapServers=k", "freeCreditKey.secretName=f"),
-                "postgres.secretName is empty",
-            ),
-            (
-                ("insecure=true", "kafka.bootstrapServers=k", "postgres.secretName=p"),
-                "freeCreditKey.secretName is empty",
-            ),
-            ((*AUTHENTICATED, "roles.serv.replicas=2"), "serv"),
+            (("kafka.bootstrapServers=",), "kafka.bootstrapServers is empty"),
+            (("postgres.urls=",), "postgres.urls is empty"),
+            (("postgres.urls={postgresql://a:b@c/d}",), "postgres.urls holds a password"),
+            (("postgres.secretName=",), "postgres.secretName is empty"),
+            (("freeCreditKey.secretName=",), "freeCreditKey.secretName is empty"),
+            (("tls.secretName=",), "tls.secretName is empty"),
+            (("tokens.secretName=",), "Nobody would be authenticated"),
+            (("kafka.sasl.mechanism=plain",), "kafka.sasl.secretName is empty"),
+            (("roles.serv.replicas=2",), "additional properties 'serv' not allowed"),
         ],
     )
     def test_say_what_to_change(self, helm: Path, sets: tuple[str, ...], sentence: str) -> None:
-        done = template(helm, *sets)
+        done = template(helm, *AUTHENTICATED, *sets)
         assert 0 != done.returncode
         assert sentence in done.stderr

@@ -49,6 +49,10 @@ file it lies in, and stands in no variable.
   value: "0.0.0.0:9002"
 - name: USAGE_LEDGER_STORE
   value: postgres
+- name: USAGE_LEDGER_POSTGRES__URLS
+  value: {{ join "," .Values.postgres.urls | quote }}
+- name: USAGE_LEDGER_POSTGRES__PASSWORD_FILE
+  value: /run/secrets/usage-ledger/postgres/{{ .Values.postgres.passwordKey }}
 {{- with .Values.kafka }}
 {{- if .bootstrapServers }}
 - name: USAGE_LEDGER_KAFKA__BOOTSTRAP_SERVERS
@@ -154,7 +158,7 @@ file it lies in, and stands in no variable.
     name: {{ .config }}
 - name: postgres
   secret:
-    secretName: {{ required "postgres.secretName is empty: name the Secret that holds the databases' URLs" $values.postgres.secretName }}
+    secretName: {{ required "postgres.secretName is empty: name the Secret that holds the databases' password" $values.postgres.secretName }}
 - name: free-credit
   secret:
     secretName: {{ required "freeCreditKey.secretName is empty: name the Secret that holds at least 32 random bytes, the same for ever" $values.freeCreditKey.secretName }}
