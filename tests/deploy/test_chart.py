@@ -245,7 +245,7 @@ class TestRefusals:
         ("sets", "sentence"),
         [
             (("kafka.bootstrapServers=",), "kafka.bootstrapServers is empty"),
-            (("postgres.urls=",), "postgres.urls is empty"),
+            (("postgres.urls=null",), "postgres.urls is empty"),
             (("postgres.urls={postgresql://a:b@c/d}",), "postgres.urls holds a password"),
             (("postgres.secretName=",), "postgres.secretName is empty"),
             (("freeCreditKey.secretName=",), "freeCreditKey.secretName is empty"),
