@@ -8,7 +8,7 @@ from typing import Any
 from cli.exits import FAILED, OK, USAGE, CommandFailed
 from cli.json_form import encode
 from cli.tables import print_table
-from ledger.settings import LoadedSettings, SettingRow, SettingsError, read_settings
+from ledger.settings import LoadedSettings, SettingRow, Settings, SettingsError, read_settings
 
 
 def overrides(
@@ -19,9 +19,29 @@ def overrides(
     return {"data_dir": data_dir, "listen": listen, "store": store, "jobs": jobs}
 
 
+def role_overrides(*, http_listen: str | None, insecure: bool) -> dict[str, Any]:
+    """What the options of a role set."""
+    return {"http": {"listen": http_listen}, "insecure": insecure or None}
+
+
+def run_role(role: str, config: Path | None, options: dict[str, Any]) -> int:
+    """Runs a role until it is told to stop; answers its exit code."""
+    settings = _read(config, options).settings
+    if settings.store != "postgres" and role != "faust":
+        raise CommandFailed(
+            f'store is "{settings.store}", which one process has to itself: run `usage-ledger'
+            f' serve`, which does the work of `{role}`, too, or set store to "postgres"',
+            exit_code=USAGE,
+        )
+    return _run(settings, role)
+
+
 def serve(config: Path | None, options: dict[str, Any]) -> int:
     """Runs the service until it is told to stop; answers its exit code."""
-    settings = _read(config, options).settings
+    return _run(_read(config, options).settings, "serve")
+
+
+def _run(settings: Settings, role: str) -> int:
     # gRPC's own log tells a taken port in its own words; ours is one sentence.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     # Late, because a wrong setting is answered without loading the whole service.
@@ -29,7 +49,7 @@ def serve(config: Path | None, options: dict[str, Any]) -> int:
     from ledger.errors import StartRefused
 
     try:
-        return run(settings)
+        return run(settings, role)
     except StartRefused as refusal:
         raise CommandFailed(str(refusal), exit_code=FAILED) from None
 

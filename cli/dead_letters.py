@@ -5,6 +5,7 @@ import sys
 from cli.connection import READ_SECONDS, connected
 from cli.exits import OK, REJECTED
 from cli.json_form import encode, plain
+from cli.original_bytes import headers_and_key, readable
 from cli.pages import show_listing, walk
 from cli.tables import note, print_pairs, print_table
 from cli.values import time_text
@@ -12,7 +13,7 @@ from usage_ledger.v1 import admin_pb2 as admin
 from usage_ledger.v1 import queries_pb2 as queries
 
 # Of an original this much is shown on the screen; --raw writes all of it.
-SHOWN_BYTES_MAX = 8_192
+SHOWN_CHARACTERS_MAX = 8_192
 # As many as one call retries.
 RETRIED_A_CALL = 1_000
 
@@ -70,11 +71,15 @@ def show_dead_letter(number: int, *, raw: bool, target: str, as_json: bool) -> i
         ("last rejected", time_text(letter.last_rejected)),
         ("times", f"{letter.times:,}"),
         ("size", f"{letter.size_bytes:,} bytes"),
+        ("kind", letter.kind),
+        *headers_and_key(answer),
     )
     print_pairs("", pairs)
     note("")
-    note(answer.original[:SHOWN_BYTES_MAX].decode(errors="replace"))
-    if len(answer.original) > SHOWN_BYTES_MAX:
+    text = readable(answer)
+    for line in text[:SHOWN_CHARACTERS_MAX].splitlines():
+        note(line)
+    if len(text) > SHOWN_CHARACTERS_MAX:
         note(f"… cut off; --raw writes all of the {len(answer.original):,} bytes that are kept.")
     return OK
 

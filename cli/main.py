@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from cli.commands import intake, operations, payers, service
+from cli.commands import intake, operations, payers, roles, service
 from cli.exits import EXPLAINED, OK, CommandFailed
 
 # Plain help, without frames: it answers in half the time and reads well in a log or a mail.
@@ -40,6 +40,7 @@ def usage_ledger(
 
 
 service.add_to(app)
+roles.add_to(app)
 intake.add_to(app)
 payers.add_to(app)
 operations.add_to(app)

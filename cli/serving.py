@@ -1,28 +1,40 @@
-"""`usage-ledger serve`: wires ledger, service and jobs, and runs them until told to stop."""
+"""The processes of a ledger: `serve`, which is all in one, and the roles that may run alone."""
 
 import asyncio
 import gc
+import logging
 import signal
 import sys
+from collections.abc import Callable, Coroutine
+from typing import Any
 
+from facade.edge import Edge
+from facade.http import HttpServer
 from facade.server import Service
 from jobs import Scheduler
 from ledger.application import Ledger
 from ledger.failpoints import failpoint_of_environment
+from ledger.health import Probe
+from ledger.probes import ProjectorProbe, StoreProbe
 from ledger.settings import Settings
 from ledger.telemetry import configure_logging
+
+Duty = Callable[[], Coroutine[Any, Any, None]]
+
+log = logging.getLogger(__name__)
 
 GC_THRESHOLD = 20_000  # objects made before the collector looks at the youngest
 
 
-def run(settings: Settings) -> int:
-    """Serves until SIGTERM or SIGINT; answers the exit code. Raises StartRefusedError."""
+def run(settings: Settings, role: str = "serve") -> int:
+    """Runs a role until SIGTERM or SIGINT; answers the exit code. Raises StartRefusedError."""
     configure_logging(settings.log)
+    main = _serve(settings) if role == "serve" else _work(settings, role)
     try:
         import uvloop
     except ImportError:  # there is none for Windows
-        return asyncio.run(_serve(settings))
-    return uvloop.run(_serve(settings))
+        return asyncio.run(main)
+    return uvloop.run(main)
 
 
 def collect_garbage_rarely() -> None:
@@ -35,22 +47,80 @@ def collect_garbage_rarely() -> None:
 
 
 async def _serve(settings: Settings) -> int:
-    stopping = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stopping.set)
+    stopping = _stopping()
     collect_garbage_rarely()
+    edge = Edge(settings)
     ledger = Ledger(settings, failpoint=failpoint_of_environment())
     scheduler = Scheduler(ledger)
-    service = Service(ledger, [scheduler.run])
+    service = Service(ledger, [scheduler.run], edge=edge, probes=probes_of(ledger))
     try:
         await service.start()
     except BaseException:
         await asyncio.to_thread(ledger.close)
         raise
     host = settings.listen.rpartition(":")[0]
-    sys.stderr.write(f"usage-ledger is serving on {host}:{service.port}\n")
-    sys.stderr.flush()
+    _say(f"usage-ledger is serving on {host}:{service.port}")
     await stopping.wait()
     await service.stop()
     return 0
+
+
+async def _work(settings: Settings, role: str) -> int:
+    """Run one role, without a gRPC port."""
+    stopping = _stopping()
+    collect_garbage_rarely()
+    edge = Edge(settings)
+    ledger = Ledger(
+        settings, failpoint=failpoint_of_environment(), role=role, projects=role == "project"
+    )
+    http: HttpServer | None = None
+    try:
+        duties, probes = _duties(ledger, role)
+        ledger.start()
+        if settings.http.listen is not None:
+            http = HttpServer(edge, probes)
+            await http.start()
+        tasks = [asyncio.create_task(duty()) for duty in duties]
+        _say(f"usage-ledger {role} is running")
+        await stopping.wait()
+        for task in tasks:
+            task.cancel()
+        for outcome in await asyncio.gather(*tasks, return_exceptions=True):
+            if isinstance(outcome, Exception):
+                log.error("%s had failed", role, exc_info=outcome)
+    finally:
+        if http is not None:
+            await http.stop()
+        await asyncio.to_thread(ledger.close)
+    return 0
+
+
+def _duties(ledger: Ledger, role: str) -> tuple[list[Duty], list[Probe]]:
+    """Give what a role does from start to stop, and how its parts are."""
+    probes = probes_of(ledger)
+    if role == "jobs":
+        return [Scheduler(ledger).run], probes
+    return [], probes
+
+
+def probes_of(ledger: Ledger) -> list[Probe]:
+    """Tell how the parts are that every process of a ledger has."""
+    probes: list[Probe] = []
+    for shard in ledger.shards:
+        probes.append(StoreProbe(shard))
+        if shard.projector is not None:
+            probes.append(ProjectorProbe(shard, shard.projector))
+    return probes
+
+
+def _stopping() -> asyncio.Event:
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    return stopping
+
+
+def _say(sentence: str) -> None:
+    sys.stderr.write(f"{sentence}\n")
+    sys.stderr.flush()

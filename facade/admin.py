@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import grpc
-
-from facade.boundary import Context, author_of, streaming, unary
+from facade.boundary import Calls, Context, author_of, streaming, unary
 from facade.publishing import PublishingServicer
 from facade.translate import nanoseconds
 from ledger.application import Ledger
@@ -53,7 +51,7 @@ class AdminServicer:
             await self._retry_all(response, author)
             return response
         for letter_id in request.ids:
-            if self._ledger.queries.reader.dead_letter(letter_id) is None:
+            if await self._ledger.dead_letters.find(letter_id) is None:
                 raise NotFoundError(f"dead letter {letter_id} is not kept: retried, or never there")
         for letter_id in request.ids:
             await self._retry(letter_id, response, author)
@@ -63,7 +61,7 @@ class AdminServicer:
         # Oldest first would be fairer, but pages go down by id; a letter is tried once in any case.
         before = 2**63 - 1
         while True:
-            page = self._ledger.queries.reader.dead_letters(before=before, limit=RETRY_PAGE)
+            page = await self._ledger.dead_letters.page(before=before, limit=RETRY_PAGE)
             if not page:
                 return
             before = page[-1][0].id
@@ -73,7 +71,7 @@ class AdminServicer:
     async def _retry(
         self, letter_id: int, response: pb.RetryDeadLettersResponse, author: str
     ) -> None:
-        outcome = await self._ledger.retry_dead_letter(letter_id, author)
+        outcome = await self._ledger.dead_letters.retry(letter_id, author)
         if outcome is None:
             return  # somebody else retried it meanwhile
         response.retried += 1
@@ -94,13 +92,13 @@ class AdminServicer:
         """Confirm the clock, then reset what is due."""
         author = author_of(context, self._ledger.operator)
         await self._ledger.confirm_clock(author)
-        done, failed = await self._ledger.reset_usage(author)
+        done, failed = await self._ledger.cost_centers.reset_due(author)
         return pb.ConfirmResetResponse(reset=done, failed=failed)
 
 
-def handler(servicer: AdminServicer, publishing: PublishingServicer) -> grpc.GenericRpcHandler:
+def handler(servicer: AdminServicer, publishing: PublishingServicer) -> Calls:
     """Give the service's calls."""
-    return grpc.method_handlers_generic_handler(
+    return Calls(
         "usage_ledger.v1.AdminService",
         {
             "EndInstance": unary(pb.EndInstanceRequest, servicer.end_instance),

@@ -8,6 +8,7 @@ from facade.translate import fill, timestamp
 from facade.usage import cost_center
 from ledger.commands import Terms
 from ledger.instances import view_instance
+from ledger.messages import unpack_stored
 from ledger.queries import (
     DESCRIPTION,
     Draft,
@@ -69,21 +70,38 @@ def dead_letter(letter: DeadLetter, delivery: str) -> pb.DeadLetter:
         last_rejected=timestamp(letter.last_rejected),
         times=letter.times,
         size_bytes=letter.size_bytes,
+        kind=letter.kind,
     )
 
 
-def log_event(stored: StreamEvent) -> pb.LogEvent:
+def dead_letter_with_bytes(letter: DeadLetter, delivery: str) -> pb.GetDeadLetterResponse:
+    """Translate a dead letter with what was rejected."""
+    answer = pb.GetDeadLetterResponse(dead_letter=dead_letter(letter, delivery))
+    if letter.kind != "message":
+        answer.original = letter.original
+        return answer
+    message = unpack_stored(letter.original)
+    answer.original = message.value or b""
+    answer.message.value_is_null = message.value is None
+    if message.key is not None:
+        answer.message.key = message.key
+    for name, value in message.headers:
+        answer.message.headers.add(name=name, value=value)
+    return answer
+
+
+def log_event(stored: StreamEvent, shard: int) -> pb.LogEvent:
     """Translate a stored event."""
     event = decode(stored.topic, stored.state)
     recorded = Recorded(stored.stream, stored.version, event, stored.position)
-    return recorded_event(recorded)
+    return recorded_event(recorded, shard)
 
 
-def recorded_event(recorded: Recorded) -> pb.LogEvent:
+def recorded_event(recorded: Recorded, shard: int) -> pb.LogEvent:
     """Translate a decoded event."""
     event = recorded.event
     return pb.LogEvent(
-        position=publishing_pb2.Position(number=recorded.position),
+        position=publishing_pb2.Position(shard=shard, number=recorded.position),
         stream=recorded.originator_id,
         version=recorded.originator_version,
         topic=event.TOPIC,
@@ -151,7 +169,7 @@ def draft(payer: bytes, draft: Draft) -> pb.InvoiceDraft:
     return answer
 
 
-def instance(queries: Queries, instance_id: str) -> pb.GetInstanceResponse:
+def instance(queries: Queries, instance_id: str, shard: int) -> pb.GetInstanceResponse:
     """Open and translate one workspace instance."""
     view = view_instance(queries.reader, instance_id)
     answer = pb.GetInstanceResponse(
@@ -164,7 +182,7 @@ def instance(queries: Queries, instance_id: str) -> pb.GetInstanceResponse:
             pb.CycleLine(cycle_number=line.number, seconds=line.seconds, credit_cents=line.cents)
             for line in view.lines
         ],
-        events=[recorded_event(recorded) for recorded in view.events],
+        events=[recorded_event(recorded, shard) for recorded in view.events],
     )
     start = view.start
     if start is not None:

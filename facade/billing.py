@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import grpc
 from google.protobuf.message import Message
 
-from facade.boundary import Context, UnimplementedError, unary
+from facade.boundary import Calls, Context, UnimplementedError, unary
 from usage.v1 import billing_pb2 as pb
 
 _SERVICE = pb.DESCRIPTOR.services_by_name["BillingService"]
@@ -16,14 +15,14 @@ _NOTHING_TO_DO = {
 }
 
 
-def handler() -> grpc.GenericRpcHandler:
+def handler() -> Calls:
     """Give the service's calls."""
     handlers = {}
     for method in _SERVICE.methods:
         request_type: type[Message] = getattr(pb, method.input_type.name)
         answer = _NOTHING_TO_DO.get(method.name)
         handlers[method.name] = unary(request_type, _done(answer) if answer else _not_configured)
-    return grpc.method_handlers_generic_handler(_SERVICE.full_name, handlers)
+    return Calls(_SERVICE.full_name, handlers)
 
 
 def _done(answer: type[Message]):  # type: ignore[no-untyped-def]  # a closure per answer type

@@ -8,11 +8,10 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from functools import partial
 from typing import Any
 
-import grpc
-
-from facade.boundary import Context, author_of, streaming
-from ledger.application import CALL_PREFIX, IMPORT_PREFIX, Ledger
+from facade.boundary import Calls, Context, author_of, streaming
+from ledger.application import CALL_PREFIX, Ledger
 from ledger.commands import read_import_lines
+from ledger.dead_letters import IMPORT_PREFIX
 from ledger.errors import InvalidArgumentError
 from ledger.intake import Batch, Receipt, oversized_line, read_lines
 from usage_ledger.v1 import admin_pb2
@@ -21,6 +20,7 @@ from usage_ledger.v1 import publishing_pb2 as pb
 IN_FLIGHT = 10  # requests read ahead of the writer; beyond it the stream is not read on
 LINES_BYTES_MAX = 3 * 1024 * 1024
 NAME_CHARS_MAX = 255
+BUS_PREFIX = "kafka:"  # of the delivery names of partitions
 NUMBER_MAX = 2**53  # of a line, or of its bytes; what lies beyond is a slip, and sums overflow
 
 # Lines are read by the writer, right before it decides on them: on a thread of their own the two
@@ -37,7 +37,11 @@ def translate(receipt: Receipt) -> pb.Receipt:
             pb.Reject(line=r.line, reason=r.reason, dead_letter_id=r.dead_letter_id)
             for r in receipt.rejects
         ],
-        position=pb.Position(number=receipt.position),
+        position=pb.Position(shard=min(receipt.positions), number=receipt.position),
+        positions=[
+            pb.Position(shard=shard, number=number)
+            for shard, number in sorted(receipt.positions.items())
+        ],
     )
 
 
@@ -73,7 +77,9 @@ class PublishingServicer:
         async def batches() -> AsyncIterator[Read]:
             nonlocal delivery
             async for request in requests:
-                delivery = delivery or _named(request.delivery) or f"{CALL_PREFIX}{uuid.uuid4()}"
+                delivery = (
+                    delivery or checked_name(request.delivery) or f"{CALL_PREFIX}{uuid.uuid4()}"
+                )
                 if request.HasField("oversized"):
                     line = request.oversized
                     _checked_number("oversized.line", line.line)
@@ -104,7 +110,7 @@ class PublishingServicer:
         async def batches() -> AsyncIterator[Read]:
             nonlocal source
             async for request in requests:
-                source = source or _named(request.source)
+                source = source or checked_name(request.source)
                 if not source:
                     raise InvalidArgumentError("source is missing: name where the state comes from")
                 first = numbering.first(request.first_line, request.lines)
@@ -121,11 +127,15 @@ class PublishingServicer:
 _HEAD_BYTES_MAX = 262_144
 
 
-def _named(name: str) -> str:
+def checked_name(name: str) -> str:
+    """Check the name of a source of delivery."""
     if len(name) > NAME_CHARS_MAX or "\0" in name:
         raise InvalidArgumentError(
             f"name of {len(name)} characters: at most {NAME_CHARS_MAX}, no NUL"
         )
+    if name.startswith(BUS_PREFIX):
+        # Counts under these names are compared with what a partition holds.
+        raise InvalidArgumentError(f"name {name[:80]!r}: those with {BUS_PREFIX!r} are partitions")
     return name
 
 
@@ -172,9 +182,9 @@ async def _pipeline(batches: AsyncIterator[Read], take: Take) -> AsyncIterator[R
                 left.cancel()
 
 
-def handler(servicer: PublishingServicer) -> grpc.GenericRpcHandler:
+def handler(servicer: PublishingServicer) -> Calls:
     """Give the service's calls."""
-    return grpc.method_handlers_generic_handler(
+    return Calls(
         "usage_ledger.v1.PublishingService",
         {"Publish": streaming(pb.PublishRequest, servicer.publish)},
     )

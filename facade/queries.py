@@ -2,33 +2,37 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import binascii
-import contextlib
-from collections.abc import AsyncIterator
-from importlib.metadata import version
-
-import grpc
+import heapq
+from collections.abc import AsyncIterator, Sequence
+from functools import partial
 
 from facade import answers
-from facade.boundary import Context, answering, unary
+from facade.boundary import Calls, Context, answering, unary
+from facade.status import status
 from facade.translate import timestamp
+from ledger import inspection
 from ledger.application import Ledger
 from ledger.commands.credit_notes import payer_of
 from ledger.errors import InvalidArgumentError, NotFoundError
-from ledger.replay import compare_with_log
+from ledger.queries import Queries
+from ledger.shards import Shard
 from ledger.views import (
-    StatusRows,
+    CostCenterRow,
+    OtherRow,
+    StreamEvent,
+    SuspectRow,
+    UsageRow,
     attribution_id,
     uuid_text,
 )
-from usage_ledger.v1 import publishing_pb2
 from usage_ledger.v1 import queries_pb2 as pb
 
 PAYERS_MAX = 10_000  # in one GetBalances
 PAGE_DEFAULT, PAGE_MAX = 50, 1_000
 TAIL_BATCH = 500  # events in one answer of TailLog
+FOLLOW_SECONDS = 1.0  # how long a follower listens before it looks again
 STOP_WAITS_MS = 3_600_000  # a stop without a start is suspect after this
 _INT64_MAX = 2**63 - 1
 
@@ -64,7 +68,6 @@ class QueryServicer:
     def __init__(self, ledger: Ledger) -> None:
         """Serve a ledger."""
         self._ledger = ledger
-        self._queries = ledger.queries
 
     async def get_balances(
         self, request: pb.GetBalancesRequest, _context: Context
@@ -75,8 +78,9 @@ class QueryServicer:
                 f"{len(request.attribution_ids)} attribution_ids: at most {PAYERS_MAX} in one call"
             )
         payers = [payer_of(text) for text in request.attribution_ids]
-        self._queries.refuse_if_paused("balances")
-        found = self._queries.reader.balances(payers)
+        found: dict[bytes, int] = {}
+        for number, here in (await self._ledger.placing.find_all(payers)).items():
+            found |= await self._ledger.shards[number].read(partial(_balances, payers=here))
         return pb.GetBalancesResponse(
             balances=[
                 pb.Balance(attribution_id=text, credit_cents=found.get(payer, 0))
@@ -90,8 +94,8 @@ class QueryServicer:
         """List cost centers by attribution ID."""
         size = page_size(request.page_size)
         after = read_cursor(request.cursor, 16) or b""
-        self._queries.refuse_if_paused("cost-centers", "balances")
-        rows = self._queries.reader.cost_centers(after=after, limit=size + 1)
+        found = await self._ledger.read_all(partial(_cost_centers, after=after, limit=size + 1))
+        rows = list(heapq.merge(*found, key=lambda row: row[0].payer))
         return pb.ListCostCentersResponse(
             cost_centers=[
                 pb.CostCenterDetails(
@@ -109,10 +113,8 @@ class QueryServicer:
     ) -> pb.GetInvoiceDraftResponse:
         """Answer a payer's open cycle."""
         payer = payer_of(request.attribution_id)
-        self._queries.refuse_if_paused("invoice-drafts", "instances", "balances", "cost-centers")
-        return pb.GetInvoiceDraftResponse(
-            invoice_draft=answers.draft(payer, self._queries.draft(payer))
-        )
+        draft = await self._ledger.read(payer, lambda queries: queries.draft(payer))
+        return pb.GetInvoiceDraftResponse(invoice_draft=answers.draft(payer, draft))
 
     async def list_entries(
         self, request: pb.ListEntriesRequest, _context: Context
@@ -122,8 +124,11 @@ class QueryServicer:
         size = page_size(request.page_size)
         raw = read_cursor(request.cursor, 24)
         key = None if raw is None else (int.from_bytes(raw[:8], signed=True), raw[8:])
-        self._queries.refuse_if_paused("instances")
-        rows = self._queries.entries(payer, key=key, ascending=request.ascending, limit=size + 1)
+
+        def ask(queries: Queries) -> list[UsageRow | OtherRow]:
+            return queries.entries(payer, key=key, ascending=request.ascending, limit=size + 1)
+
+        rows = await self._ledger.read(payer, ask)
         response = pb.ListEntriesResponse(
             entries=[answers.entry(payer, row) for row in rows[:size]]
         )
@@ -138,8 +143,10 @@ class QueryServicer:
         self, request: pb.GetInstanceRequest, _context: Context
     ) -> pb.GetInstanceResponse:
         """Open one workspace instance."""
-        self._queries.refuse_if_paused("instances", "invoice-drafts")
-        return answers.instance(self._queries, request.workspace_instance_id)
+        shard = await self._ledger.shard_of_instance(request.workspace_instance_id)
+        return await shard.read(
+            partial(_instance, instance_id=request.workspace_instance_id, shard=shard.number)
+        )
 
     async def list_suspect_instances(
         self, request: pb.ListSuspectInstancesRequest, _context: Context
@@ -148,12 +155,17 @@ class QueryServicer:
         size = page_size(request.page_size)
         raw = read_cursor(request.cursor, 32) or bytes(32)
         runs_since, stopped_since = self._since()
-        rows = self._queries.reader.suspects(
-            runs_since=runs_since,
-            stopped_since=stopped_since,
-            after=(raw[:16], raw[16:]),
-            limit=size + 1,
-        )
+
+        def ask(queries: Queries) -> list[SuspectRow]:
+            return queries.reader.suspects(
+                runs_since=runs_since,
+                stopped_since=stopped_since,
+                after=(raw[:16], raw[16:]),
+                limit=size + 1,
+            )
+
+        found = await self._ledger.read_all(ask)
+        rows = list(heapq.merge(*found, key=lambda row: (row.payer, row.entry_id)))
         kinds = pb.SuspectInstance
         return pb.ListSuspectInstancesResponse(
             instances=[
@@ -173,7 +185,7 @@ class QueryServicer:
         )
 
     def _since(self) -> tuple[int, int]:
-        now = self._queries.now()
+        now = self._ledger.now()
         return now - self._ledger.settings.max_expected_runtime, now - STOP_WAITS_MS
 
     async def list_dead_letters(
@@ -183,7 +195,7 @@ class QueryServicer:
         size = page_size(request.page_size)
         raw = read_cursor(request.cursor, 8)
         before = _INT64_MAX if raw is None else min(int.from_bytes(raw), _INT64_MAX)
-        rows = self._queries.reader.dead_letters(before=before, limit=size + 1)
+        rows = await self._ledger.dead_letters.page(before=before, limit=size + 1)
         return pb.ListDeadLettersResponse(
             dead_letters=[answers.dead_letter(letter, name) for letter, name in rows[:size]],
             next_cursor=write_cursor(rows[size - 1][0].id.to_bytes(8)) if len(rows) > size else "",
@@ -193,12 +205,10 @@ class QueryServicer:
         self, request: pb.GetDeadLetterRequest, _context: Context
     ) -> pb.GetDeadLetterResponse:
         """Answer one dead letter with its bytes."""
-        found = self._queries.reader.dead_letter(request.id)
+        found = await self._ledger.dead_letters.find(request.id)
         if found is None:
             raise NotFoundError(f"dead letter {request.id} is not kept: retried, or never there")
-        return pb.GetDeadLetterResponse(
-            dead_letter=answers.dead_letter(*found), original=found[0].original
-        )
+        return answers.dead_letter_with_bytes(*found)
 
     async def tail_log(
         self, request: pb.TailLogRequest, _context: Context
@@ -206,31 +216,34 @@ class QueryServicer:
         """Give recorded events in order; wait for more if asked to."""
         if request.from_position < 0 or request.last < 0 or request.limit < 0:
             raise InvalidArgumentError("from_position, last and limit must not be negative")
-        reader = self._queries.reader
+        shard = self._shard(request.shard)
         after = request.from_position - 1
         if request.from_position == 0:
-            after = max(self._ledger.core.head - request.last, 0)
+            after = max(shard.head - request.last, 0)
         left = request.limit or _INT64_MAX
-        appended = asyncio.Event()
         while left > 0:
-            appended.clear()
-            events = reader.log(after=after, limit=min(TAIL_BATCH, left))
+            events = await shard.read(partial(_log, after=after, limit=min(TAIL_BATCH, left)))
             if events:
                 after = events[-1].position
                 left -= len(events)
-                yield pb.TailLogResponse(events=[answers.log_event(event) for event in events])
+                yield pb.TailLogResponse(
+                    events=[answers.log_event(event, shard.number) for event in events]
+                )
             elif not request.follow:
                 return
             else:
-                # A short wait closes the gap between reading and beginning to listen.
-                # Awaited right here: a task that is cancelled before it began leaves it behind.
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(1):
-                        await self._ledger.appended(appended)
+                await shard.appended(after, FOLLOW_SECONDS)
+
+    def _shard(self, number: int) -> Shard:
+        if number >= len(self._ledger.shards):
+            raise InvalidArgumentError(
+                f"shard {number}: there are {len(self._ledger.shards)}, numbered from 0"
+            )
+        return self._ledger.shards[number]
 
     async def check(self, request: pb.CheckRequest, _context: Context) -> pb.CheckResponse:
-        """Recompute the laws on a connection and a thread of its own."""
-        results = await asyncio.to_thread(self._audit, request.fold_log)
+        """Recompute the laws on connections and threads of their own."""
+        results = await inspection.check(self._ledger.shards, fold_log=request.fold_log)
         return pb.CheckResponse(
             laws=[
                 pb.LawResult(law=law, checked=checked, breaches=breaches)
@@ -238,79 +251,39 @@ class QueryServicer:
             ]
         )
 
-    def _status_rows(self, runs_since: int, stopped_since: int) -> StatusRows:
-        """Count on a connection and a thread of its own: some counts read whole indexes."""
-        queries = self._ledger.new_queries()
-        try:
-            return queries.reader.status(runs_since=runs_since, stopped_since=stopped_since)
-        finally:
-            queries.reader.close()
-
-    def _audit(self, fold_log: bool) -> list[tuple[str, int, list[str]]]:  # noqa: FBT001
-        queries = self._ledger.new_queries()
-        try:
-            laws = list(queries.reader.audit())
-            if fold_log:
-                laws += compare_with_log(queries.reader)
-            return laws
-        finally:
-            queries.reader.close()
-
     async def get_status(
         self, _request: pb.GetStatusRequest, _context: Context
     ) -> pb.GetStatusResponse:
         """Tell how the ledger is."""
-        ledger, now = self._ledger, self._queries.now()
-        rows = await asyncio.to_thread(self._status_rows, *self._since())
-        newest_prices = ledger.core.prices.newest
-        interval = ledger.settings.ledger_interval
-        ran = {job.name: job for job in rows.jobs}
-        response = pb.GetStatusResponse(
-            version=version("usage-ledger"),
-            head=publishing_pb2.Position(number=rows.head),
-            newest_recorded=timestamp(rows.clock.newest_recorded if rows.head else None),
-            projections=[
-                pb.ProjectionStatus(
-                    name=p.name,
-                    version=p.version,
-                    position=publishing_pb2.Position(number=p.position),
-                    paused=f"at {p.pause.position}: {p.pause.reason}" if p.pause else "",
-                )
-                for p in rows.projections
-            ],
-            total=answers.counts("", rows.total),
-            deliveries=[answers.counts(name, counts) for name, counts in rows.deliveries],
-            dead_letters=rows.dead_letters,
-            cost_centers=rows.cost_centers,
-            running_instances=rows.running,
-            ended_instances=rows.entries,
-            accrued_to=timestamp(rows.accrual.instant if rows.accrual.position else None),
-            runs_long=rows.runs_long,
-            stops_without_start=rows.stops_without_start,
-            price_revision=newest_prices.revision if newest_prices else 0,
-            resets_held=self._queries.resets_held(now),
-            writes_refused=ledger.writer.refused,
-            ledger_interval=answers.duration(interval),
+        runs_since, stopped_since = self._since()
+        rows = await inspection.status(
+            self._ledger.shards, runs_since=runs_since, stopped_since=stopped_since
         )
-        for job in self._ledger.jobs:
-            last = ran.get(job.name)
-            response.jobs.append(
-                pb.JobStatus(
-                    name=job.name,
-                    enabled=job.enabled,
-                    every=answers.duration(job.every_ms),
-                    last_started=timestamp(last.last_started if last else None),
-                    last_finished=timestamp(last.last_finished if last else None),
-                    last_error=last.last_error if last else "",
-                    next=timestamp(job.next_ms if job.enabled else None),
-                )
-            )
-        return response
+        return status(self._ledger, rows)
 
 
-def handler(servicer: QueryServicer) -> grpc.GenericRpcHandler:
+def _balances(queries: Queries, payers: Sequence[bytes]) -> dict[bytes, int]:
+    queries.refuse_if_paused("balances")
+    return queries.reader.balances(payers)
+
+
+def _cost_centers(queries: Queries, after: bytes, limit: int) -> list[tuple[CostCenterRow, int]]:
+    queries.refuse_if_paused("cost-centers", "balances")
+    return queries.reader.cost_centers(after=after, limit=limit)
+
+
+def _instance(queries: Queries, instance_id: str, shard: int) -> pb.GetInstanceResponse:
+    queries.refuse_if_paused("instances", "invoice-drafts")
+    return answers.instance(queries, instance_id, shard)
+
+
+def _log(queries: Queries, after: int, limit: int) -> list[StreamEvent]:
+    return queries.reader.log(after=after, limit=limit)
+
+
+def handler(servicer: QueryServicer) -> Calls:
     """Give the service's calls."""
-    return grpc.method_handlers_generic_handler(
+    return Calls(
         "usage_ledger.v1.QueryService",
         {
             "GetBalances": unary(pb.GetBalancesRequest, servicer.get_balances),

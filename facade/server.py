@@ -5,15 +5,21 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from facade import admin, billing, publishing, queries, usage
+from facade.boundary import Boundary
+from facade.edge import Edge
 from ledger.application import Ledger
 from ledger.errors import StartRefusedError
+from ledger.health import Part, Probe
+
+if TYPE_CHECKING:
+    from facade.http import HttpServer
 
 MESSAGE_BYTES_MAX = 4 * 1024 * 1024
 HEALTH_SECONDS = 1  # how often writes' health is looked at
@@ -31,13 +37,23 @@ log = logging.getLogger(__name__)
 
 
 class Service:
-    """A ledger's gRPC server, and what runs in the background beside it."""
+    """A ledger's gRPC and HTTP servers, and what runs in the background beside them."""
 
     def __init__(
-        self, ledger: Ledger, background: Sequence[Callable[[], Coroutine[Any, Any, None]]] = ()
+        self,
+        ledger: Ledger,
+        background: Sequence[Callable[[], Coroutine[Any, Any, None]]] = (),
+        *,
+        edge: Edge | None = None,
+        probes: Sequence[Probe] = (),
     ) -> None:
-        """Take an open ledger; `background` runs from start to stop."""
+        """Take an open ledger; `background` runs from start to stop, `probes` tell of it."""
         self.ledger = ledger
+        self.edge = edge or Edge(ledger.settings)
+        self._serving = Part("grpc")
+        self._writes = Part("writes", ready=True, reason="", is_needed=False)
+        self.probes: list[Probe] = [self._serving, self._writes, *probes]
+        self.http: HttpServer | None = None
         self._beside = background
         self._settings = ledger.settings
         self._background: list[asyncio.Task[None]] = []
@@ -56,20 +72,24 @@ class Service:
             )
         )
         publisher = publishing.PublishingServicer(self.ledger)
+        boundary = Boundary(self.edge.access, self.edge.calls)
         server.add_generic_rpc_handlers(
-            (
-                usage.handler(self.ledger),
-                billing.handler(),
-                publishing.handler(publisher),
-                queries.handler(queries.QueryServicer(self.ledger)),
-                admin.handler(admin.AdminServicer(self.ledger), publisher),
+            tuple(
+                boundary.handlers(calls)
+                for calls in (
+                    usage.handler(self.ledger),
+                    billing.handler(),
+                    publishing.handler(publisher),
+                    queries.handler(queries.QueryServicer(self.ledger)),
+                    admin.handler(admin.AdminServicer(self.ledger), publisher),
+                )
             )
         )
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         names = (*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME)
         reflection.enable_server_reflection(names, server)
         try:
-            self.port = server.add_insecure_port(self._settings.listen)
+            self.port = self._open_port(server)
         except RuntimeError as error:
             raise StartRefusedError(
                 f"listen {self._settings.listen}: the address cannot be used; is another service"
@@ -79,18 +99,43 @@ class Service:
         self.ledger.start()
         await self._set_health(health_pb2.HealthCheckResponse.SERVING)
         await server.start()
+        self._serving.is_well()
+        if self._settings.http.listen is not None:
+            await self._serve_http()
         self._background = [
             asyncio.create_task(run()) for run in (self._watch_writes, *self._beside)
         ]
 
+    def _open_port(self, server: grpc.aio.Server) -> int:
+        if self.edge.tls is None:
+            return server.add_insecure_port(self._settings.listen)
+        # It calls back for certificates as long as it is there, so it must not be collected.
+        self._credentials = self.edge.tls.for_grpc()
+        return server.add_secure_port(self._settings.listen, self._credentials)
+
+    async def _serve_http(self) -> None:
+        from facade.http import HttpServer  # noqa: PLC0415  # a tenth of a second, seldom wanted
+
+        self.http = HttpServer(
+            self.edge, self.probes, publish=self.ledger.publish, operator=self.ledger.operator
+        )
+        try:
+            await self.http.start()
+        except BaseException:
+            await self._server.stop(None)
+            raise
+
     async def stop(self) -> None:
         """Take no new calls, finish those that run, finish what was submitted, close the store."""
+        self._serving.waits("the service is stopping")
         await self._health.enter_graceful_shutdown()
         for task in self._background:
             task.cancel()
         for outcome in await asyncio.gather(*self._background, return_exceptions=True):
             if isinstance(outcome, Exception):  # it must not keep the rest from being stopped
                 log.error("a background task had failed", exc_info=outcome)
+        if self.http is not None:
+            await self.http.stop()
         await self._server.stop(self._settings.shutdown_grace / 1000)
         await asyncio.to_thread(self.ledger.close)
 
@@ -101,8 +146,12 @@ class Service:
     async def _watch_writes(self) -> None:
         refused = False
         while True:
-            if bool(self.ledger.writer.refused) != refused:
+            if bool(self.ledger.refused) != refused:
                 refused = not refused
+                if refused:
+                    self._writes.waits("nothing can be stored now: " + self.ledger.refused)
+                else:
+                    self._writes.is_well()
                 serving = health_pb2.HealthCheckResponse
                 await self._health.set(WRITES, serving.NOT_SERVING if refused else serving.SERVING)
             await asyncio.sleep(HEALTH_SECONDS)

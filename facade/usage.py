@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import grpc
 from google.protobuf.duration_pb2 import Duration
 
-from facade.boundary import Context, author_of, unary
+from facade.boundary import Calls, Context, author_of, unary
 from facade.translate import fill, nanoseconds, text_of
 from ledger.application import Ledger
 from ledger.commands import Terms, check_credit_note
@@ -16,6 +15,8 @@ from ledger.queries import (
     PER_PAGE_DEFAULT,
     PER_PAGE_MAX,
     RANGE_MS_MAX,
+    Listing,
+    Queries,
     check_user,
     usage_metadata,
 )
@@ -35,7 +36,6 @@ class UsageServicer:
     def __init__(self, ledger: Ledger) -> None:
         """Serve a ledger."""
         self._ledger = ledger
-        self._queries = ledger.queries
         self._operator = ledger.operator
         self._interval = Duration(
             seconds=ledger.settings.ledger_interval // 1000,
@@ -47,15 +47,15 @@ class UsageServicer:
     ) -> pb.GetBalanceResponse:
         """Answer what a payer owes."""
         payer = payer_of(request.attribution_id)
-        self._queries.refuse_if_paused("balances")
-        return pb.GetBalanceResponse(credits=self._queries.reader.balance(payer) / 100)
+        cents = await self._ledger.read(payer, lambda queries: queries.balance(payer))
+        return pb.GetBalanceResponse(credits=cents / 100)
 
     async def get_cost_center(
         self, request: pb.GetCostCenterRequest, context: Context
     ) -> pb.GetCostCenterResponse:
         """Answer a cost center, opened on the first read."""
         payer = payer_of(request.attribution_id)
-        terms = await self._ledger.get_cost_center(payer, author_of(context, self._operator))
+        terms = await self._ledger.cost_centers.get(payer, author_of(context, self._operator))
         return pb.GetCostCenterResponse(cost_center=cost_center(terms, request.attribution_id))
 
     async def set_cost_center(
@@ -71,7 +71,7 @@ class UsageServicer:
                 f"cost_center.spending_limit {wanted.spending_limit}: must not be negative"
             )
         is_stripe = wanted.billing_strategy == pb.CostCenter.BILLING_STRATEGY_STRIPE
-        terms = await self._ledger.set_cost_center(
+        terms = await self._ledger.cost_centers.set(
             payer,
             spending_limit=wanted.spending_limit,
             strategy=STRIPE if is_stripe else OTHER,
@@ -98,7 +98,7 @@ class UsageServicer:
         self, _request: pb.ResetUsageRequest, context: Context
     ) -> pb.ResetUsageResponse:
         """Start new cycles where they are due."""
-        await self._ledger.reset_usage(author_of(context, self._operator))
+        await self._ledger.cost_centers.reset_due(author_of(context, self._operator))
         return pb.ResetUsageResponse()
 
     async def add_usage_credit_note(
@@ -129,16 +129,19 @@ class UsageServicer:
             raise InvalidArgumentError(f"pagination.page {page}: must not be negative")
         payer = payer_of(request.attribution_id)
         user = check_user(request.user_id)
-        self._queries.refuse_if_paused("instances", "usage-totals")
-        listing = self._queries.list_usage(
-            payer,
-            user,
-            start=start,
-            end=end,
-            ascending=request.order == pb.ListUsageRequest.ORDERING_ASCENDING,
-            page=page or 1,
-            per_page=per_page or PER_PAGE_DEFAULT,
-        )
+
+        def ask(queries: Queries) -> Listing:
+            return queries.list_usage(
+                payer,
+                user,
+                start=start,
+                end=end,
+                ascending=request.order == pb.ListUsageRequest.ORDERING_ASCENDING,
+                page=page or 1,
+                per_page=per_page or PER_PAGE_DEFAULT,
+            )
+
+        listing = await self._ledger.read(payer, ask)
         response = pb.ListUsageResponse(
             credits_used=listing.cents / 100, ledger_interval=self._interval
         )
@@ -193,15 +196,17 @@ def cost_center(terms: Terms, spelling: str) -> pb.CostCenter:
     return answer
 
 
-def handler(ledger: Ledger) -> grpc.GenericRpcHandler:
+def handler(ledger: Ledger) -> Calls:
     """Give the service's calls."""
     servicer = UsageServicer(ledger)
-    return grpc.method_handlers_generic_handler(
+    return Calls(
         "usage.v1.UsageService",
         {
             "GetCostCenter": unary(pb.GetCostCenterRequest, servicer.get_cost_center),
             "SetCostCenter": unary(pb.SetCostCenterRequest, servicer.set_cost_center),
-            "ReconcileUsage": unary(pb.ReconcileUsageRequest, servicer.reconcile_usage),
+            "ReconcileUsage": unary(
+                pb.ReconcileUsageRequest, servicer.reconcile_usage, patient=True
+            ),
             "ResetUsage": unary(pb.ResetUsageRequest, servicer.reset_usage),
             "ListUsage": unary(pb.ListUsageRequest, servicer.list_usage),
             "GetBalance": unary(pb.GetBalanceRequest, servicer.get_balance),

@@ -14,6 +14,10 @@ from ledger.application import Ledger
 from ledger.job_plan import JobPlan
 
 LOOK_SECONDS_MAX = 20  # how long to sleep at most: a clock that was set forward is noticed by then
+LEASE = "jobs"
+LEASE_SECONDS = 30.0  # after so long without a sign of life another process takes over
+RENEW_SECONDS = 8.0
+LEASE_LOOK_SECONDS = 5.0  # between two looks whether the lease is free
 
 log = logging.getLogger(__name__)
 
@@ -25,6 +29,7 @@ class Scheduler:
         """Plan the jobs as the settings say."""
         self._ledger = ledger
         self._last_ledger_run: int | None = None
+        self.holds_lease = False
         jobs = ledger.settings.jobs
         self.plans: Sequence[JobPlan] = (
             JobPlan(
@@ -42,10 +47,11 @@ class Scheduler:
         )
         ledger.jobs = self.plans
 
-    def plan(self) -> None:
+    async def plan(self) -> None:
         """Decide when each job is due first."""
-        now = self._ledger.queries.now()
-        ran = {row.name: row for row in self._ledger.queries.reader.jobs()}
+        now = self._ledger.now()
+        rows = await self._ledger.shards[0].read(lambda queries: queries.reader.jobs())
+        ran = {row.name: row for row in rows}
         for plan in self.plans:
             row = ran.get(plan.name)
             last = None if row is None else row.last_started
@@ -61,32 +67,63 @@ class Scheduler:
                 plan.next_ms = last + plan.every_ms
 
     async def run(self) -> None:
-        """Run jobs until cancelled."""
-        while True:
-            try:
-                self.plan()
-                break
-            except Exception:
-                log.exception("jobs cannot be planned; trying again")
-                await asyncio.sleep(LOOK_SECONDS_MAX)
-        while True:
-            now = self._ledger.queries.now()
-            for plan in self.plans:
-                if plan.next_ms is not None and plan.next_ms > now + plan.every_ms:
-                    plan.next_ms = now + plan.every_ms  # the clock went back
-                if plan.enabled and plan.next_ms is not None and plan.next_ms <= now:
+        """Run jobs until cancelled, while this process has the lease on them."""
+        is_planned = False
+        try:
+            while True:
+                try:
+                    if not await self._has_lease():
+                        is_planned = False
+                        await asyncio.sleep(LEASE_LOOK_SECONDS)
+                        continue
+                    if not is_planned:  # another process may have run them since
+                        await self.plan()
+                        is_planned = True
+                except Exception:
+                    log.exception("jobs cannot be planned; trying again")
+                    await asyncio.sleep(LEASE_LOOK_SECONDS)
+                    continue
+                await self._run_due()
+                await asyncio.sleep(min(self._pause(), RENEW_SECONDS))
+        finally:
+            if self.holds_lease:
+                self.holds_lease = False
+                await self._ledger.shards[0].release_lease(LEASE)
+
+    async def _has_lease(self) -> bool:
+        self.holds_lease = await self._ledger.shards[0].holds_lease(LEASE, LEASE_SECONDS)
+        return self.holds_lease
+
+    async def _run_due(self) -> None:
+        now = self._ledger.now()
+        for plan in self.plans:
+            if plan.next_ms is not None and plan.next_ms > now + plan.every_ms:
+                plan.next_ms = now + plan.every_ms  # the clock went back
+            if plan.enabled and plan.next_ms is not None and plan.next_ms <= now:
+                renewing = asyncio.create_task(self._renew())
+                try:
                     await self.run_once(plan)
-            await asyncio.sleep(self._pause())
+                finally:
+                    renewing.cancel()
+
+    async def _renew(self) -> None:
+        """Keep the lease while a job runs. A job that two processes run changes nothing twice."""
+        while True:
+            await asyncio.sleep(RENEW_SECONDS)
+            try:
+                await self._has_lease()
+            except Exception:
+                log.exception("the lease on the jobs could not be renewed")
 
     def _pause(self) -> float:
-        now = self._ledger.queries.now()
+        now = self._ledger.now()
         due = [plan.next_ms for plan in self.plans if plan.enabled and plan.next_ms is not None]
         seconds = (min(due) - now) / 1000 if due else LOOK_SECONDS_MAX
         return min(max(seconds, 0.05), LOOK_SECONDS_MAX)
 
     async def run_once(self, plan: JobPlan) -> None:
         """Run a job now and keep how it went; a failure is tried again at the next time."""
-        started = self._ledger.queries.now()
+        started = self._ledger.now()
         plan.next_ms = started + plan.every_ms
         error = ""
         try:
@@ -96,7 +133,7 @@ class Scheduler:
             log.exception("job %s failed", plan.name)
             error = f"{type(failure).__name__}: {failure}"
         try:
-            finished = self._ledger.queries.now()
+            finished = self._ledger.now()
             await self._ledger.job_ran(
                 plan.name, started=started, finished=None if error else finished, error=error
             )
@@ -108,7 +145,7 @@ class Scheduler:
 
         Reporting to Stripe follows once billing is configured.
         """
-        now = self._ledger.queries.now()
+        now = self._ledger.now()
         since = now - self._ledger.settings.ledger_interval
         if self._last_ledger_run is not None:
             since = min(since, self._last_ledger_run)
@@ -118,9 +155,9 @@ class Scheduler:
     async def _run_reset_job(self) -> None:
         """Reset what is due; forget old dead letters, and add up the counts of old calls."""
         try:
-            done, failed = await self._ledger.reset_usage(self._ledger.operator)
+            done, failed = await self._ledger.cost_centers.reset_due(self._ledger.operator)
             if done or failed:
                 log.info("reset %d cost centers, %d failed", done, failed)
         finally:  # personal data must not outlive its retention because resets fail
-            await self._ledger.forget_expired_dead_letters(self._ledger.operator)
+            await self._ledger.dead_letters.forget_expired(self._ledger.operator)
             await self._ledger.merge_old_calls(self._ledger.operator)

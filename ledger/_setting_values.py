@@ -93,6 +93,24 @@ def whole_number(low: int, high: int) -> BeforeValidator:
     return BeforeValidator(check)
 
 
+def texts(value: object) -> tuple[str, ...]:
+    """A list of texts, or one with commas between them."""
+    parts = value.split(",") if isinstance(value, str) else value
+    if isinstance(parts, list | tuple) and all(isinstance(part, str) for part in parts):
+        return tuple(part.strip() for part in parts if part.strip())
+    raise ValueError("it must be a list of texts, or one text with commas between them")
+
+
+def whole_numbers(value: object) -> tuple[int, ...]:
+    """`0,2` or a list of numbers, each once and in order."""
+    parts = value.split(",") if isinstance(value, str) else value
+    if isinstance(parts, list | tuple):
+        texts = [str(part).strip() for part in parts if str(part).strip()]
+        if all(re.fullmatch(r"\d{1,9}", text, re.ASCII) for text in texts):
+            return tuple(sorted({int(text) for text in texts}))
+    raise ValueError('it must be a list of whole numbers from 0, such as [0, 1] or "0,1"')
+
+
 def switch(value: object) -> bool:
     if isinstance(value, str):
         value = {"true": True, "false": False}.get(value.strip().lower())
@@ -123,6 +141,42 @@ def base_url(value: object) -> str:
         "it must be http://HOST or https://HOST, if need be with port and path, without user name, "
         "password or query; put the token into the file that directory.token_file names"
     )
+
+
+def otlp_endpoint(value: object) -> str:
+    """Where traces go; unlike a base URL it may carry nothing but host and port."""
+    try:
+        parts = urlsplit(value if isinstance(value, str) else "")
+        is_address = bool(parts.hostname) and parts.port is not None and parts.port > 0
+    except ValueError:
+        is_address = False
+    bare = f"{parts.scheme}://{parts.netloc}" if is_address else ""
+    if bare and parts.geturl() == bare and "@" not in bare and parts.scheme in ("http", "https"):
+        return bare
+    raise ValueError(
+        "it must be http://HOST:PORT or https://HOST:PORT of a collector of OTLP over gRPC, "
+        "such as http://127.0.0.1:4317"
+    )
+
+
+def ratio(value: object) -> Decimal:
+    number = Decimal("NaN")
+    if isinstance(value, int | str | Decimal) and not isinstance(value, bool):
+        with contextlib.suppress(InvalidOperation, ValueError):
+            number = Decimal(value)
+    if number.is_finite() and 0 <= number <= 1:
+        return number
+    raise ValueError("it must be a decimal from 0 (none) to 1 (all), such as 0.01")
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether only this machine reaches a listener on a host; brackets are taken off."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False  # a name may stand for any address, so it is taken for the widest
 
 
 def instant(value: object) -> dt.datetime:

@@ -14,16 +14,23 @@ from ledger._setting_values import (
     base_url,
     file_path,
     instant,
+    is_loopback,
     one_of,
+    otlp_endpoint,
     parse_duration,
+    quoted,
     rates,
+    ratio,
     switch,
+    texts,
     whole_number,
+    whole_numbers,
 )
 
 ENV_PREFIX = "USAGE_LEDGER_"
 # int32 on the wire.
 LIMIT_CREDITS_MAX = 2**31 - 1
+SHARDS_MAX = 1_000  # each has connections and threads of its own in every process
 
 Milliseconds = Annotated[int, BeforeValidator(parse_duration)]
 Switch = Annotated[bool, BeforeValidator(switch)]
@@ -98,11 +105,73 @@ class DeadLetterSettings(_Group):
     retention: Milliseconds = 90 * 86_400_000
 
 
+class PostgresSettings(_Group):
+    """Where the shards lie; needed, and read, only with `store = "postgres"`."""
+
+    # One a shard, the first shard's first; never shown, for they may hold passwords.
+    urls: Annotated[tuple[str, ...], BeforeValidator(texts)] = ()
+    password_file: FilePath | None = None
+    pool_size: Annotated[int, whole_number(2, 200)] = 10
+    migrate_at_start: Switch = False
+    allow_unsafe: Switch = False
+
+
+class ShardSettings(_Group):
+    """Each shard is a log of its own. With PostgreSQL there is one for each of `postgres.urls`."""
+
+    count: Annotated[int, whole_number(1, SHARDS_MAX)] = 1
+    # Those that take new payers, as numbers from 0; empty: all.
+    open: Annotated[tuple[int, ...], BeforeValidator(whole_numbers)] = ()
+
+
 class LogSettings(_Group):
     level: Annotated[
         Literal["debug", "info", "warning", "error"], one_of("debug", "info", "warning", "error")
     ] = "info"
     format: Annotated[Literal["text", "json"], one_of("text", "json")] = "text"
+
+
+class HttpSettings(_Group):
+    """Health, metrics and POST /events; None: no HTTP."""
+
+    listen: Annotated[str, BeforeValidator(address)] | None = None
+
+
+class TlsSettings(_Group):
+    """Files in PEM, read again when they change; for gRPC and HTTP alike."""
+
+    cert_file: FilePath | None = None  # the certificate, then those between it and the root
+    key_file: FilePath | None = None
+    # Who signs clients' certificates; with it every gRPC client must show one.
+    client_ca_file: FilePath | None = None
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> "TlsSettings":
+        if (self.cert_file is None) != (self.key_file is None):
+            given, missing = ("cert", "key") if self.cert_file else ("key", "cert")
+            raise ValueError(
+                f"tls.{given}_file is set without tls.{missing}_file: set both, or neither"
+            )
+        if self.client_ca_file is not None and self.cert_file is None:
+            raise ValueError(
+                "tls.client_ca_file is set, but the service has no certificate of its own: "
+                "set tls.cert_file and tls.key_file, too"
+            )
+        return self
+
+
+class AuthSettings(_Group):
+    """Who may call, and what; read again when it changes. None: everybody who can connect."""
+
+    tokens_file: FilePath | None = None
+
+
+class TracingSettings(_Group):
+    """None: nothing is traced, and that costs nothing."""
+
+    otlp_endpoint: Annotated[str, BeforeValidator(otlp_endpoint)] | None = None
+    # Of the calls that come without a trace of their own; one that is traced already goes on.
+    sampling_ratio: Annotated[Decimal, BeforeValidator(ratio)] = Decimal(1)
 
 
 def _data_home() -> Path:
@@ -126,8 +195,12 @@ class Settings(BaseSettings):
 
     data_dir: FilePath = Field(default_factory=_data_home)
     listen: Annotated[str, BeforeValidator(address)] = "127.0.0.1:9001"
-    store: Annotated[Literal["sqlite", "memory"], one_of("sqlite", "memory")] = "sqlite"
+    store: Annotated[
+        Literal["sqlite", "memory", "postgres"], one_of("sqlite", "memory", "postgres")
+    ] = "sqlite"
+    postgres: PostgresSettings = PostgresSettings()
     sqlite: SqliteSettings = SqliteSettings()
+    shards: ShardSettings = ShardSettings()
     ledger_interval: Milliseconds = 3_600_000
     jobs: JobSettings = JobSettings()
     prices: PriceSettings = PriceSettings()
@@ -138,6 +211,12 @@ class Settings(BaseSettings):
     free_credit_key_file: FilePath | None = None
     dead_letters: DeadLetterSettings = DeadLetterSettings()
     log: LogSettings = LogSettings()
+    http: HttpSettings = HttpSettings()
+    tls: TlsSettings = TlsSettings()
+    auth: AuthSettings = AuthSettings()
+    # Listen beyond loopback although nobody is authenticated, or although tokens go in the clear.
+    insecure: Switch = False
+    tracing: TracingSettings = TracingSettings()
     shutdown_grace: Milliseconds = 20_000
 
     @classmethod
@@ -155,13 +234,55 @@ class Settings(BaseSettings):
     @property
     def listen_address(self) -> tuple[str, int]:
         """Host without brackets, and port."""
-        host, _, port = self.listen.rpartition(":")
-        return host.strip("[]"), int(port)
+        return _host_and_port(self.listen)
+
+    @property
+    def http_address(self) -> tuple[str, int] | None:
+        """Host without brackets, and port; None without HTTP."""
+        return None if self.http.listen is None else _host_and_port(self.http.listen)
+
+    def exposures(self) -> list[str]:
+        """Name what must not be reached from other machines as it is, one sentence each."""
+        problems: list[str] = []
+        listeners = (("listen", self.listen), ("http.listen", self.http.listen))
+        for name, at in listeners if not self.insecure else ():
+            if at is None or is_loopback(_host_and_port(at)[0]):
+                continue
+            if self.auth.tokens_file is None and self.tls.client_ca_file is None:
+                problems.append(
+                    f"{name} is {quoted(at)}, which other machines can reach, and nobody is "
+                    "authenticated: set auth.tokens_file or tls.client_ca_file, listen on "
+                    "127.0.0.1, or say --insecure (insecure = true)."
+                )
+            elif self.tls.cert_file is None:
+                problems.append(
+                    f"{name} is {quoted(at)}, which other machines can reach, and tokens would "
+                    "cross the network in the clear: set tls.cert_file and tls.key_file, listen "
+                    "on 127.0.0.1, or say --insecure (insecure = true)."
+                )
+        return problems
 
     @property
     def free_credit_key_path(self) -> Path:
         return self.free_credit_key_file or self.data_dir / "secrets" / "free-credit.key"
 
+    @property
+    def shard_count(self) -> int:
+        """How many shards there are."""
+        if self.store == "postgres":
+            return max(len(self.postgres.urls), 1)
+        return self.shards.count
+
+    @property
+    def open_shards(self) -> tuple[int, ...]:
+        """The shards that take new payers."""
+        return self.shards.open or tuple(range(self.shard_count))
+
     def price_rates(self) -> dict[str, Decimal]:
         """Credits per minute by workspace class, exact."""
         return dict(self.prices.credits_per_minute)
+
+
+def _host_and_port(at: str) -> tuple[str, int]:
+    host, _, port = at.rpartition(":")
+    return host.strip("[]"), int(port)

@@ -8,39 +8,52 @@ import functools
 import getpass
 import logging
 from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 from events import UnreadableEventError
 from ledger import commands
-from ledger.clock import Clock, SystemClock
-from ledger.cloudevents import RejectedError
-from ledger.commands.cost_centers import Opening, Terms, resets_held
+from ledger.clock import Clock, SystemClock, now_ms
 from ledger.commands.credit_notes import CreditNote
 from ledger.commands.imports import Importing
+from ledger.commands.ledger import CLOCK_STREAM, RECONCILED_STREAM
 from ledger.core import Core, Work
-from ledger.directory import Directory, NoDirectory, directory_of
-from ledger.errors import StartRefusedError, UnavailableError
-from ledger.free_credit import EmailHmac, claims_for, load_key
+from ledger.cost_centers import CostCenters
+from ledger.dead_letters import DeadLetters
+from ledger.directory import Directory, directory_of
+from ledger.errors import FailedPreconditionError, StartRefusedError
+from ledger.facts import complete_facts, spread_facts
+from ledger.feeds import Feed
+from ledger.free_credit import EmailHmac, load_key
 from ledger.group import Group
-from ledger.intake import Batch, Receipt, Reject, decide_event, retry, take
+from ledger.identifiers import parse_uuid
+from ledger.intake import (
+    Batch,
+    Line,
+    Receipt,
+    payer_of_line,
+    take,
+)
 from ledger.job_plan import JobPlan
+from ledger.placing import Placing, refuse_missing_shards
 from ledger.queries import Queries
+from ledger.receipts import in_shard, joined
 from ledger.settings import Settings
-from ledger.writer import Writer
-from persistence import StoreRefusedError, StoreUnavailableError
-from persistence.sqlite import SQLiteReader, SQLiteStore
+from ledger.shards import Shard, new_holder
+from ledger.stores import OpenStore, open_stores
+from persistence import SourceKey, StoreUnavailableError
 
-RESETS_AT_ONCE = 200  # cost centers handed to the writer together by one reset run
-EXPIRED_AT_ONCE = 1_000  # dead letters forgotten in one transaction
 KEY_FILE = "free-credit.key"
 CALL_PREFIX = "call:"  # of the delivery names of publishing calls that name no source themselves
 CALLS_KEPT = 10_000  # publishing calls whose counts are kept one by one
-IMPORT_PREFIX = "import:"  # of the delivery names of imports: a retry must know the source
+
+T = TypeVar("T")
+TakeLines = Callable[[Group, Batch], Receipt]
 
 log = logging.getLogger(__name__)
 
 
 class Ledger:
-    """A running ledger. Coroutines run on one event loop; the writer has a thread of its own."""
+    """A running ledger over one or more shards. Coroutines run on one event loop."""
 
     def __init__(
         self,
@@ -50,108 +63,181 @@ class Ledger:
         directory: Directory | None = None,
         before_fold: Callable[[str], None] | None = None,
         failpoint: Callable[[str], None] = lambda _name: None,
+        role: str = "serve",
+        projects: bool = True,
     ) -> None:
-        """Open the store and bring it up to date; StartRefusedError says what to change."""
+        """Open the stores and bring them up to date; StartRefusedError says what to change.
+
+        `projects`: whether this process folds a shared store, too.
+        """
         self.settings = settings
         self.clock = clock or SystemClock()
         self.operator = _operator()
         self.jobs: Sequence[JobPlan] = ()
-        self._directory = directory or directory_of(settings.directory)
-        in_memory = settings.store == "memory"
+        self.loop: asyncio.AbstractEventLoop
+        self.cost_centers = CostCenters(self, directory or directory_of(settings.directory))
+        self.dead_letters = DeadLetters(self)
+        self._email_hmac: EmailHmac | None = None
+        self.shards: list[Shard] = []
+        holder = new_holder()
+        opened = open_stores(settings, role)
         try:
-            self._store = SQLiteStore(
-                None if in_memory else settings.data_dir,
-                synchronous=settings.sqlite.synchronous,
-            )
-        except StoreRefusedError as error:
-            raise StartRefusedError(str(error)) from error
-        try:
-            key_file = settings.free_credit_key_file or settings.data_dir / "secrets" / KEY_FILE
-            self._email_hmac = EmailHmac(
-                bytes(32) if in_memory and not settings.free_credit_key_file else load_key(key_file)
-            )
-            self.core = Core(self._store, self.clock, before_fold=before_fold, failpoint=failpoint)
-            publish_configured_prices(self.core, settings, author=self.operator)
-            self.queries = self.new_queries()
+            if settings.store != "postgres":
+                self.email_hmac()  # refused early where one machine has it
+            for number, each in enumerate(opened):
+                self.shards.append(
+                    Shard(
+                        number,
+                        each,
+                        self.clock,
+                        holder=holder,
+                        projects=projects,
+                        before_fold=before_fold,
+                        failpoint=failpoint,
+                    )
+                )
+            refuse_missing_shards(self.shards)
+            publish_configured_prices(self.shards[0].core, settings, author=self.operator)
+            complete_facts(self.shards, self.operator)
         except UnreadableEventError as error:
-            self._store.close()
-            raise StartRefusedError(f"the log of {settings.data_dir}: {error}") from error
+            self._give_up(opened)
+            raise StartRefusedError(f"the log of {_place(settings)}: {error}") from error
         except StoreUnavailableError as error:
-            self._store.close()
+            self._give_up(opened)
             raise StartRefusedError(
-                f"data directory {settings.data_dir} cannot be written: {error}; free space or name"
-                " another one"
+                f"{_place(settings)} cannot be written: {error}; free space or name another one"
             ) from error
         except BaseException:
-            self._store.close()
+            self._give_up(opened)
             raise
-        self._appended: set[asyncio.Event] = set()
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self.writer = Writer(self.core, on_append=self._wake_tails)
+        self.placing = Placing(self.shards, settings.open_shards)
+
+    @staticmethod
+    def _give_up(opened: Sequence[OpenStore]) -> None:
+        for each in opened:
+            each.store.close()
 
     def start(self) -> None:
-        """Start the writer; call it on the event loop."""
-        self._loop = asyncio.get_running_loop()
-        self.writer.start()
+        """Start the threads; call it on the event loop."""
+        self.loop = asyncio.get_running_loop()
+        for shard in self.shards:
+            shard.start()
 
     def close(self) -> None:
-        """Finish what was submitted and close the store."""
-        self.writer.stop()
-        self.queries.reader.close()
-        self.core.failpoint("before-close")
-        self._store.checkpoint()
-        self._store.close()
+        """Finish what was submitted and close the stores."""
+        for shard in self.shards:
+            shard.close()
 
-    def new_queries(self) -> Queries:
-        """Give queries on a connection of their own, for a thread."""
-        return Queries(SQLiteReader(self._store), self.clock, lambda: self.core.paused)
+    def now(self) -> int:
+        """Give the time in ms."""
+        return now_ms(self.clock)
 
-    # Following the log -------------------------------------------------------------------------
+    @property
+    def refused(self) -> str:
+        """Say why nothing can be stored; empty while it can."""
+        return next((shard.refused for shard in self.shards if shard.refused), "")
 
-    def _wake_tails(self, _head: int) -> None:
-        if self._appended and self._loop is not None:
-            self._loop.call_soon_threadsafe(self._set_tails)
+    async def read(self, payer: bytes, ask: Callable[[Queries], T]) -> T:
+        """Ask the shard of a payer."""
+        return await (await self.placing.find(payer)).read(ask)
 
-    def _set_tails(self) -> None:
-        for event in self._appended:
-            event.set()
+    async def read_all(self, ask: Callable[[Queries], T]) -> list[T]:
+        """Ask every shard; answers in the order of the shards."""
+        return [await shard.read(ask) for shard in self.shards]
 
-    async def appended(self, event: asyncio.Event) -> None:
-        """Wait until something was appended after `event` was last cleared."""
-        self._appended.add(event)
-        try:
-            await event.wait()
-        finally:
-            self._appended.discard(event)
+    def feed(self, source: SourceKey, topic: str) -> Feed:
+        """Open the way in of a partition."""
+        return Feed(self, source, topic)
+
+    def email_hmac(self) -> EmailHmac:
+        """Give what names e-mail addresses; its key is read, or made, when it is first needed."""
+        if self._email_hmac is None:
+            settings = self.settings
+            if settings.store == "memory" and not settings.free_credit_key_file:
+                self._email_hmac = EmailHmac(bytes(32))
+            else:
+                self._email_hmac = EmailHmac(load_key(settings.free_credit_key_path))
+        return self._email_hmac
 
     # Use cases that write ----------------------------------------------------------------------
 
     async def publish(self, read: Callable[[], Batch], author: str) -> Receipt:
-        """Take published events in; the writer reads the lines."""
-        return await self._bulk(lambda group: take(group, read()), author)
+        """Take published events in; with one shard the writer reads the lines."""
+        if len(self.shards) == 1:
+            return await self._bulk(0, lambda group: take(group, read()), author)
+        return await self._spread(await asyncio.to_thread(read), payer_of_line, take, author)
 
     async def import_lines(self, read: Callable[[], Batch], source: str, author: str) -> Receipt:
         """Take over lines of another ledger's state; the writer reads them."""
-        importing = self._importing(source)
+        importing = self.importing(source)
 
-        def act(group: Group) -> Receipt:
-            receipt = commands.take_import(group, read(), importing)
+        def take_lines(group: Group, batch: Batch) -> Receipt:
+            receipt = commands.take_import(group, batch, importing)
             group.context.failpoint("in-import")
             return receipt
 
-        return await self._bulk(act, author)
-
-    async def _bulk(self, act: Callable[[Group], Receipt], author: str) -> Receipt:
-        receipt: Receipt = await self.writer.bulk(act, author)
+        await self._nearly_folded()
+        if len(self.shards) == 1:
+            return await self._bulk(0, lambda group: take_lines(group, read()), author)
+        batch = await asyncio.to_thread(read)
+        receipt = await self._spread(batch, commands.payer_of_import, take_lines, author)
+        await self._claim_elsewhere(batch, importing, author)
         return receipt
 
-    def _importing(self, source: str) -> Importing:
+    async def _bulk(self, number: int, act: Callable[[Group], Receipt], author: str) -> Receipt:
+        receipt: Receipt = await self.shards[number].bulk(act, author)
+        return in_shard(receipt, number)
+
+    async def _spread(
+        self,
+        batch: Batch,
+        payer_of: Callable[[Line], bytes | None],
+        take_lines: TakeLines,
+        author: str,
+    ) -> Receipt:
+        """Split a batch by the shards of its payers; what has no payer goes to the first one."""
+        payers = {payer_of(line) for line in batch.lines} - {None}
+        placed = await self.placing.place(payer for payer in payers if payer is not None)
+        parts: dict[int, list[Line]] = {}
+        for line in batch.lines:
+            payer = payer_of(line)
+            parts.setdefault(0 if payer is None else placed[payer], []).append(line)
+
+        async def take_part(number: int, lines: list[Line]) -> Receipt:
+            part = Batch(batch.delivery, lines)
+            return await self._bulk(number, lambda group: take_lines(group, part), author)
+
+        shares = sorted(parts.items()) or [(0, [])]
+        return joined(await asyncio.gather(*[take_part(*share) for share in shares]))
+
+    async def _claim_elsewhere(self, batch: Batch, importing: Importing, author: str) -> None:
+        """Claim what imported cost centers brought, in the first shard.
+
+        Also for lines that repeat: a crash may have come between a cost center and its claim.
+        """
+        for payer in commands.payers_with_free_credit(batch, importing):
+            shard = await self.placing.find(payer)
+            if shard.number == 0:
+                continue
+            ask = functools.partial(_claims_of_first_member, payer=payer)
+            claims = await shard.read(ask)
+            await self.shards[0].command(
+                functools.partial(commands.claim_unclaimed, payer=payer, claims=claims), author
+            )
+
+    async def _nearly_folded(self) -> None:
+        for shard in self.shards:
+            await shard.nearly_folded()
+
+    def importing(self, source: str) -> Importing:
+        """Give what an import needs to know beside its lines."""
         limits = self.settings.default_spending_limit
-        return Importing(source, limits.for_users, self._email_hmac)
+        return Importing(source, limits.for_users, self.email_hmac())
 
     async def add_credit_note(self, note: CreditNote, author: str) -> None:
         """Record a credit note."""
-        await self.writer.command(lambda group: commands.add_credit_note(group, note), author)
+        shard = await self.placing.place_one(note.payer)
+        await shard.command(lambda group: commands.add_credit_note(group, note), author)
 
     async def reconcile_usage(self, from_time: int, to_time: int, author: str) -> None:
         """Accrue everything that runs to now."""
@@ -162,143 +248,37 @@ class Ledger:
                 group, from_time=from_time, to_time=to_time, ledger_interval_ms=interval
             )
 
-        await self.writer.command(act, author)
+        await self._fact(act, RECONCILED_STREAM, author)
 
-    async def _opening(self, payer: bytes) -> Opening:
-        """Ask the directory, before any write, what a new cost center gets."""
-        limits = self.settings.default_spending_limit
-        claims: list[str] = []
-        if not isinstance(self._directory, NoDirectory):
-            claims = await asyncio.to_thread(claims_for, self._directory, self._email_hmac, payer)
-        return Opening(limits.for_teams, limits.for_users, claims)
-
-    async def get_cost_center(self, payer: bytes, author: str) -> Terms:
-        """Give a cost center, opened on the first read and reset when its cycle has ended."""
-        self.queries.refuse_if_paused("cost-centers")
-        row = self.queries.reader.cost_center(payer)
-        if row is not None and (row.strategy == "stripe" or row.next_billing > self.queries.now()):
-            return Terms(
-                payer,
-                row.spending_limit,
-                row.strategy,
-                row.cycle_start,
-                row.next_billing,
-                row.cycle_number,
-            )
-        opening = Opening(0, 0) if row is not None else await self._opening(payer)
-        terms: Terms = await self.writer.command(
-            lambda group: commands.open_cost_center(group, payer, opening), author
-        )
-        return terms
-
-    async def set_cost_center(
-        self, payer: bytes, *, spending_limit: int, strategy: str, author: str
-    ) -> Terms:
-        """Set limit and strategy."""
-        if self.queries.reader.cost_center(payer) is None:
-            opening = await self._opening(payer)
-        else:
-            limits = self.settings.default_spending_limit
-            opening = Opening(limits.for_teams, limits.for_users)
-        terms: Terms = await self.writer.command(
-            lambda group: commands.set_cost_center(
-                group, payer, spending_limit=spending_limit, strategy=strategy, opening=opening
-            ),
-            author,
-        )
-        return terms
-
-    async def reset_usage(self, author: str) -> tuple[int, int]:
-        """Reset every cost center whose cycle has ended.
-
-        Give how many were reset and how many failed.
-        """
-        done = failed = 0
-        after = b""
-        while True:
-            due: list[bytes] = await self.writer.command(
-                functools.partial(commands.due_cost_centers, after=after, limit=RESETS_AT_ONCE),
-                author,
-            )
-            if not due:
-                return done, failed
-            after = due[-1]
-            outcomes = await asyncio.gather(
-                *[self._reset(payer, author) for payer in due], return_exceptions=True
-            )
-            for outcome in outcomes:
-                if isinstance(outcome, UnavailableError):
-                    raise outcome
-                if isinstance(outcome, BaseException):
-                    failed += 1
-                    log.error("a cost center could not be reset", exc_info=outcome)
-                else:
-                    done += bool(outcome)
-
-    async def _reset(self, payer: bytes, author: str) -> bool:
-        def act(group: Group) -> bool:
-            done = commands.reset_cost_center(group, payer)
-            group.context.failpoint("in-reset")
-            return done
-
-        reset: bool = await self.writer.command(act, author)
-        return reset
+    async def _fact(self, act: Callable[[Group], None], stream: str, author: str) -> None:
+        """Record a fact for everybody: in the first shard, then its copies."""
+        await self.shards[0].command(act, author)
+        await spread_facts(self.shards, stream, author)
 
     async def confirm_clock(self, author: str) -> None:
         """Record that the clock is right, so that resets go on."""
-        await self.writer.command(commands.confirm_clock, author)
+        await self._fact(commands.confirm_clock, CLOCK_STREAM, author)
 
     async def end_instance(self, instance_id: str, at: int, reason: str, author: str) -> None:
         """End an instance, or correct when it ended."""
-        await self.writer.command(
+        shard = await self.shard_of_instance(instance_id)
+        await shard.command(
             lambda group: commands.end_instance(group, instance_id, at, reason), author
         )
 
-    async def retry_dead_letter(self, letter_id: int, author: str) -> str | Reject | None:
-        """Try a dead letter again.
-
-        "" when recorded, "repeated", a reject, or None if there is none.
-        """
-
-        def act(group: Group) -> str | Reject | None:
-            letter = group.transaction.dead_letter(letter_id)
-            if letter is None:
-                return None
-
-            def decide(original: bytes) -> str:
-                if letter.kind == "import":
-                    source = group.transaction.delivery_name(letter.delivery)
-                    return commands.decide_import(
-                        group, original, self._importing(source.removeprefix(IMPORT_PREFIX))
-                    )
-                return decide_event(group, original)
-
-            try:
-                return retry(group, letter, decide)
-            except RejectedError as error:
-                return Reject(letter.line, str(error), letter.id)
-
-        outcome: str | Reject | None = await self.writer.command(act, author)
-        return outcome
-
-    async def forget_expired_dead_letters(self, author: str) -> int:
-        """Forget dead letters older than their retention; the counts stay.
-
-        Not while the clock may have leapt: what is forgotten by a wrong clock is gone.
-        """
-        before = self.queries.now() - self.settings.dead_letters.retention
-
-        def act(group: Group) -> int:
-            if resets_held(group.transaction.rows.clock(), group.now):
-                return 0
-            ids = group.transaction.expired_dead_letters(before, EXPIRED_AT_ONCE)
-            group.transaction.remove_dead_letters(ids)
-            return len(ids)
-
-        forgotten = 0
-        while count := await self.writer.command(act, author):
-            forgotten += count
-        return forgotten
+    async def shard_of_instance(self, instance_id: str) -> Shard:
+        """Give the shard that knows an instance; the first one when none does."""
+        if len(self.shards) == 1:
+            return self.shards[0]
+        stream = f"instance:{parse_uuid(instance_id)}"
+        versions = await self.read_all(lambda queries: queries.reader.version(stream))
+        known = [shard for shard, found in zip(self.shards, versions, strict=True) if found]
+        if len(known) > 1:
+            raise FailedPreconditionError(
+                f"workspace instance {instance_id[:80]} is recorded under payers of"
+                f" {len(known)} shards; `usage-ledger check` lists them"
+            )
+        return known[0] if known else self.shards[0]
 
     async def merge_old_calls(self, author: str) -> int:
         """Keep counts of the newest publishing calls one by one, of older ones as a sum."""
@@ -310,16 +290,15 @@ class Ledger:
             group.caches.deliveries.clear()  # a call that still goes on gets a new row
             return merged
 
-        merged: int = await self.writer.command(act, author)
-        return merged
+        return sum([await shard.command(act, author) for shard in self.shards])
 
     async def job_ran(self, name: str, *, started: int, finished: int | None, error: str) -> None:
         """Keep when a job last ran."""
-
-        def act(group: Group) -> None:
-            group.transaction.job_ran(name, started=started, finished=finished, error=error)
-
-        await self.writer.command(act, self.operator)
+        await self.shards[0].beside(
+            lambda transaction: transaction.job_ran(
+                name, started=started, finished=finished, error=error
+            )
+        )
 
 
 def publish_configured_prices(core: Core, settings: Settings, *, author: str) -> None:
@@ -344,6 +323,16 @@ def publish_configured_prices(core: Core, settings: Settings, *, author: str) ->
         raise work.error
     if work.result:
         log.warning(work.result)
+
+
+def _claims_of_first_member(queries: Queries, payer: bytes) -> list[str]:
+    return commands.claims_of_first_member(queries.reader, payer)
+
+
+def _place(settings: Settings) -> str:
+    if settings.store == "postgres":
+        return "the database"
+    return f"data directory {settings.data_dir}"
 
 
 def _operator() -> str:

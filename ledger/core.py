@@ -10,14 +10,14 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from aggregates import PriceBook
-from events import PriceListPublished, Recorded, decode
+from events import PriceListPublished, decode
 from ledger.clock import Clock
 from ledger.commands.ledger import PRICES_STREAM
 from ledger.entropy import SystemEntropy
 from ledger.errors import LedgerError, UnavailableError
 from ledger.folding import fold_stored
 from ledger.group import Caches, Context, Group
-from persistence import StoreUnavailableError, StreamEvent, Transaction, WritableStore
+from persistence import StoreUnavailableError, Transaction, WritableStore
 from projections import Pause
 
 FOLLOW_MAX = 5_000  # events of other processes taken in one by one; beyond it all is forgotten
@@ -56,7 +56,7 @@ class Core:
         failpoint: Callable[[str], None] = lambda _name: None,
         shard: int = 0,
     ) -> None:
-        """Take up the log where it ends, and bring the read model up to it if that is ours to do."""
+        """Take up the log where it ends; fold the rest of it where the writer folds."""
         self.store = store
         self.clock = clock
         self.shard = shard

@@ -1,6 +1,8 @@
 """Everything that a caller can be told went wrong.
 
 LedgerError
+├── UnauthenticatedError      it is not known who calls; the text says how to show it
+├── PermissionDeniedError     it is known, and they may not; the text names what they lack
 ├── InvalidArgumentError      a value is not allowed; the text names field, value and what is
 ├── NotFoundError             what was named does not exist
 ├── AlreadyExistsError        the name is taken by something else
@@ -14,6 +16,14 @@ from __future__ import annotations
 
 class LedgerError(Exception):
     """Its text is meant for the caller."""
+
+
+class UnauthenticatedError(LedgerError):
+    """It is not known who calls."""
+
+
+class PermissionDeniedError(LedgerError):
+    """Who calls may not do this."""
 
 
 class InvalidArgumentError(LedgerError):

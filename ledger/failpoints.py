@@ -18,6 +18,11 @@ NAMES = (
     "after-append",
     "before-fold",  # of each projection
     "after-fold",
+    "before-fold-commit",  # of the projector
+    "after-fold-commit",
+    "before-intake-position",  # a batch of the bus begins
+    "after-intake-position",
+    "after-deliver",  # a batch was handed to another system, its position not yet moved
     "before-commit",
     "after-commit",  # durable, but nobody was told
     "before-checkpoint",

@@ -48,10 +48,16 @@ def fold_events_at_once(
     transaction: Transaction,
     stored: Sequence[StreamEvent],
     before_fold: Callable[[str], None] | None = None,
+    *,
+    ignored_pause: str = "",
 ) -> None:
-    """The same with one savepoint for all; a batch with a failing fold is folded again, guarded."""
+    """The same with one savepoint for all; a batch with a failing fold is folded again, guarded.
+
+    Projections that are paused for the ignored reason are folded all the same.
+    """
     batch = decoded(stored)
-    standing, paused = transaction.standing()
+    standing, every_pause = transaction.standing()
+    paused = {name: pause for name, pause in every_pause.items() if pause.reason != ignored_pause}
     try:
         with transaction.rows.savepoint():
             ReadModel(
@@ -66,6 +72,6 @@ def fold_events_at_once(
         raise
     except Exception:
         log.warning("a batch could not be folded at once; folding it step by step", exc_info=True)
-        ReadModel(
-            transaction.rows, transaction.positions, standing, paused, wrap=before_fold
-        ).fold(batch)
+        ReadModel(transaction.rows, transaction.positions, standing, paused, wrap=before_fold).fold(
+            batch
+        )

@@ -205,8 +205,8 @@ class Group:
         """Add an event to a stream that has no aggregate in memory."""
         version = self._versions.get(stream)
         if version is None:
-            stored = self.stream(stream)
-            version = stored[-1].originator_version if stored else 0
+            version = self.transaction.version(stream)
+            version += sum(recorded[0] == stream for recorded in self._pending)
         self._versions[stream] = version + 1
         return self.append(stream, version + 1, event)
 

@@ -17,15 +17,15 @@ from events import (
 )
 from events.money import FALLBACK_RATE
 from events.readable import time_text
-from ledger.cloudevents import (
+from ledger.arrivals import (
     CREDIT_NOTE,
     EVENT_BYTES_MAX,
     STARTED,
     STOPPING,
     Arrival,
     RejectedError,
-    parse_line,
 )
+from ledger.cloudevents import parse_line
 from ledger.errors import InvalidArgumentError
 from ledger.group import Group
 from persistence import Counts, DeadLetter, Inboxed
@@ -70,6 +70,7 @@ class Receipt(msgspec.Struct, gc=False):
     counts: Counts
     rejects: list[Reject]
     position: int
+    positions: dict[int, int] = msgspec.field(default_factory=dict)  # by shard
 
 
 class TooManyLinesError(InvalidArgumentError):
@@ -123,6 +124,12 @@ def take(group: Group, batch: Batch) -> Receipt:
         return _decide(group, arrival, found)
 
     return settle(group, batch, decide)
+
+
+def payer_of_line(line: Line) -> bytes | None:
+    """Give who pays for what a line says; None when it could not be read."""
+    content = line.content
+    return content.payer if isinstance(content, Arrival) else None
 
 
 def prefetch(group: Group, arrivals: Sequence[Arrival]) -> None:
@@ -281,9 +288,11 @@ def retry(group: Group, letter: DeadLetter, decide: Callable[[bytes], str]) -> s
     return outcome
 
 
-def decide_event(group: Group, original: bytes) -> str:
-    """Decide on one published event by itself."""
-    arrival = parse_line(original)
+def decide_event(
+    group: Group, original: bytes, parse: Callable[[bytes], Arrival] = parse_line
+) -> str:
+    """Decide on one published event by itself; `parse` reads what a dead letter kept of it."""
+    arrival = parse(original)
     prefetch(group, [arrival])
     return _decide(
         group, arrival, group.inbox([(group.source_number(arrival.source), arrival.key)])

@@ -6,6 +6,7 @@ its deadline; then it is answered all the same, and says at which position its c
 
 from __future__ import annotations
 
+import time
 from contextvars import ContextVar
 
 DEFAULT_SECONDS = 5.0  # of a call without a deadline
@@ -17,8 +18,13 @@ class Patience:
 
     def __init__(self, seconds: float | None = DEFAULT_SECONDS) -> None:
         """None waits as long as it takes."""
-        self.seconds = seconds
+        self._until = None if seconds is None else time.monotonic() + seconds
         self.unfolded: dict[int, int] = {}  # by shard, the newest position not waited for
+
+    @property
+    def seconds(self) -> float | None:
+        """Give how long it still waits."""
+        return None if self._until is None else max(self._until - time.monotonic(), 0.0)
 
     def gave_up(self, shard: int, position: int) -> None:
         """Note that a change is durable and not yet visible."""

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 
 from events import UnreadableEventError
-from ledger.folding import decoded, fold_events_at_once
+from ledger.folding import fold_events_at_once
 from persistence import StoreUnavailableError, WritableStore
 
 BATCH_MAX = 4_000  # events folded in one transaction: about a tenth of a second
@@ -54,6 +54,7 @@ class Projector:
         self._said = 0.0
         self.waiting = ""  # what it waits for; empty while it folds or has folded everything
         self.holds_lease = False
+        self.stands_by = False  # while another projector folds
         self.folded = 0
         self._thread = threading.Thread(target=self._run, name="projector", daemon=True)
 
@@ -89,14 +90,13 @@ class Projector:
         """Fold the next batch; give how long to wait before the next step."""
         try:
             if not self._has_lease():
-                self.waiting = "another projector holds the lease"
+                self.stands_by, self.waiting = True, "another projector, which holds the lease"
                 return TROUBLE_SECONDS
+            self.stands_by = False
             if not self._begun:
                 self._begin()
                 self._begun = True
             folded = self.fold_next()
-            self.waiting = ""
-            return 0.0 if folded else IDLE_SECONDS
         except StoreUnavailableError as error:
             return self._wait_for(f"the store: {error}", TROUBLE_SECONDS)
         except UnreadableEventError as error:
@@ -104,8 +104,11 @@ class Projector:
         except Exception:
             log.exception("the projector failed; trying again")
             return self._wait_for("a mistake of its own, see the log", NEWER_SECONDS)
+        self.waiting = ""
+        return 0.0 if folded else IDLE_SECONDS
 
     def _wait_for(self, what: str, seconds: float) -> float:
+        self.stands_by = False
         now = time.monotonic()
         if what != self.waiting or now - self._said > RETRIES_LOGGED_SECONDS:
             log.error("folding waits for %s", what)
@@ -152,7 +155,7 @@ class Projector:
             with self._store.folding() as transaction:
                 stored = transaction.log(after=position, limit=BATCH_MAX)
                 if not stored:
-                    transaction.resume_projections()
+                    transaction.resume_projections(REBUILDING)
                     break
                 fold_events_at_once(
                     transaction, stored, self._before_fold, ignored_pause=REBUILDING
@@ -181,6 +184,3 @@ class Projector:
         self.folded += len(stored)
         self._on_folded()
         return len(stored)
-
-
-__all__ = ["Projector", "decoded"]

@@ -14,7 +14,7 @@ from ledger.commands.cost_centers import resets_held
 from ledger.errors import InvalidArgumentError, UnavailableError
 from ledger.identifiers import parse_uuid
 from persistence import DraftRows, OtherRow, Reader, UsageRow
-from projections import OWN_PERIOD, Accrual, Amount, Pause, accrued
+from projections import OWN_PERIOD, Accrual, Amount, ClockRow, CostCenterRow, Pause, accrued
 
 DESCRIPTION = "Usage collected by automated system."
 WRITE_OFF_DESCRIPTION = "Credits"
@@ -122,6 +122,16 @@ class Queries:
                     " see `usage-ledger status`"
                 )
 
+    def balance(self, payer: bytes) -> int:
+        """Give what a payer owes in cents."""
+        self.refuse_if_paused("balances")
+        return self.reader.balance(payer)
+
+    def cost_center(self, payer: bytes) -> CostCenterRow | None:
+        """Give a cost center; None while there is none."""
+        self.refuse_if_paused("cost-centers")
+        return self.reader.cost_center(payer)
+
     def list_usage(
         self,
         payer: bytes,
@@ -134,6 +144,7 @@ class Queries:
         per_page: int,
     ) -> Listing:
         """Give a page of usage entries dated in [start, end)."""
+        self.refuse_if_paused("instances", "usage-totals")
         reader = self.reader
         offset = min((page - 1) * per_page, OFFSET_MAX)
         with reader.snapshot():
@@ -240,6 +251,7 @@ class Queries:
         limit: int,
     ) -> list[UsageRow | OtherRow]:
         """Give entries of every kind beyond a (time, id), by time, ties by id ascending."""
+        self.refuse_if_paused("instances")
         with self.reader.snapshot():
             rows: list[UsageRow | OtherRow] = []
             rows += self.reader.usage_after(payer, key=key, ascending=ascending, limit=limit)
@@ -256,6 +268,7 @@ class Queries:
 
     def draft(self, payer: bytes) -> Draft:
         """Give a payer's open cycle."""
+        self.refuse_if_paused("invoice-drafts", "instances", "balances", "cost-centers")
         rows = self.reader.draft(payer)
         amounts = dict(rows.lines)
         for workspace_class, amount in rows.accruals.items():
@@ -279,7 +292,11 @@ class Queries:
 
     def resets_held(self, now: int) -> str:
         """Say why resets wait; empty when they do not."""
-        row = self.reader.clock()
+        return self.resets_held_by(self.reader.clock(), now)
+
+    @staticmethod
+    def resets_held_by(row: ClockRow, now: int) -> str:
+        """Say why resets wait by what the log knows of the clock; empty when they do not."""
         if not resets_held(row, now):
             return ""
         since = row.newest_recorded if row.suspect_since is None else row.suspect_since

@@ -7,6 +7,7 @@ is refused with one sentence a problem. No setting holds a secret: they name fil
 
 import datetime as dt
 import difflib
+import functools
 import os
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -19,9 +20,18 @@ from pydantic import BaseModel, ValidationError
 from pydantic_settings import EnvSettingsSource
 
 from ledger._setting_values import format_duration, parse_duration, quoted
-from ledger._settings_model import ENV_PREFIX, DirectorySettings, LogSettings, Settings
+from ledger._settings_model import (
+    ENV_PREFIX,
+    AuthSettings,
+    DirectorySettings,
+    LogSettings,
+    Settings,
+    TlsSettings,
+    TracingSettings,
+)
 
 __all__ = [
+    "AuthSettings",
     "DirectorySettings",
     "LoadedSettings",
     "LogSettings",
@@ -29,6 +39,8 @@ __all__ = [
     "SettingRow",
     "Settings",
     "SettingsError",
+    "TlsSettings",
+    "TracingSettings",
     "format_duration",
     "load_settings",
     "parse_duration",
@@ -36,7 +48,16 @@ __all__ = [
 ]
 
 # Variables with our prefix that are not settings of the service: the command line reads them.
-OTHER_VARIABLES = frozenset({"USAGE_LEDGER_TARGET", "USAGE_LEDGER_CONFIG"})
+OTHER_VARIABLES = frozenset(
+    {
+        "USAGE_LEDGER_TARGET",
+        "USAGE_LEDGER_CONFIG",
+        "USAGE_LEDGER_TOKEN_FILE",
+        "USAGE_LEDGER_TLS_CA",
+        "USAGE_LEDGER_CERT",
+        "USAGE_LEDGER_KEY",
+    }
+)
 # A variable this close to a known one is a slip of the pen. Others with our prefix are let pass:
 # Kubernetes sets USAGE_LEDGER_SERVICE_HOST and its like for every service of that name.
 MISSPELT_RATIO = 0.85
@@ -45,14 +66,28 @@ NEAREST_RATIO = 0.4
 # A configuration is a page of text; a file beyond this was named by mistake.
 FILE_BYTES_MAX = 1 << 20
 # Their values are never repeated: somebody may have pasted the secret instead of its file's name.
-UNQUOTED = frozenset({"directory.url", "directory.token_file", "free_credit_key_file"})
+UNQUOTED = frozenset(
+    {
+        "directory.url",
+        "directory.token_file",
+        "free_credit_key_file",
+        "tls.key_file",
+        "auth.tokens_file",
+    }
+)
+# Files that must be there when the service starts.
+READ_AT_START = (
+    "directory.path",
+    "directory.token_file",
+    "tls.cert_file",
+    "tls.key_file",
+    "tls.client_ca_file",
+    "auth.tokens_file",
+)
 
 Origin = Literal["default", "file", "env", "option"]
-_FILE_PATHS = {
-    ("data_dir",),
-    ("directory", "path"),
-    ("directory", "token_file"),
-    ("free_credit_key_file",),
+_FILE_PATHS = {("data_dir",), ("free_credit_key_file",)} | {
+    tuple(name.split(".")) for name in READ_AT_START
 }
 
 
@@ -121,7 +156,7 @@ def read_settings(config: Path | None = None, **overrides: Any) -> LoadedSetting
     except ValidationError as error:
         problems += [_sentence(one, origins, config) for one in error.errors()]
         raise SettingsError(problems) from None
-    problems += _unreadable_files(settings.directory)
+    problems += _unreadable_files(settings)
     if problems:
         raise SettingsError(problems)
     return LoadedSettings(settings=settings, config=config, origins=origins)
@@ -251,21 +286,24 @@ def _sentence(error: Any, origins: Mapping[str, Origin], config: Path | None) ->
     return f"{name} {value} ({where or 'default'}), but {allowed}."
 
 
-def _unreadable_files(directory: DirectorySettings) -> list[str]:
+def _unreadable_files(settings: Settings) -> list[str]:
     problems = []
-    for name, path in (("path", directory.path), ("token_file", directory.token_file)):
+    for name in READ_AT_START:
+        path: Path | None = _value(settings, name)
         if path is None:
             continue
-        shown = f" {path}" if f"directory.{name}" not in UNQUOTED else ""
+        shown = f" {path}" if name not in UNQUOTED else ""
         try:
             with path.open("rb"):
                 pass
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or "it cannot be opened"
-            problems.append(
-                f"directory.{name} names a file{shown} that the service cannot read: {reason}."
-            )
+            problems.append(f"{name} names a file{shown} that the service cannot read: {reason}.")
     return problems
+
+
+def _value(settings: Settings, name: str) -> Any:
+    return functools.reduce(getattr, name.split("."), settings)
 
 
 def _shown(settings: Settings, name: str) -> str | int | bool | dict[str, str] | None:
@@ -281,6 +319,8 @@ def _shown(settings: Settings, name: str) -> str | int | bool | dict[str, str] |
         return format_duration(value)
     if isinstance(value, dict):
         return {key: format(rate, "f") for key, rate in value.items()}
+    if isinstance(value, Decimal):
+        return format(value, "f")
     if isinstance(value, dt.datetime):
         return value.isoformat(timespec="milliseconds").replace("+00:00", "Z")
     return str(value) if isinstance(value, Path) else value

@@ -12,6 +12,7 @@ from persistence import (
     StatusRows,
     StoreUnavailableError,
     StreamEvent,
+    SuspectRow,
     UsageRow,
 )
 from projections import OWN_PERIOD, CostCenterRow
@@ -29,6 +30,7 @@ __all__ = [
     "StatusRows",
     "StoreUnavailableError",
     "StreamEvent",
+    "SuspectRow",
     "UsageRow",
     "attribution_id",
     "decode",

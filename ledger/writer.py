@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 class Submitted(Work):
     """Work with somebody waiting for it on an event loop."""
 
-    __slots__ = ("future",)
+    __slots__ = ("future", "position")
 
     def __init__(
         self, act: Callable[[Group], Any], author: str, future: asyncio.Future[Any]
@@ -40,6 +40,7 @@ class Submitted(Work):
         """Remember who waits."""
         super().__init__(act, author)
         self.future = future
+        self.position = 0  # of the log's head once this was committed
 
 
 class _Bulk(Submitted):
@@ -85,11 +86,11 @@ class Writer:
         if self._checkpointer is not None:
             self._checkpointer.join()
 
-    async def command(self, act: Callable[[Group], Any], author: str) -> Any:
-        """Do a command and give its result once it is durable and visible."""
+    async def command(self, act: Callable[[Group], Any], author: str) -> tuple[Any, int]:
+        """Do a command; give its result and the head of the log once it is durable."""
         return await self._submit(Submitted(act, author, self._future()), self._commands)
 
-    async def bulk(self, act: Callable[[Group], Any], author: str) -> Any:
+    async def bulk(self, act: Callable[[Group], Any], author: str) -> tuple[Any, int]:
         """Take published events in; they wait for commands."""
         return await self._submit(_Bulk(act, author, self._future()), self._bulk)
 
@@ -97,14 +98,14 @@ class Writer:
     def _future() -> asyncio.Future[Any]:
         return asyncio.get_running_loop().create_future()
 
-    async def _submit(self, work: Submitted, queue: deque[Submitted]) -> Any:
+    async def _submit(self, work: Submitted, queue: deque[Submitted]) -> tuple[Any, int]:
         with self._wake:
             if self._stopping:
                 raise UnavailableError("the service is shutting down")
             queue.append(work)
             self._wake.notify()
         try:
-            return await work.future
+            return await work.future, work.position
         except asyncio.CancelledError:
             work.cancelled = True  # not begun: then it is left out
             raise
@@ -156,7 +157,7 @@ class Writer:
         except StoreUnavailableError as error:
             self.refused = str(error)
         finally:
-            _answer(feed.taken)
+            _answer(feed.taken, self._core.head)
         if self._core.head != head:
             self._on_append(self._core.head)
         self._maybe_checkpoint()
@@ -230,8 +231,10 @@ class _Feed:
         return work
 
 
-def _answer(works: list[Submitted]) -> None:
+def _answer(works: list[Submitted], head: int) -> None:
     """Wake everybody who waits, with one call per event loop."""
+    for work in works:
+        work.position = head
     by_loop: dict[asyncio.AbstractEventLoop, list[Submitted]] = {}
     for work in works:
         by_loop.setdefault(work.future.get_loop(), []).append(work)

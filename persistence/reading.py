@@ -118,6 +118,8 @@ class StatusRows(NamedTuple):
     jobs: list[JobRow]
     runs_long: int
     stops_without_start: int
+    intake: list[IntakeRow]
+    tails: dict[str, int]
 
 
 class Reader(Protocol):
@@ -192,8 +194,14 @@ class Reader(Protocol):
     def draft(self, payer: bytes) -> DraftRows:
         """Give what a payer's invoice draft is made of."""
 
-    def stream(self, stream: str) -> list[StreamEvent]:
-        """Give a whole stream."""
+    def stream(self, stream: str, *, after: int = 0) -> list[StreamEvent]:
+        """Give a stream, from the version behind `after` on."""
+
+    def version(self, stream: str) -> int:
+        """Give the version of a stream's newest event; 0 without events."""
+
+    def stream_names(self, *, after: str, before: str, limit: int) -> list[str]:
+        """Give names of streams between two names, both left out, in the order of their bytes."""
 
     def log(self, *, after: int, limit: int) -> list[StreamEvent]:
         """Give the log in order."""
@@ -226,6 +234,9 @@ class Reader(Protocol):
 
     def placement(self, payer: bytes) -> int | None:
         """Give a payer's shard; None before its first event. First shard only."""
+
+    def highest_shard(self) -> int:
+        """Give the highest number of a shard in which a payer lives. First shard only."""
 
     def intake_positions(self) -> list[IntakeRow]:
         """Give where the intake of every partition stands."""

@@ -45,7 +45,7 @@ class DeadLetter(NamedTuple):
 
     id: int
     digest: bytes  # SHA-256 of the whole line
-    kind: str  # `event`, `oversized` or `import`
+    kind: str  # `event`, `message`, `packed-event`, `oversized` or `import`
     delivery: int
     line: int
     reason: str
@@ -112,6 +112,9 @@ class Transaction(Protocol):
     def log(self, *, after: int, limit: int) -> list[StreamEvent]:
         """Read the log in order."""
 
+    def version(self, stream: str) -> int:
+        """Give the version of a stream's newest event; 0 without events."""
+
     def source_number(self, source: str) -> int:
         """Give the number of a source, a new one if it is new."""
 
@@ -172,6 +175,9 @@ class Transaction(Protocol):
     def lock_projections(self) -> None:
         """Let nobody else fold until the transaction ends; after the append lock, never before."""
 
+    def resume_projections(self, paused: str) -> None:
+        """End the pause of the projections that are paused for this reason."""
+
     def intake_position(self, key: SourceKey) -> int | None:
         """Give the next offset to take of a source; None before the first."""
 
@@ -230,8 +236,11 @@ class WritableStore(Protocol):
     def finished_schema(self) -> int:
         """Give the newest migration that every role knows; newer forms must not be written yet."""
 
-    def clear_read_model(self) -> None:
-        """Empty every projection, so that the log can be folded anew."""
+    def clear_read_model(self, paused: str = "") -> None:
+        """Empty every projection, so that the log can be folded anew.
+
+        With a reason all of them are paused until `resume_projections` says otherwise.
+        """
 
     def probe(self) -> None:
         """Write and commit something that changes nothing; StoreUnavailableError when it cannot."""

@@ -1,11 +1,19 @@
-"""The rule about skipped server tests, and the Hypothesis profiles."""
+"""The rule about skipped server tests, the Hypothesis profiles, and servers that tests share."""
+
+from __future__ import annotations
 
 import os
-from collections.abc import Generator
-from typing import Final
+from collections.abc import Generator, Iterator
+from typing import TYPE_CHECKING, Final
 
 import pytest
 from hypothesis import settings
+
+if TYPE_CHECKING:
+    from tests.servers.postgres import PostgresServer
+
+# Fixtures of the servers that tests ask for, wherever the tests lie.
+pytest_plugins = ("tests.servers.kafka",)
 
 # In CI these servers are there or can be started, so a skip means that something is broken.
 REQUIRED_IN_CI: Final = frozenset({"kafka", "postgres"})
@@ -70,3 +78,28 @@ def pytest_terminal_summary(
         terminalreporter.section(title, sep="!", red=True, bold=True)
         for line in skipped:
             terminalreporter.write_line(line)
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    """A PostgreSQL server that stays up; mark what asks for it `postgres`."""
+    from tests.servers.postgres import any_server  # noqa: PLC0415  # most tests need no server
+
+    with any_server() as server:
+        yield server
+
+
+@pytest.fixture
+def empty_database(postgres_server: PostgresServer) -> Iterator[str]:
+    """The URL of a database with nothing in it."""
+    url = postgres_server.new_database()
+    yield url
+    postgres_server.drop_database(url)
+
+
+@pytest.fixture
+def ledger_database(postgres_server: PostgresServer) -> Iterator[str]:
+    """The URL of a database that was migrated: an empty ledger, shard 0."""
+    url = postgres_server.new_ledger()
+    yield url
+    postgres_server.drop_database(url)

@@ -59,6 +59,18 @@ Store = Annotated[
     Literal["sqlite", "memory"] | None,
     typer.Option("--store", help="Keep the ledger in a file, or in memory for a trial."),
 ]
+HttpListen = Annotated[
+    str | None,
+    typer.Option(
+        "--http-listen",
+        metavar="HOST:PORT",
+        help="Where to answer /healthz, /readyz and /metrics; nowhere unless given.",
+    ),
+]
+Insecure = Annotated[
+    bool,
+    typer.Option("--insecure", help="Listen beyond loopback with neither tokens nor mutual TLS."),
+]
 NoJobs = Annotated[
     bool, typer.Option("--no-jobs", help="Do not reconcile and reset on a schedule.")
 ]

@@ -2,6 +2,7 @@
 
 from ledger.commands.cost_centers import (
     Terms,
+    claim,
     due_cost_centers,
     open_cost_center,
     reset_cost_center,
@@ -9,7 +10,15 @@ from ledger.commands.cost_centers import (
     terms_of,
 )
 from ledger.commands.credit_notes import add_credit_note, check_credit_note
-from ledger.commands.imports import decide_import, read_import_lines, take_import
+from ledger.commands.imports import (
+    claim_unclaimed,
+    claims_of_first_member,
+    decide_import,
+    payer_of_import,
+    payers_with_free_credit,
+    read_import_lines,
+    take_import,
+)
 from ledger.commands.instances import end_instance
 from ledger.commands.ledger import confirm_clock, publish_prices, reconcile_usage
 
@@ -17,11 +26,16 @@ __all__ = [
     "Terms",
     "add_credit_note",
     "check_credit_note",
+    "claim",
+    "claim_unclaimed",
+    "claims_of_first_member",
     "confirm_clock",
     "decide_import",
     "due_cost_centers",
     "end_instance",
     "open_cost_center",
+    "payer_of_import",
+    "payers_with_free_credit",
     "publish_prices",
     "read_import_lines",
     "reconcile_usage",

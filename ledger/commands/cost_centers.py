@@ -66,17 +66,25 @@ def open_cost_center(group: Group, payer: bytes, opening: Opening) -> Terms:
 
 def _first_limit(group: Group, payer: bytes, opening: Opening) -> int:
     """Give the free credits' limit to the first cost center that a member brings them to."""
-    if not opening.claims:
-        return opening.for_teams
-    claimed = {stream: group.stream(stream) for stream in opening.claims}
+    if opening.claims and claim(group, payer, opening.claims):
+        return opening.for_users
+    return opening.for_teams
+
+
+def claim(group: Group, payer: bytes, claims: Sequence[str]) -> bool:
+    """Claim free credits for a cost center; say whether it has them.
+
+    Nothing is claimed when another cost center has one of the claims.
+    """
+    claimed = {stream: group.stream(stream) for stream in claims}
     for stored in claimed.values():
         first = stored[0].event if stored else None
         if isinstance(first, FreeCreditClaimed) and first.payer != payer:
-            return opening.for_teams
+            return False
     for stream, stored in claimed.items():
         if not stored:
             group.append(stream, 1, FreeCreditClaimed(group.recorded_at, group.author, payer))
-    return opening.for_users
+    return True
 
 
 def resets_held(row: ClockRow, now: int) -> bool:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from events import CreditNoteIssued
 from events.readable import attribution_id, uuid_bytes, uuid_text
-from ledger.cloudevents import INT32_MAX, INT32_MIN
+from ledger.arrivals import INT32_MAX, INT32_MIN
 from ledger.errors import AlreadyExistsError, InvalidArgumentError
 from ledger.group import Group
 from ledger.identifiers import parse_payer, parse_uuid

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, NamedTuple
 
 import msgspec
@@ -15,16 +15,19 @@ from events import (
     CostCenterTerms,
     EntryImported,
     FreeCreditClaimed,
+    LedgerEvent,
     MemberImported,
     WorkspaceInstanceImported,
+    decode,
 )
 from events.readable import attribution_id, uuid_bytes, uuid_text
 from ledger import proto_json
-from ledger.cloudevents import DIGEST_BYTES, EVENT_BYTES_MAX, INT32_MAX, RejectedError, event_key
+from ledger.arrivals import DIGEST_BYTES, EVENT_BYTES_MAX, INT32_MAX, RejectedError, event_key
 from ledger.commands.cost_centers import claims_of
 from ledger.group import Group
 from ledger.identifiers import parse_payer, parse_time, parse_uuid
 from ledger.intake import Batch, Line, Receipt, read_lines, settle
+from persistence import Reader
 from projections import entry_id_of
 
 CENTS_MAX = 2**43  # of one entry; a million such entries still add up within 64 bits
@@ -111,6 +114,29 @@ def take_import(group: Group, batch: Batch, importing: Importing) -> Receipt:
         return _decide(group, line.content, importing, live)
 
     return settle(group, batch, decide)
+
+
+def payer_of_import(line: Line) -> bytes | None:
+    """Give whose state a line tells; None when it could not be read."""
+    return _payer_of(line.content)
+
+
+def payers_with_free_credit(batch: Batch, importing: Importing) -> list[bytes]:
+    """Give the payers whose cost centers, in this batch, began with the free credits' limit."""
+    found = []
+    for line in batch.lines:
+        content = line.content
+        if isinstance(content, _CostCenter) and content.history and importing.for_users > 0:
+            payer = _payer_of(content)
+            if payer is not None and content.history[0].spending_limit >= importing.for_users:
+                found.append(payer)
+    return found
+
+
+def claims_of_first_member(reader: Reader, payer: bytes) -> list[str]:
+    """Name the streams of the claims of a payer's first imported member."""
+    stored = reader.stream("members:" + attribution_id(payer))
+    return _claims([decode(event.topic, event.state) for event in stored])
 
 
 def decide_import(group: Group, original: bytes, importing: Importing) -> str:
@@ -211,17 +237,25 @@ def _claim_for_first_member(group: Group, payer: bytes) -> None:
 
     They cannot bring them again.
     """
-    members = [
-        recorded.event
-        for recorded in group.stream("members:" + attribution_id(payer))
-        if isinstance(recorded.event, MemberImported)
-    ]
-    if not members:
-        return
-    first = min(members, key=lambda member: (member.joined, member.user))
-    for stream in claims_of(first.user, first.email_hmac):
+    if group.context.shard:
+        return  # claims lie in the first shard: the application makes them there
+    members = [recorded.event for recorded in group.stream("members:" + attribution_id(payer))]
+    claim_unclaimed(group, payer, _claims(members))
+
+
+def claim_unclaimed(group: Group, payer: bytes, claims: Sequence[str]) -> None:
+    """Claim whatever of it nobody has claimed: the credits were brought here, long ago."""
+    for stream in claims:
         if not group.stream(stream):
             group.append(stream, 1, FreeCreditClaimed(group.recorded_at, group.author, payer))
+
+
+def _claims(events: Sequence[LedgerEvent]) -> list[str]:
+    members = [event for event in events if isinstance(event, MemberImported)]
+    if not members:
+        return []
+    first = min(members, key=lambda member: (member.joined, member.user))
+    return claims_of(first.user, first.email_hmac)
 
 
 def _member(group: Group, payer: bytes, line: _Member, importing: Importing) -> int:

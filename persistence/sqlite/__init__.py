@@ -1,7 +1,7 @@
 """The SQLite store."""
 
+from persistence.sql.tables import TABLES
 from persistence.sqlite.reads import SQLiteReader
-from persistence.sqlite.schema import TABLES
 from persistence.sqlite.store import FILE_NAME, SQLiteStore
 
 __all__ = ["FILE_NAME", "TABLES", "SQLiteReader", "SQLiteStore"]

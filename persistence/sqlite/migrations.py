@@ -8,9 +8,9 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Callable
-from typing import NamedTuple
 
 from persistence.errors import StoreRefusedError
+from persistence.migration import Migration
 from persistence.sqlite.schema import INTAKE, LOG, READ_MODEL
 from projections import PROJECTIONS, VERSION
 
@@ -44,16 +44,6 @@ UNION SELECT payer, 0 FROM open_cycles
 UNION SELECT payer, 0 FROM open_instances
 UNION SELECT payer, 0 FROM cost_centers
 """
-
-
-class Migration(NamedTuple):
-    """One step of the schema, taken in one transaction."""
-
-    number: int
-    note: str
-    before: Callable[[sqlite3.Connection], str]  # what speaks against it; empty when nothing does
-    apply: Callable[[sqlite3.Connection], None]
-    after: Callable[[sqlite3.Connection], str]  # what went wrong; empty when nothing did
 
 
 def _run(connection: sqlite3.Connection, script: str) -> None:
@@ -107,7 +97,7 @@ def _unplaced(connection: sqlite3.Connection) -> str:
     return f"{count} payers have no shard" if count else ""
 
 
-MIGRATIONS = (
+MIGRATIONS: tuple[Migration[sqlite3.Connection], ...] = (
     Migration(
         1,
         "log, intake and read model",

@@ -210,13 +210,3 @@ CREATE TABLE clock (
     agreed_at INTEGER
 );
 """
-
-# The tables of the read model, by projection; what a rebuild compares.
-TABLES = {
-    "instances": ("accrual", "open_instances", "entries", "accruals", "other_entries"),
-    "usage-totals": ("rollups",),
-    "balances": ("balances",),
-    "invoice-drafts": ("open_cycles", "closed_cycles", "cycle_lines", "cycle_bases", "corrections"),
-    "cost-centers": ("cost_centers",),
-    "clock": ("clock",),
-}

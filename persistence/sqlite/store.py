@@ -13,10 +13,11 @@ from typing import IO
 from eventsourcing.persistence import PersistenceError
 
 from persistence.errors import StoreRefusedError, StoreUnavailableError
+from persistence.sql.tables import TABLES
 from persistence.sqlite.migrations import SCHEMA_VERSION, migrate
 from persistence.sqlite.opening import claim, refuse_foreign
 from persistence.sqlite.recorder import BUSY_TIMEOUT_S, LedgerDatastore, LedgerRecorder
-from persistence.sqlite.schema import APPLICATION_ID, TABLES
+from persistence.sqlite.schema import APPLICATION_ID
 from persistence.sqlite.transaction import SQLiteTransaction
 from persistence.sqlite.trouble import is_trouble
 from persistence.store import Progress
@@ -179,15 +180,16 @@ class SQLiteStore:
         """Give this version's schema: nobody else reads the file."""
         return SCHEMA_VERSION
 
-    def clear_read_model(self) -> None:
+    def clear_read_model(self, paused: str = "") -> None:
         """Empty every projection, so that the log can be folded anew."""
         with self.transaction():
             for tables in TABLES.values():
                 for table in tables:
                     self.connection.execute(f"DELETE FROM {table}")
             self.connection.execute(
-                "UPDATE projections SET position = 0, paused_at = NULL, paused_reason = NULL,"
-                f" version = {VERSION}"
+                "UPDATE projections SET position = 0, paused_at = ?, paused_reason = ?,"
+                f" version = {VERSION}",
+                (0 if paused else None, paused or None),
             )
 
     def probe(self) -> None:

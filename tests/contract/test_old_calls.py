@@ -31,7 +31,7 @@ class TestOldCalls:
                     prefix="call:", into="call:older", keep=keep
                 )
 
-            assert service.wait(service.ledger.writer.command(act, "test")) == calls - keep
+            assert service.wait(service.ledger.shards[0].command(act, "test")) == calls - keep
             status = service.calls.queries.GetStatus(queries_pb2.GetStatusRequest())
             counts = {d.delivery: (d.received, d.recorded, d.rejected) for d in status.deliveries}
             assert counts.pop("call:older") == (6, 3, 3)

@@ -102,7 +102,7 @@ def test_a_full_disk(tmp_path: Path) -> None:
 def test_a_database_at_its_limit(tmp_path: Path) -> None:
     """The same without a disk of our own: SQLite answers as if there were no room."""
     with InProcessService(settings_for(tmp_path / "data")) as service:
-        execute = service.ledger._store.connection.execute
+        execute = service.sqlite.connection.execute
 
         def fill() -> None:
             pages = execute("PRAGMA page_count").fetchone()[0]
@@ -143,7 +143,7 @@ def test_a_database_that_another_program_holds(tmp_path: Path) -> None:
     """A transaction cannot even begin: callers are told, they do not wait for ever."""
     with InProcessService(settings_for(tmp_path / "data")) as service:
         note(service.calls)
-        service.ledger._store.connection.execute("PRAGMA busy_timeout = 50")
+        service.sqlite.connection.execute("PRAGMA busy_timeout = 50")
         other = sqlite3.connect(tmp_path / "data" / "ledger.db", isolation_level=None)
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(grpc.RpcError) as refused:

@@ -220,7 +220,7 @@ class TestProjections:
 
 
 def status_payer(service: InProcessService) -> str:
-    reader = SQLiteReader(service.ledger._store)
+    reader = SQLiteReader(service.sqlite)
     try:
         stored = reader.log(after=1, limit=1)[0]
         return attribution_id(decode(stored.topic, stored.state).payer)  # type: ignore[attr-defined]

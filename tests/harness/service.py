@@ -19,6 +19,7 @@ from ledger.application import Ledger
 from ledger.clock import Clock
 from ledger.directory import Directory
 from ledger.settings import Settings, load_settings
+from persistence.sqlite import SQLiteStore
 from tests.harness.clock import ManualClock
 from usage.v1 import billing_pb2_grpc, usage_pb2, usage_pb2_grpc
 from usage_ledger.v1 import (
@@ -165,7 +166,7 @@ class InProcessService:
         self.scheduler = Scheduler(self.ledger)
         self.service = Service(self.ledger)
         self.wait(self.service.start())
-        self.scheduler.plan()
+        self.wait(self.scheduler.plan())
         self.target = f"127.0.0.1:{self.service.port}"
         self.calls = Calls(self.target)
         return self
@@ -173,6 +174,13 @@ class InProcessService:
     def wait(self, coroutine: Any) -> Any:
         """Run a coroutine on the service's event loop."""
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(START_SECONDS_MAX)
+
+    @property
+    def sqlite(self) -> SQLiteStore:
+        """Give the store of the first shard, for tests that look at the file or break it."""
+        store = self.ledger.shards[0].store
+        assert isinstance(store, SQLiteStore)
+        return store
 
     def run_job(self, name: str) -> None:
         """Run a job by its name, as the scheduler would."""

@@ -8,8 +8,8 @@ from typing import Any
 
 from events import Recorded, decode
 from persistence import StreamEvent
+from persistence.sql.tables import TABLES
 from persistence.sqlite import SQLiteReader, SQLiteStore
-from persistence.sqlite.schema import TABLES
 from projections import ReadModel
 
 READ_MODEL = tuple(table for tables in TABLES.values() for table in tables)

@@ -13,7 +13,7 @@ def test_the_next_run_reaches_back_to_the_one_before(tmp_path: Path) -> None:
         service.run_job("ledger")
         clock.advance(hours=1)
         cut_off = service.ledger.job_ran(
-            "ledger", started=service.ledger.queries.now(), finished=None, error=""
+            "ledger", started=service.ledger.now(), finished=None, error=""
         )
         service.wait(cut_off)
     clock.advance(hours=1)

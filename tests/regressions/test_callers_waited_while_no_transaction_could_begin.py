@@ -18,7 +18,7 @@ from tests.harness import InProcessService, settings_for
 def test_callers_hear_it_and_the_service_stops(tmp_path: Path) -> None:
     with closing(sqlite3.connect(tmp_path / "other.db", isolation_level=None)) as other:
         with InProcessService(settings_for(tmp_path / "data")) as service:
-            service.ledger._store.connection.execute("PRAGMA busy_timeout = 10")
+            service.sqlite.connection.execute("PRAGMA busy_timeout = 10")
             other.execute("ATTACH ? AS ledger", (str(tmp_path / "data" / "ledger.db"),))
             other.execute("BEGIN IMMEDIATE")
             other.execute("DELETE FROM ledger.jobs")  # takes the ledger's write lock

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from ledger import commands
-from ledger.cloudevents import RejectedError
+from ledger.arrivals import RejectedError
 from ledger.commands.cost_centers import Terms
 from ledger.core import Work
 from ledger.errors import LedgerError, UnavailableError

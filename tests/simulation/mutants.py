@@ -16,8 +16,7 @@ from events import PriceListPublished
 from events.money import cents_per_second, runtime_cents, runtime_seconds
 from ledger.core import Core
 from ledger.group import Caches, Group
-from persistence.sqlite.rows import SQLiteRows
-from persistence.sqlite.transaction import SQLiteTransaction
+from persistence.sql import SqlRows, SqlTransaction
 from projections.instances import InstanceFold
 from projections.rows import Amount
 
@@ -77,7 +76,7 @@ def repeat_counted_as_recorded(original: Any, *values: Any) -> str:
     return ""
 
 
-@planted((SQLiteTransaction, "dead_letter_repeated"))
+@planted((SqlTransaction, "dead_letter_repeated"))
 def dead_letter_counter_not_raised(_original: Any, *_values: Any) -> None:
     """The same bytes came again, and nobody counted."""
 
@@ -170,11 +169,11 @@ def second_price_list_forgotten(
 # Rows ---------------------------------------------------------------------------------------------
 
 
-@planted((SQLiteRows, "advance"))
+@planted((SqlRows, "advance"))
 def position_greater_than_instead_of_compare_and_set(
-    _original: Any, rows: SQLiteRows, name: str, *, position: int, **_expected: int
+    _original: Any, rows: SqlRows, name: str, *, position: int, **_expected: int
 ) -> None:
-    rows._execute(
+    rows._session.change(
         "UPDATE projections SET position = ? WHERE name = ? AND position < ?",
         (position, name, position),
     )
@@ -185,34 +184,34 @@ def accrual_not_removed_at_stop(_original: Any, *_values: Any) -> None:
     """What ran and ended counts twice."""
 
 
-@planted((SQLiteRows, "add_bases"))
+@planted((SqlRows, "add_bases"))
 def base_not_subtracted_when_an_instance_ends(_original: Any, *_values: Any) -> None:
     """The open cycle goes on subtracting what belongs to an instance that is gone."""
 
 
-@planted((SQLiteRows, "add_rollups"))
+@planted((SqlRows, "add_rollups"))
 def rollup_day_missed(
-    original: Any, rows: SQLiteRows, deltas: Mapping[tuple[bytes, bytes, int, int], Any]
+    original: Any, rows: SqlRows, deltas: Mapping[tuple[bytes, bytes, int, int], Any]
 ) -> None:
     """Only where an entry moves to another time."""
     original(rows, {k: v for k, v in deltas.items() if k[2] != 1 or v[0] > 0})
 
 
-@planted((SQLiteRows, "put_corrections"))
+@planted((SqlRows, "put_corrections"))
 def second_correction_in_a_cycle_measured_from_the_first(_original: Any, *_values: Any) -> None:
     """What an entry was at the boundary is forgotten."""
 
 
-@planted((SQLiteRows, "replace_accruals"))
+@planted((SqlRows, "replace_accruals"))
 def accrual_instant_not_moved(
-    original: Any, rows: SQLiteRows, accrual: Any, amounts: Mapping[Any, Any]
+    original: Any, rows: SqlRows, accrual: Any, amounts: Mapping[Any, Any]
 ) -> None:
     original(rows, accrual._replace(instant=rows.accrual().instant), amounts)
 
 
-@planted((SQLiteRows, "close_cycle"))
+@planted((SqlRows, "close_cycle"))
 def running_instances_without_a_line_at_the_boundary(
-    original: Any, rows: SQLiteRows, cycle: Any, *, closed_position: int, lines: Any
+    original: Any, rows: SqlRows, cycle: Any, *, closed_position: int, lines: Any
 ) -> None:
     original(
         rows, cycle, closed_position=closed_position, lines={k: Amount(0, 0, 0) for k in lines}

@@ -6,11 +6,17 @@ import sqlite3
 from pathlib import Path
 from typing import Protocol
 
+import psycopg
+import pytest
+
 from persistence import Reader, WritableStore
+from persistence.postgres import Database, PostgresReader, PostgresStore
 from persistence.sqlite import SQLiteReader, SQLiteStore
 from tests.laws.replay import EVERY_TABLE, Rows, rows_of
 
-BACKENDS = ("memory", "file")
+# In the order of what they need; the last has a mark, because it needs a server.
+BACKENDS = ("memory", "file", pytest.param("postgres", marks=pytest.mark.postgres))
+EMBEDDED = ("memory", "file")
 
 
 class Backend(Protocol):
@@ -42,6 +48,30 @@ class SQLiteBackend:
 
     def rows(self) -> Rows:
         return rows_of(self._sqlite, (*EVERY_TABLE, "jobs"))
+
+    def close(self) -> None:
+        self.store.close()
+
+
+class PostgresBackend:
+    """In a database of its own."""
+
+    def __init__(self, url: str) -> None:
+        self._postgres = PostgresStore(Database(url), pool_size=4)
+        self.store: WritableStore = self._postgres
+        self.conflict: type[Exception] = psycopg.errors.UniqueViolation
+
+    def reader(self) -> Reader:
+        return PostgresReader(self._postgres)
+
+    def rows(self) -> Rows:
+        reader = PostgresReader(self._postgres)
+        try:
+            return {
+                table: sorted(reader.rows_of(table), key=repr) for table in (*EVERY_TABLE, "jobs")
+            }
+        finally:
+            reader.close()
 
     def close(self) -> None:
         self.store.close()

@@ -8,12 +8,16 @@ from pathlib import Path
 import pytest
 
 from persistence import Reader, WritableStore
-from tests.store.backends import BACKENDS, Backend, SQLiteBackend
+from tests.store.backends import BACKENDS, Backend, PostgresBackend, SQLiteBackend
 
 
 @pytest.fixture(params=BACKENDS)
 def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Backend]:
-    opened = SQLiteBackend(tmp_path / "ledger" if request.param == "file" else None)
+    opened: Backend
+    if request.param == "postgres":
+        opened = PostgresBackend(request.getfixturevalue("ledger_database"))
+    else:
+        opened = SQLiteBackend(tmp_path / "ledger" if request.param == "file" else None)
     yield opened
     opened.close()
 

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from persistence import Transaction
-from persistence.sqlite.schema import TABLES
+from persistence.sql.tables import TABLES
 from projections import PROJECTIONS, ReadModel, Rows
 from tests.laws.adapter import ProductLedger
 from tests.laws.histories import admissible_scenarios, examples, without_blank_lines
@@ -28,7 +28,7 @@ from tests.oracle.operations import (
     SetCostCenter,
 )
 from tests.oracle.strategies import deliveries
-from tests.store.backends import BACKENDS, Backend
+from tests.store.backends import EMBEDDED, Backend
 from tests.store.facts import placed
 
 PAYER = payer_of("payer")
@@ -79,7 +79,7 @@ AFTER: tuple[Operation, ...] = (
 )
 
 
-@pytest.fixture(params=BACKENDS)
+@pytest.fixture(params=EMBEDDED)
 def data_dir(request: pytest.FixtureRequest, tmp_path: Path) -> Path | None:
     return tmp_path / "ledger" if request.param == "file" else None
 

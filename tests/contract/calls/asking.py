@@ -237,4 +237,4 @@ def ask_raw(calls: Calls, method: str, request: bytes, *, stream: bool = False) 
 
 def submit(service: InProcessService, act: Callable[[Any], Any]) -> Any:
     """Have the writer do something that no call does."""
-    return service.wait(service.ledger.writer.command(act, "local:test"))
+    return service.wait(service.ledger.shards[0].command(act, "local:test"))

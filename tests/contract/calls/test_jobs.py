@@ -225,7 +225,7 @@ class TestAMissedHour:
             service.run_job("ledger")
             clock.advance(hours=1)
             # A run that was cut off: it began, and nothing tells that it ended.
-            started = service.ledger.queries.now()
+            started = service.ledger.now()
             service.wait(service.ledger.job_ran("ledger", started=started, finished=None, error=""))
         clock.advance(hours=1)
         with InProcessService(settings, clock=clock) as service:

@@ -220,8 +220,11 @@ type Receipt struct {
 	Rejected uint64                 `protobuf:"varint,4,opt,name=rejected,proto3" json:"rejected,omitempty"`
 	// Every reject of the request, in the order of its lines.
 	Rejects []*Reject `protobuf:"bytes,5,rep,name=rejects,proto3" json:"rejects,omitempty"`
-	// Position of the newest event in the log when the request was committed.
-	Position      *Position `protobuf:"bytes,6,opt,name=position,proto3" json:"position,omitempty"`
+	// Position of the newest event in the log when the request was committed; with several shards, of
+	// the first of those that took part.
+	Position *Position `protobuf:"bytes,6,opt,name=position,proto3" json:"position,omitempty"`
+	// The same of every shard that took part, by shard.
+	Positions     []*Position `protobuf:"bytes,7,rep,name=positions,proto3" json:"positions,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -294,6 +297,13 @@ func (x *Receipt) GetRejects() []*Reject {
 func (x *Receipt) GetPosition() *Position {
 	if x != nil {
 		return x.Position
+	}
+	return nil
+}
+
+func (x *Receipt) GetPositions() []*Position {
+	if x != nil {
+		return x.Positions
 	}
 	return nil
 }
@@ -431,14 +441,15 @@ const file_usage_ledger_v1_publishing_proto_rawDesc = "" +
 	"\x06sha256\x18\x03 \x01(\fR\x06sha256\x12\x12\n" +
 	"\x04head\x18\x04 \x01(\fR\x04head\"E\n" +
 	"\x0fPublishResponse\x122\n" +
-	"\areceipt\x18\x01 \x01(\v2\x18.usage_ledger.v1.ReceiptR\areceipt\"\xe3\x01\n" +
+	"\areceipt\x18\x01 \x01(\v2\x18.usage_ledger.v1.ReceiptR\areceipt\"\x9c\x02\n" +
 	"\aReceipt\x12\x1a\n" +
 	"\breceived\x18\x01 \x01(\x04R\breceived\x12\x1a\n" +
 	"\brecorded\x18\x02 \x01(\x04R\brecorded\x12\x1a\n" +
 	"\brepeated\x18\x03 \x01(\x04R\brepeated\x12\x1a\n" +
 	"\brejected\x18\x04 \x01(\x04R\brejected\x121\n" +
 	"\arejects\x18\x05 \x03(\v2\x17.usage_ledger.v1.RejectR\arejects\x125\n" +
-	"\bposition\x18\x06 \x01(\v2\x19.usage_ledger.v1.PositionR\bposition\"Z\n" +
+	"\bposition\x18\x06 \x01(\v2\x19.usage_ledger.v1.PositionR\bposition\x127\n" +
+	"\tpositions\x18\a \x03(\v2\x19.usage_ledger.v1.PositionR\tpositions\"Z\n" +
 	"\x06Reject\x12\x12\n" +
 	"\x04line\x18\x01 \x01(\x04R\x04line\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\x12$\n" +
@@ -475,13 +486,14 @@ var file_usage_ledger_v1_publishing_proto_depIdxs = []int32{
 	3, // 1: usage_ledger.v1.PublishResponse.receipt:type_name -> usage_ledger.v1.Receipt
 	4, // 2: usage_ledger.v1.Receipt.rejects:type_name -> usage_ledger.v1.Reject
 	5, // 3: usage_ledger.v1.Receipt.position:type_name -> usage_ledger.v1.Position
-	0, // 4: usage_ledger.v1.PublishingService.Publish:input_type -> usage_ledger.v1.PublishRequest
-	2, // 5: usage_ledger.v1.PublishingService.Publish:output_type -> usage_ledger.v1.PublishResponse
-	5, // [5:6] is the sub-list for method output_type
-	4, // [4:5] is the sub-list for method input_type
-	4, // [4:4] is the sub-list for extension type_name
-	4, // [4:4] is the sub-list for extension extendee
-	0, // [0:4] is the sub-list for field type_name
+	5, // 4: usage_ledger.v1.Receipt.positions:type_name -> usage_ledger.v1.Position
+	0, // 5: usage_ledger.v1.PublishingService.Publish:input_type -> usage_ledger.v1.PublishRequest
+	2, // 6: usage_ledger.v1.PublishingService.Publish:output_type -> usage_ledger.v1.PublishResponse
+	6, // [6:7] is the sub-list for method output_type
+	5, // [5:6] is the sub-list for method input_type
+	5, // [5:5] is the sub-list for extension type_name
+	5, // [5:5] is the sub-list for extension extendee
+	0, // [0:5] is the sub-list for field type_name
 }
 
 func init() { file_usage_ledger_v1_publishing_proto_init() }

@@ -1627,7 +1627,11 @@ type DeadLetter struct {
 	// How often the same bytes were rejected.
 	Times int64 `protobuf:"varint,7,opt,name=times,proto3" json:"times,omitempty"`
 	// Length of the original line.
-	SizeBytes     int64 `protobuf:"varint,8,opt,name=size_bytes,json=sizeBytes,proto3" json:"size_bytes,omitempty"`
+	SizeBytes int64 `protobuf:"varint,8,opt,name=size_bytes,json=sizeBytes,proto3" json:"size_bytes,omitempty"`
+	// What was rejected: `event`, a CloudEvent in JSON; `message`, a message of a broker; `packed-event`,
+	// a usage.events.v1.PackedEvent; `import`, a line of an import; `oversized`, which is kept by its
+	// beginning only.
+	Kind          string `protobuf:"bytes,9,opt,name=kind,proto3" json:"kind,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1718,6 +1722,13 @@ func (x *DeadLetter) GetSizeBytes() int64 {
 	return 0
 }
 
+func (x *DeadLetter) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
 type GetDeadLetterRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Id            int64                  `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
@@ -1765,8 +1776,10 @@ func (x *GetDeadLetterRequest) GetId() int64 {
 type GetDeadLetterResponse struct {
 	state      protoimpl.MessageState `protogen:"open.v1"`
 	DeadLetter *DeadLetter            `protobuf:"bytes,1,opt,name=dead_letter,json=deadLetter,proto3" json:"dead_letter,omitempty"`
-	// The original bytes; for an oversized line its beginning.
-	Original      []byte `protobuf:"bytes,2,opt,name=original,proto3" json:"original,omitempty"`
+	// The original bytes; for an oversized line its beginning, for a message its value.
+	Original []byte `protobuf:"bytes,2,opt,name=original,proto3" json:"original,omitempty"`
+	// What came with the value; set for the kind `message`.
+	Message       *MessageAttributes `protobuf:"bytes,3,opt,name=message,proto3" json:"message,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1815,6 +1828,130 @@ func (x *GetDeadLetterResponse) GetOriginal() []byte {
 	return nil
 }
 
+func (x *GetDeadLetterResponse) GetMessage() *MessageAttributes {
+	if x != nil {
+		return x.Message
+	}
+	return nil
+}
+
+// A message of a broker without its value.
+type MessageAttributes struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Missing when the message has none.
+	Key []byte `protobuf:"bytes,1,opt,name=key,proto3,oneof" json:"key,omitempty"`
+	// In their order.
+	Headers []*MessageHeader `protobuf:"bytes,2,rep,name=headers,proto3" json:"headers,omitempty"`
+	// The message has no value, which is something else than an empty one.
+	ValueIsNull   bool `protobuf:"varint,3,opt,name=value_is_null,json=valueIsNull,proto3" json:"value_is_null,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MessageAttributes) Reset() {
+	*x = MessageAttributes{}
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MessageAttributes) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MessageAttributes) ProtoMessage() {}
+
+func (x *MessageAttributes) ProtoReflect() protoreflect.Message {
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MessageAttributes.ProtoReflect.Descriptor instead.
+func (*MessageAttributes) Descriptor() ([]byte, []int) {
+	return file_usage_ledger_v1_queries_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *MessageAttributes) GetKey() []byte {
+	if x != nil {
+		return x.Key
+	}
+	return nil
+}
+
+func (x *MessageAttributes) GetHeaders() []*MessageHeader {
+	if x != nil {
+		return x.Headers
+	}
+	return nil
+}
+
+func (x *MessageAttributes) GetValueIsNull() bool {
+	if x != nil {
+		return x.ValueIsNull
+	}
+	return false
+}
+
+type MessageHeader struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Name  string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Missing when it is null.
+	Value         []byte `protobuf:"bytes,2,opt,name=value,proto3,oneof" json:"value,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MessageHeader) Reset() {
+	*x = MessageHeader{}
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MessageHeader) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MessageHeader) ProtoMessage() {}
+
+func (x *MessageHeader) ProtoReflect() protoreflect.Message {
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MessageHeader.ProtoReflect.Descriptor instead.
+func (*MessageHeader) Descriptor() ([]byte, []int) {
+	return file_usage_ledger_v1_queries_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *MessageHeader) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *MessageHeader) GetValue() []byte {
+	if x != nil {
+		return x.Value
+	}
+	return nil
+}
+
 type GetStatusRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -1823,7 +1960,7 @@ type GetStatusRequest struct {
 
 func (x *GetStatusRequest) Reset() {
 	*x = GetStatusRequest{}
-	mi := &file_usage_ledger_v1_queries_proto_msgTypes[25]
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1835,7 +1972,7 @@ func (x *GetStatusRequest) String() string {
 func (*GetStatusRequest) ProtoMessage() {}
 
 func (x *GetStatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_usage_ledger_v1_queries_proto_msgTypes[25]
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1848,13 +1985,13 @@ func (x *GetStatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetStatusRequest.ProtoReflect.Descriptor instead.
 func (*GetStatusRequest) Descriptor() ([]byte, []int) {
-	return file_usage_ledger_v1_queries_proto_rawDescGZIP(), []int{25}
+	return file_usage_ledger_v1_queries_proto_rawDescGZIP(), []int{27}
 }
 
 type GetStatusResponse struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
 	Version string                 `protobuf:"bytes,1,opt,name=version,proto3" json:"version,omitempty"`
-	// Newest position of the log.
+	// Newest position of the log; with several shards, of the first.
 	Head           *Position              `protobuf:"bytes,2,opt,name=head,proto3" json:"head,omitempty"`
 	NewestRecorded *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=newest_recorded,json=newestRecorded,proto3" json:"newest_recorded,omitempty"`
 	Projections    []*ProjectionStatus    `protobuf:"bytes,4,rep,name=projections,proto3" json:"projections,omitempty"`
@@ -1877,13 +2014,19 @@ type GetStatusResponse struct {
 	// Set while nothing can be stored.
 	WritesRefused  string               `protobuf:"bytes,17,opt,name=writes_refused,json=writesRefused,proto3" json:"writes_refused,omitempty"`
 	LedgerInterval *durationpb.Duration `protobuf:"bytes,18,opt,name=ledger_interval,json=ledgerInterval,proto3" json:"ledger_interval,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// Newest position of every shard's log.
+	Heads []*Position `protobuf:"bytes,19,rep,name=heads,proto3" json:"heads,omitempty"`
+	// Where the intake of every partition stands, by shard.
+	Intake []*IntakeStatus `protobuf:"bytes,20,rep,name=intake,proto3" json:"intake,omitempty"`
+	// Where the followers of the logs stand: the relay, the views.
+	Tails         []*TailStatus `protobuf:"bytes,21,rep,name=tails,proto3" json:"tails,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *GetStatusResponse) Reset() {
 	*x = GetStatusResponse{}
-	mi := &file_usage_ledger_v1_queries_proto_msgTypes[26]
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1895,7 +2038,7 @@ func (x *GetStatusResponse) String() string {
 func (*GetStatusResponse) ProtoMessage() {}
 
 func (x *GetStatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_usage_ledger_v1_queries_proto_msgTypes[26]
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1908,7 +2051,7 @@ func (x *GetStatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetStatusResponse.ProtoReflect.Descriptor instead.
 func (*GetStatusResponse) Descriptor() ([]byte, []int) {
-	return file_usage_ledger_v1_queries_proto_rawDescGZIP(), []int{26}
+	return file_usage_ledger_v1_queries_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *GetStatusResponse) GetVersion() string {
@@ -2037,6 +2180,164 @@ func (x *GetStatusResponse) GetLedgerInterval() *durationpb.Duration {
 	return nil
 }
 
+func (x *GetStatusResponse) GetHeads() []*Position {
+	if x != nil {
+		return x.Heads
+	}
+	return nil
+}
+
+func (x *GetStatusResponse) GetIntake() []*IntakeStatus {
+	if x != nil {
+		return x.Intake
+	}
+	return nil
+}
+
+func (x *GetStatusResponse) GetTails() []*TailStatus {
+	if x != nil {
+		return x.Tails
+	}
+	return nil
+}
+
+type IntakeStatus struct {
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Cluster   string                 `protobuf:"bytes,1,opt,name=cluster,proto3" json:"cluster,omitempty"`
+	Topic     string                 `protobuf:"bytes,2,opt,name=topic,proto3" json:"topic,omitempty"`
+	TopicId   string                 `protobuf:"bytes,3,opt,name=topic_id,json=topicId,proto3" json:"topic_id,omitempty"`
+	Partition int32                  `protobuf:"varint,4,opt,name=partition,proto3" json:"partition,omitempty"`
+	Shard     uint32                 `protobuf:"varint,5,opt,name=shard,proto3" json:"shard,omitempty"`
+	// The next offset to take.
+	Offset        int64 `protobuf:"varint,6,opt,name=offset,proto3" json:"offset,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *IntakeStatus) Reset() {
+	*x = IntakeStatus{}
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *IntakeStatus) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*IntakeStatus) ProtoMessage() {}
+
+func (x *IntakeStatus) ProtoReflect() protoreflect.Message {
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use IntakeStatus.ProtoReflect.Descriptor instead.
+func (*IntakeStatus) Descriptor() ([]byte, []int) {
+	return file_usage_ledger_v1_queries_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *IntakeStatus) GetCluster() string {
+	if x != nil {
+		return x.Cluster
+	}
+	return ""
+}
+
+func (x *IntakeStatus) GetTopic() string {
+	if x != nil {
+		return x.Topic
+	}
+	return ""
+}
+
+func (x *IntakeStatus) GetTopicId() string {
+	if x != nil {
+		return x.TopicId
+	}
+	return ""
+}
+
+func (x *IntakeStatus) GetPartition() int32 {
+	if x != nil {
+		return x.Partition
+	}
+	return 0
+}
+
+func (x *IntakeStatus) GetShard() uint32 {
+	if x != nil {
+		return x.Shard
+	}
+	return 0
+}
+
+func (x *IntakeStatus) GetOffset() int64 {
+	if x != nil {
+		return x.Offset
+	}
+	return 0
+}
+
+type TailStatus struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Position      *Position              `protobuf:"bytes,2,opt,name=position,proto3" json:"position,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TailStatus) Reset() {
+	*x = TailStatus{}
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TailStatus) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TailStatus) ProtoMessage() {}
+
+func (x *TailStatus) ProtoReflect() protoreflect.Message {
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TailStatus.ProtoReflect.Descriptor instead.
+func (*TailStatus) Descriptor() ([]byte, []int) {
+	return file_usage_ledger_v1_queries_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *TailStatus) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *TailStatus) GetPosition() *Position {
+	if x != nil {
+		return x.Position
+	}
+	return nil
+}
+
 type ProjectionStatus struct {
 	state    protoimpl.MessageState `protogen:"open.v1"`
 	Name     string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
@@ -2050,7 +2351,7 @@ type ProjectionStatus struct {
 
 func (x *ProjectionStatus) Reset() {
 	*x = ProjectionStatus{}
-	mi := &file_usage_ledger_v1_queries_proto_msgTypes[27]
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2062,7 +2363,7 @@ func (x *ProjectionStatus) String() string {
 func (*ProjectionStatus) ProtoMessage() {}
 
 func (x *ProjectionStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_usage_ledger_v1_queries_proto_msgTypes[27]
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2075,7 +2376,7 @@ func (x *ProjectionStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProjectionStatus.ProtoReflect.Descriptor instead.
 func (*ProjectionStatus) Descriptor() ([]byte, []int) {
-	return file_usage_ledger_v1_queries_proto_rawDescGZIP(), []int{27}
+	return file_usage_ledger_v1_queries_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *ProjectionStatus) GetName() string {
@@ -2119,7 +2420,7 @@ type DeliveryCounts struct {
 
 func (x *DeliveryCounts) Reset() {
 	*x = DeliveryCounts{}
-	mi := &file_usage_ledger_v1_queries_proto_msgTypes[28]
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2131,7 +2432,7 @@ func (x *DeliveryCounts) String() string {
 func (*DeliveryCounts) ProtoMessage() {}
 
 func (x *DeliveryCounts) ProtoReflect() protoreflect.Message {
-	mi := &file_usage_ledger_v1_queries_proto_msgTypes[28]
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2144,7 +2445,7 @@ func (x *DeliveryCounts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeliveryCounts.ProtoReflect.Descriptor instead.
 func (*DeliveryCounts) Descriptor() ([]byte, []int) {
-	return file_usage_ledger_v1_queries_proto_rawDescGZIP(), []int{28}
+	return file_usage_ledger_v1_queries_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *DeliveryCounts) GetDelivery() string {
@@ -2198,7 +2499,7 @@ type JobStatus struct {
 
 func (x *JobStatus) Reset() {
 	*x = JobStatus{}
-	mi := &file_usage_ledger_v1_queries_proto_msgTypes[29]
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2210,7 +2511,7 @@ func (x *JobStatus) String() string {
 func (*JobStatus) ProtoMessage() {}
 
 func (x *JobStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_usage_ledger_v1_queries_proto_msgTypes[29]
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2223,7 +2524,7 @@ func (x *JobStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JobStatus.ProtoReflect.Descriptor instead.
 func (*JobStatus) Descriptor() ([]byte, []int) {
-	return file_usage_ledger_v1_queries_proto_rawDescGZIP(), []int{29}
+	return file_usage_ledger_v1_queries_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *JobStatus) GetName() string {
@@ -2284,14 +2585,16 @@ type TailLogRequest struct {
 	// End after so many events; 0: no limit.
 	Limit int64 `protobuf:"varint,3,opt,name=limit,proto3" json:"limit,omitempty"`
 	// Wait for new events at the end of the log.
-	Follow        bool `protobuf:"varint,4,opt,name=follow,proto3" json:"follow,omitempty"`
+	Follow bool `protobuf:"varint,4,opt,name=follow,proto3" json:"follow,omitempty"`
+	// Whose log; each shard has its own.
+	Shard         uint32 `protobuf:"varint,5,opt,name=shard,proto3" json:"shard,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *TailLogRequest) Reset() {
 	*x = TailLogRequest{}
-	mi := &file_usage_ledger_v1_queries_proto_msgTypes[30]
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2303,7 +2606,7 @@ func (x *TailLogRequest) String() string {
 func (*TailLogRequest) ProtoMessage() {}
 
 func (x *TailLogRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_usage_ledger_v1_queries_proto_msgTypes[30]
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2316,7 +2619,7 @@ func (x *TailLogRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TailLogRequest.ProtoReflect.Descriptor instead.
 func (*TailLogRequest) Descriptor() ([]byte, []int) {
-	return file_usage_ledger_v1_queries_proto_rawDescGZIP(), []int{30}
+	return file_usage_ledger_v1_queries_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *TailLogRequest) GetFromPosition() int64 {
@@ -2347,6 +2650,13 @@ func (x *TailLogRequest) GetFollow() bool {
 	return false
 }
 
+func (x *TailLogRequest) GetShard() uint32 {
+	if x != nil {
+		return x.Shard
+	}
+	return 0
+}
+
 type TailLogResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Events        []*LogEvent            `protobuf:"bytes,1,rep,name=events,proto3" json:"events,omitempty"`
@@ -2356,7 +2666,7 @@ type TailLogResponse struct {
 
 func (x *TailLogResponse) Reset() {
 	*x = TailLogResponse{}
-	mi := &file_usage_ledger_v1_queries_proto_msgTypes[31]
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2368,7 +2678,7 @@ func (x *TailLogResponse) String() string {
 func (*TailLogResponse) ProtoMessage() {}
 
 func (x *TailLogResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_usage_ledger_v1_queries_proto_msgTypes[31]
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2381,7 +2691,7 @@ func (x *TailLogResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TailLogResponse.ProtoReflect.Descriptor instead.
 func (*TailLogResponse) Descriptor() ([]byte, []int) {
-	return file_usage_ledger_v1_queries_proto_rawDescGZIP(), []int{31}
+	return file_usage_ledger_v1_queries_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *TailLogResponse) GetEvents() []*LogEvent {
@@ -2407,7 +2717,7 @@ type LogEvent struct {
 
 func (x *LogEvent) Reset() {
 	*x = LogEvent{}
-	mi := &file_usage_ledger_v1_queries_proto_msgTypes[32]
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2419,7 +2729,7 @@ func (x *LogEvent) String() string {
 func (*LogEvent) ProtoMessage() {}
 
 func (x *LogEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_usage_ledger_v1_queries_proto_msgTypes[32]
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2432,7 +2742,7 @@ func (x *LogEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogEvent.ProtoReflect.Descriptor instead.
 func (*LogEvent) Descriptor() ([]byte, []int) {
-	return file_usage_ledger_v1_queries_proto_rawDescGZIP(), []int{32}
+	return file_usage_ledger_v1_queries_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *LogEvent) GetPosition() *Position {
@@ -2495,7 +2805,7 @@ type CheckRequest struct {
 
 func (x *CheckRequest) Reset() {
 	*x = CheckRequest{}
-	mi := &file_usage_ledger_v1_queries_proto_msgTypes[33]
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2507,7 +2817,7 @@ func (x *CheckRequest) String() string {
 func (*CheckRequest) ProtoMessage() {}
 
 func (x *CheckRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_usage_ledger_v1_queries_proto_msgTypes[33]
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2520,7 +2830,7 @@ func (x *CheckRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckRequest.ProtoReflect.Descriptor instead.
 func (*CheckRequest) Descriptor() ([]byte, []int) {
-	return file_usage_ledger_v1_queries_proto_rawDescGZIP(), []int{33}
+	return file_usage_ledger_v1_queries_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *CheckRequest) GetFoldLog() bool {
@@ -2539,7 +2849,7 @@ type CheckResponse struct {
 
 func (x *CheckResponse) Reset() {
 	*x = CheckResponse{}
-	mi := &file_usage_ledger_v1_queries_proto_msgTypes[34]
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2551,7 +2861,7 @@ func (x *CheckResponse) String() string {
 func (*CheckResponse) ProtoMessage() {}
 
 func (x *CheckResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_usage_ledger_v1_queries_proto_msgTypes[34]
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2564,7 +2874,7 @@ func (x *CheckResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckResponse.ProtoReflect.Descriptor instead.
 func (*CheckResponse) Descriptor() ([]byte, []int) {
-	return file_usage_ledger_v1_queries_proto_rawDescGZIP(), []int{34}
+	return file_usage_ledger_v1_queries_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *CheckResponse) GetLaws() []*LawResult {
@@ -2587,7 +2897,7 @@ type LawResult struct {
 
 func (x *LawResult) Reset() {
 	*x = LawResult{}
-	mi := &file_usage_ledger_v1_queries_proto_msgTypes[35]
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2599,7 +2909,7 @@ func (x *LawResult) String() string {
 func (*LawResult) ProtoMessage() {}
 
 func (x *LawResult) ProtoReflect() protoreflect.Message {
-	mi := &file_usage_ledger_v1_queries_proto_msgTypes[35]
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2612,7 +2922,7 @@ func (x *LawResult) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LawResult.ProtoReflect.Descriptor instead.
 func (*LawResult) Descriptor() ([]byte, []int) {
-	return file_usage_ledger_v1_queries_proto_rawDescGZIP(), []int{35}
+	return file_usage_ledger_v1_queries_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *LawResult) GetLaw() string {
@@ -2762,7 +3072,7 @@ const file_usage_ledger_v1_queries_proto_rawDesc = "" +
 	"\x17ListDeadLettersResponse\x12>\n" +
 	"\fdead_letters\x18\x01 \x03(\v2\x1b.usage_ledger.v1.DeadLetterR\vdeadLetters\x12\x1f\n" +
 	"\vnext_cursor\x18\x02 \x01(\tR\n" +
-	"nextCursor\"\x9d\x02\n" +
+	"nextCursor\"\xb1\x02\n" +
 	"\n" +
 	"DeadLetter\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x03R\x02id\x12\x1a\n" +
@@ -2773,14 +3083,25 @@ const file_usage_ledger_v1_queries_proto_rawDesc = "" +
 	"\rlast_rejected\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\flastRejected\x12\x14\n" +
 	"\x05times\x18\a \x01(\x03R\x05times\x12\x1d\n" +
 	"\n" +
-	"size_bytes\x18\b \x01(\x03R\tsizeBytes\"&\n" +
+	"size_bytes\x18\b \x01(\x03R\tsizeBytes\x12\x12\n" +
+	"\x04kind\x18\t \x01(\tR\x04kind\"&\n" +
 	"\x14GetDeadLetterRequest\x12\x0e\n" +
-	"\x02id\x18\x01 \x01(\x03R\x02id\"q\n" +
+	"\x02id\x18\x01 \x01(\x03R\x02id\"\xaf\x01\n" +
 	"\x15GetDeadLetterResponse\x12<\n" +
 	"\vdead_letter\x18\x01 \x01(\v2\x1b.usage_ledger.v1.DeadLetterR\n" +
 	"deadLetter\x12\x1a\n" +
-	"\boriginal\x18\x02 \x01(\fR\boriginal\"\x12\n" +
-	"\x10GetStatusRequest\"\xe5\x06\n" +
+	"\boriginal\x18\x02 \x01(\fR\boriginal\x12<\n" +
+	"\amessage\x18\x03 \x01(\v2\".usage_ledger.v1.MessageAttributesR\amessage\"\x90\x01\n" +
+	"\x11MessageAttributes\x12\x15\n" +
+	"\x03key\x18\x01 \x01(\fH\x00R\x03key\x88\x01\x01\x128\n" +
+	"\aheaders\x18\x02 \x03(\v2\x1e.usage_ledger.v1.MessageHeaderR\aheaders\x12\"\n" +
+	"\rvalue_is_null\x18\x03 \x01(\bR\vvalueIsNullB\x06\n" +
+	"\x04_key\"H\n" +
+	"\rMessageHeader\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x19\n" +
+	"\x05value\x18\x02 \x01(\fH\x00R\x05value\x88\x01\x01B\b\n" +
+	"\x06_value\"\x12\n" +
+	"\x10GetStatusRequest\"\x80\b\n" +
 	"\x11GetStatusResponse\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\tR\aversion\x12-\n" +
 	"\x04head\x18\x02 \x01(\v2\x19.usage_ledger.v1.PositionR\x04head\x12C\n" +
@@ -2804,7 +3125,21 @@ const file_usage_ledger_v1_queries_proto_rawDesc = "" +
 	"\vresets_held\x18\x10 \x01(\tR\n" +
 	"resetsHeld\x12%\n" +
 	"\x0ewrites_refused\x18\x11 \x01(\tR\rwritesRefused\x12B\n" +
-	"\x0fledger_interval\x18\x12 \x01(\v2\x19.google.protobuf.DurationR\x0eledgerInterval\"\x8f\x01\n" +
+	"\x0fledger_interval\x18\x12 \x01(\v2\x19.google.protobuf.DurationR\x0eledgerInterval\x12/\n" +
+	"\x05heads\x18\x13 \x03(\v2\x19.usage_ledger.v1.PositionR\x05heads\x125\n" +
+	"\x06intake\x18\x14 \x03(\v2\x1d.usage_ledger.v1.IntakeStatusR\x06intake\x121\n" +
+	"\x05tails\x18\x15 \x03(\v2\x1b.usage_ledger.v1.TailStatusR\x05tails\"\xa5\x01\n" +
+	"\fIntakeStatus\x12\x18\n" +
+	"\acluster\x18\x01 \x01(\tR\acluster\x12\x14\n" +
+	"\x05topic\x18\x02 \x01(\tR\x05topic\x12\x19\n" +
+	"\btopic_id\x18\x03 \x01(\tR\atopicId\x12\x1c\n" +
+	"\tpartition\x18\x04 \x01(\x05R\tpartition\x12\x14\n" +
+	"\x05shard\x18\x05 \x01(\rR\x05shard\x12\x16\n" +
+	"\x06offset\x18\x06 \x01(\x03R\x06offset\"W\n" +
+	"\n" +
+	"TailStatus\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x125\n" +
+	"\bposition\x18\x02 \x01(\v2\x19.usage_ledger.v1.PositionR\bposition\"\x8f\x01\n" +
 	"\x10ProjectionStatus\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\x05R\aversion\x125\n" +
@@ -2824,12 +3159,13 @@ const file_usage_ledger_v1_queries_proto_rawDesc = "" +
 	"\rlast_finished\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\flastFinished\x12\x1d\n" +
 	"\n" +
 	"last_error\x18\x06 \x01(\tR\tlastError\x12.\n" +
-	"\x04next\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\x04next\"w\n" +
+	"\x04next\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\x04next\"\x8d\x01\n" +
 	"\x0eTailLogRequest\x12#\n" +
 	"\rfrom_position\x18\x01 \x01(\x03R\ffromPosition\x12\x12\n" +
 	"\x04last\x18\x02 \x01(\x05R\x04last\x12\x14\n" +
 	"\x05limit\x18\x03 \x01(\x03R\x05limit\x12\x16\n" +
-	"\x06follow\x18\x04 \x01(\bR\x06follow\"D\n" +
+	"\x06follow\x18\x04 \x01(\bR\x06follow\x12\x14\n" +
+	"\x05shard\x18\x05 \x01(\rR\x05shard\"D\n" +
 	"\x0fTailLogResponse\x121\n" +
 	"\x06events\x18\x01 \x03(\v2\x19.usage_ledger.v1.LogEventR\x06events\"\xed\x01\n" +
 	"\bLogEvent\x125\n" +
@@ -2879,7 +3215,7 @@ func file_usage_ledger_v1_queries_proto_rawDescGZIP() []byte {
 }
 
 var file_usage_ledger_v1_queries_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_usage_ledger_v1_queries_proto_msgTypes = make([]protoimpl.MessageInfo, 36)
+var file_usage_ledger_v1_queries_proto_msgTypes = make([]protoimpl.MessageInfo, 40)
 var file_usage_ledger_v1_queries_proto_goTypes = []any{
 	(EntryKind)(0),                       // 0: usage_ledger.v1.EntryKind
 	(SuspectInstance_Reason)(0),          // 1: usage_ledger.v1.SuspectInstance.Reason
@@ -2908,97 +3244,107 @@ var file_usage_ledger_v1_queries_proto_goTypes = []any{
 	(*DeadLetter)(nil),                   // 24: usage_ledger.v1.DeadLetter
 	(*GetDeadLetterRequest)(nil),         // 25: usage_ledger.v1.GetDeadLetterRequest
 	(*GetDeadLetterResponse)(nil),        // 26: usage_ledger.v1.GetDeadLetterResponse
-	(*GetStatusRequest)(nil),             // 27: usage_ledger.v1.GetStatusRequest
-	(*GetStatusResponse)(nil),            // 28: usage_ledger.v1.GetStatusResponse
-	(*ProjectionStatus)(nil),             // 29: usage_ledger.v1.ProjectionStatus
-	(*DeliveryCounts)(nil),               // 30: usage_ledger.v1.DeliveryCounts
-	(*JobStatus)(nil),                    // 31: usage_ledger.v1.JobStatus
-	(*TailLogRequest)(nil),               // 32: usage_ledger.v1.TailLogRequest
-	(*TailLogResponse)(nil),              // 33: usage_ledger.v1.TailLogResponse
-	(*LogEvent)(nil),                     // 34: usage_ledger.v1.LogEvent
-	(*CheckRequest)(nil),                 // 35: usage_ledger.v1.CheckRequest
-	(*CheckResponse)(nil),                // 36: usage_ledger.v1.CheckResponse
-	(*LawResult)(nil),                    // 37: usage_ledger.v1.LawResult
-	(*v1.CostCenter)(nil),                // 38: usage.v1.CostCenter
-	(*timestamppb.Timestamp)(nil),        // 39: google.protobuf.Timestamp
-	(*Position)(nil),                     // 40: usage_ledger.v1.Position
-	(*durationpb.Duration)(nil),          // 41: google.protobuf.Duration
+	(*MessageAttributes)(nil),            // 27: usage_ledger.v1.MessageAttributes
+	(*MessageHeader)(nil),                // 28: usage_ledger.v1.MessageHeader
+	(*GetStatusRequest)(nil),             // 29: usage_ledger.v1.GetStatusRequest
+	(*GetStatusResponse)(nil),            // 30: usage_ledger.v1.GetStatusResponse
+	(*IntakeStatus)(nil),                 // 31: usage_ledger.v1.IntakeStatus
+	(*TailStatus)(nil),                   // 32: usage_ledger.v1.TailStatus
+	(*ProjectionStatus)(nil),             // 33: usage_ledger.v1.ProjectionStatus
+	(*DeliveryCounts)(nil),               // 34: usage_ledger.v1.DeliveryCounts
+	(*JobStatus)(nil),                    // 35: usage_ledger.v1.JobStatus
+	(*TailLogRequest)(nil),               // 36: usage_ledger.v1.TailLogRequest
+	(*TailLogResponse)(nil),              // 37: usage_ledger.v1.TailLogResponse
+	(*LogEvent)(nil),                     // 38: usage_ledger.v1.LogEvent
+	(*CheckRequest)(nil),                 // 39: usage_ledger.v1.CheckRequest
+	(*CheckResponse)(nil),                // 40: usage_ledger.v1.CheckResponse
+	(*LawResult)(nil),                    // 41: usage_ledger.v1.LawResult
+	(*v1.CostCenter)(nil),                // 42: usage.v1.CostCenter
+	(*timestamppb.Timestamp)(nil),        // 43: google.protobuf.Timestamp
+	(*Position)(nil),                     // 44: usage_ledger.v1.Position
+	(*durationpb.Duration)(nil),          // 45: google.protobuf.Duration
 }
 var file_usage_ledger_v1_queries_proto_depIdxs = []int32{
 	4,  // 0: usage_ledger.v1.GetBalancesResponse.balances:type_name -> usage_ledger.v1.Balance
 	7,  // 1: usage_ledger.v1.ListCostCentersResponse.cost_centers:type_name -> usage_ledger.v1.CostCenterDetails
-	38, // 2: usage_ledger.v1.CostCenterDetails.cost_center:type_name -> usage.v1.CostCenter
+	42, // 2: usage_ledger.v1.CostCenterDetails.cost_center:type_name -> usage.v1.CostCenter
 	10, // 3: usage_ledger.v1.GetInvoiceDraftResponse.invoice_draft:type_name -> usage_ledger.v1.InvoiceDraft
-	39, // 4: usage_ledger.v1.InvoiceDraft.cycle_start:type_name -> google.protobuf.Timestamp
-	39, // 5: usage_ledger.v1.InvoiceDraft.next_billing_time:type_name -> google.protobuf.Timestamp
-	38, // 6: usage_ledger.v1.InvoiceDraft.cost_center:type_name -> usage.v1.CostCenter
+	43, // 4: usage_ledger.v1.InvoiceDraft.cycle_start:type_name -> google.protobuf.Timestamp
+	43, // 5: usage_ledger.v1.InvoiceDraft.next_billing_time:type_name -> google.protobuf.Timestamp
+	42, // 6: usage_ledger.v1.InvoiceDraft.cost_center:type_name -> usage.v1.CostCenter
 	11, // 7: usage_ledger.v1.InvoiceDraft.lines:type_name -> usage_ledger.v1.InvoiceDraftLine
-	39, // 8: usage_ledger.v1.InvoiceDraft.accrued_to:type_name -> google.protobuf.Timestamp
+	43, // 8: usage_ledger.v1.InvoiceDraft.accrued_to:type_name -> google.protobuf.Timestamp
 	12, // 9: usage_ledger.v1.InvoiceDraftLine.late_for:type_name -> usage_ledger.v1.ClosedPeriod
-	39, // 10: usage_ledger.v1.ClosedPeriod.start:type_name -> google.protobuf.Timestamp
-	39, // 11: usage_ledger.v1.ClosedPeriod.end:type_name -> google.protobuf.Timestamp
+	43, // 10: usage_ledger.v1.ClosedPeriod.start:type_name -> google.protobuf.Timestamp
+	43, // 11: usage_ledger.v1.ClosedPeriod.end:type_name -> google.protobuf.Timestamp
 	15, // 12: usage_ledger.v1.ListEntriesResponse.entries:type_name -> usage_ledger.v1.Entry
-	39, // 13: usage_ledger.v1.Entry.effective_time:type_name -> google.protobuf.Timestamp
+	43, // 13: usage_ledger.v1.Entry.effective_time:type_name -> google.protobuf.Timestamp
 	0,  // 14: usage_ledger.v1.Entry.kind:type_name -> usage_ledger.v1.EntryKind
-	39, // 15: usage_ledger.v1.GetInstanceResponse.creation_time:type_name -> google.protobuf.Timestamp
-	39, // 16: usage_ledger.v1.GetInstanceResponse.started_time:type_name -> google.protobuf.Timestamp
-	39, // 17: usage_ledger.v1.GetInstanceResponse.stopping_time:type_name -> google.protobuf.Timestamp
-	39, // 18: usage_ledger.v1.GetInstanceResponse.stopped_time:type_name -> google.protobuf.Timestamp
-	39, // 19: usage_ledger.v1.GetInstanceResponse.ended_time:type_name -> google.protobuf.Timestamp
+	43, // 15: usage_ledger.v1.GetInstanceResponse.creation_time:type_name -> google.protobuf.Timestamp
+	43, // 16: usage_ledger.v1.GetInstanceResponse.started_time:type_name -> google.protobuf.Timestamp
+	43, // 17: usage_ledger.v1.GetInstanceResponse.stopping_time:type_name -> google.protobuf.Timestamp
+	43, // 18: usage_ledger.v1.GetInstanceResponse.stopped_time:type_name -> google.protobuf.Timestamp
+	43, // 19: usage_ledger.v1.GetInstanceResponse.ended_time:type_name -> google.protobuf.Timestamp
 	15, // 20: usage_ledger.v1.GetInstanceResponse.entry:type_name -> usage_ledger.v1.Entry
 	18, // 21: usage_ledger.v1.GetInstanceResponse.lines:type_name -> usage_ledger.v1.CycleLine
-	34, // 22: usage_ledger.v1.GetInstanceResponse.events:type_name -> usage_ledger.v1.LogEvent
+	38, // 22: usage_ledger.v1.GetInstanceResponse.events:type_name -> usage_ledger.v1.LogEvent
 	21, // 23: usage_ledger.v1.ListSuspectInstancesResponse.instances:type_name -> usage_ledger.v1.SuspectInstance
 	1,  // 24: usage_ledger.v1.SuspectInstance.reason:type_name -> usage_ledger.v1.SuspectInstance.Reason
-	39, // 25: usage_ledger.v1.SuspectInstance.since:type_name -> google.protobuf.Timestamp
+	43, // 25: usage_ledger.v1.SuspectInstance.since:type_name -> google.protobuf.Timestamp
 	24, // 26: usage_ledger.v1.ListDeadLettersResponse.dead_letters:type_name -> usage_ledger.v1.DeadLetter
-	39, // 27: usage_ledger.v1.DeadLetter.first_rejected:type_name -> google.protobuf.Timestamp
-	39, // 28: usage_ledger.v1.DeadLetter.last_rejected:type_name -> google.protobuf.Timestamp
+	43, // 27: usage_ledger.v1.DeadLetter.first_rejected:type_name -> google.protobuf.Timestamp
+	43, // 28: usage_ledger.v1.DeadLetter.last_rejected:type_name -> google.protobuf.Timestamp
 	24, // 29: usage_ledger.v1.GetDeadLetterResponse.dead_letter:type_name -> usage_ledger.v1.DeadLetter
-	40, // 30: usage_ledger.v1.GetStatusResponse.head:type_name -> usage_ledger.v1.Position
-	39, // 31: usage_ledger.v1.GetStatusResponse.newest_recorded:type_name -> google.protobuf.Timestamp
-	29, // 32: usage_ledger.v1.GetStatusResponse.projections:type_name -> usage_ledger.v1.ProjectionStatus
-	30, // 33: usage_ledger.v1.GetStatusResponse.total:type_name -> usage_ledger.v1.DeliveryCounts
-	30, // 34: usage_ledger.v1.GetStatusResponse.deliveries:type_name -> usage_ledger.v1.DeliveryCounts
-	39, // 35: usage_ledger.v1.GetStatusResponse.accrued_to:type_name -> google.protobuf.Timestamp
-	31, // 36: usage_ledger.v1.GetStatusResponse.jobs:type_name -> usage_ledger.v1.JobStatus
-	41, // 37: usage_ledger.v1.GetStatusResponse.ledger_interval:type_name -> google.protobuf.Duration
-	40, // 38: usage_ledger.v1.ProjectionStatus.position:type_name -> usage_ledger.v1.Position
-	41, // 39: usage_ledger.v1.JobStatus.every:type_name -> google.protobuf.Duration
-	39, // 40: usage_ledger.v1.JobStatus.last_started:type_name -> google.protobuf.Timestamp
-	39, // 41: usage_ledger.v1.JobStatus.last_finished:type_name -> google.protobuf.Timestamp
-	39, // 42: usage_ledger.v1.JobStatus.next:type_name -> google.protobuf.Timestamp
-	34, // 43: usage_ledger.v1.TailLogResponse.events:type_name -> usage_ledger.v1.LogEvent
-	40, // 44: usage_ledger.v1.LogEvent.position:type_name -> usage_ledger.v1.Position
-	39, // 45: usage_ledger.v1.LogEvent.recorded:type_name -> google.protobuf.Timestamp
-	37, // 46: usage_ledger.v1.CheckResponse.laws:type_name -> usage_ledger.v1.LawResult
-	2,  // 47: usage_ledger.v1.QueryService.GetBalances:input_type -> usage_ledger.v1.GetBalancesRequest
-	5,  // 48: usage_ledger.v1.QueryService.ListCostCenters:input_type -> usage_ledger.v1.ListCostCentersRequest
-	8,  // 49: usage_ledger.v1.QueryService.GetInvoiceDraft:input_type -> usage_ledger.v1.GetInvoiceDraftRequest
-	13, // 50: usage_ledger.v1.QueryService.ListEntries:input_type -> usage_ledger.v1.ListEntriesRequest
-	16, // 51: usage_ledger.v1.QueryService.GetInstance:input_type -> usage_ledger.v1.GetInstanceRequest
-	19, // 52: usage_ledger.v1.QueryService.ListSuspectInstances:input_type -> usage_ledger.v1.ListSuspectInstancesRequest
-	22, // 53: usage_ledger.v1.QueryService.ListDeadLetters:input_type -> usage_ledger.v1.ListDeadLettersRequest
-	25, // 54: usage_ledger.v1.QueryService.GetDeadLetter:input_type -> usage_ledger.v1.GetDeadLetterRequest
-	27, // 55: usage_ledger.v1.QueryService.GetStatus:input_type -> usage_ledger.v1.GetStatusRequest
-	32, // 56: usage_ledger.v1.QueryService.TailLog:input_type -> usage_ledger.v1.TailLogRequest
-	35, // 57: usage_ledger.v1.QueryService.Check:input_type -> usage_ledger.v1.CheckRequest
-	3,  // 58: usage_ledger.v1.QueryService.GetBalances:output_type -> usage_ledger.v1.GetBalancesResponse
-	6,  // 59: usage_ledger.v1.QueryService.ListCostCenters:output_type -> usage_ledger.v1.ListCostCentersResponse
-	9,  // 60: usage_ledger.v1.QueryService.GetInvoiceDraft:output_type -> usage_ledger.v1.GetInvoiceDraftResponse
-	14, // 61: usage_ledger.v1.QueryService.ListEntries:output_type -> usage_ledger.v1.ListEntriesResponse
-	17, // 62: usage_ledger.v1.QueryService.GetInstance:output_type -> usage_ledger.v1.GetInstanceResponse
-	20, // 63: usage_ledger.v1.QueryService.ListSuspectInstances:output_type -> usage_ledger.v1.ListSuspectInstancesResponse
-	23, // 64: usage_ledger.v1.QueryService.ListDeadLetters:output_type -> usage_ledger.v1.ListDeadLettersResponse
-	26, // 65: usage_ledger.v1.QueryService.GetDeadLetter:output_type -> usage_ledger.v1.GetDeadLetterResponse
-	28, // 66: usage_ledger.v1.QueryService.GetStatus:output_type -> usage_ledger.v1.GetStatusResponse
-	33, // 67: usage_ledger.v1.QueryService.TailLog:output_type -> usage_ledger.v1.TailLogResponse
-	36, // 68: usage_ledger.v1.QueryService.Check:output_type -> usage_ledger.v1.CheckResponse
-	58, // [58:69] is the sub-list for method output_type
-	47, // [47:58] is the sub-list for method input_type
-	47, // [47:47] is the sub-list for extension type_name
-	47, // [47:47] is the sub-list for extension extendee
-	0,  // [0:47] is the sub-list for field type_name
+	27, // 30: usage_ledger.v1.GetDeadLetterResponse.message:type_name -> usage_ledger.v1.MessageAttributes
+	28, // 31: usage_ledger.v1.MessageAttributes.headers:type_name -> usage_ledger.v1.MessageHeader
+	44, // 32: usage_ledger.v1.GetStatusResponse.head:type_name -> usage_ledger.v1.Position
+	43, // 33: usage_ledger.v1.GetStatusResponse.newest_recorded:type_name -> google.protobuf.Timestamp
+	33, // 34: usage_ledger.v1.GetStatusResponse.projections:type_name -> usage_ledger.v1.ProjectionStatus
+	34, // 35: usage_ledger.v1.GetStatusResponse.total:type_name -> usage_ledger.v1.DeliveryCounts
+	34, // 36: usage_ledger.v1.GetStatusResponse.deliveries:type_name -> usage_ledger.v1.DeliveryCounts
+	43, // 37: usage_ledger.v1.GetStatusResponse.accrued_to:type_name -> google.protobuf.Timestamp
+	35, // 38: usage_ledger.v1.GetStatusResponse.jobs:type_name -> usage_ledger.v1.JobStatus
+	45, // 39: usage_ledger.v1.GetStatusResponse.ledger_interval:type_name -> google.protobuf.Duration
+	44, // 40: usage_ledger.v1.GetStatusResponse.heads:type_name -> usage_ledger.v1.Position
+	31, // 41: usage_ledger.v1.GetStatusResponse.intake:type_name -> usage_ledger.v1.IntakeStatus
+	32, // 42: usage_ledger.v1.GetStatusResponse.tails:type_name -> usage_ledger.v1.TailStatus
+	44, // 43: usage_ledger.v1.TailStatus.position:type_name -> usage_ledger.v1.Position
+	44, // 44: usage_ledger.v1.ProjectionStatus.position:type_name -> usage_ledger.v1.Position
+	45, // 45: usage_ledger.v1.JobStatus.every:type_name -> google.protobuf.Duration
+	43, // 46: usage_ledger.v1.JobStatus.last_started:type_name -> google.protobuf.Timestamp
+	43, // 47: usage_ledger.v1.JobStatus.last_finished:type_name -> google.protobuf.Timestamp
+	43, // 48: usage_ledger.v1.JobStatus.next:type_name -> google.protobuf.Timestamp
+	38, // 49: usage_ledger.v1.TailLogResponse.events:type_name -> usage_ledger.v1.LogEvent
+	44, // 50: usage_ledger.v1.LogEvent.position:type_name -> usage_ledger.v1.Position
+	43, // 51: usage_ledger.v1.LogEvent.recorded:type_name -> google.protobuf.Timestamp
+	41, // 52: usage_ledger.v1.CheckResponse.laws:type_name -> usage_ledger.v1.LawResult
+	2,  // 53: usage_ledger.v1.QueryService.GetBalances:input_type -> usage_ledger.v1.GetBalancesRequest
+	5,  // 54: usage_ledger.v1.QueryService.ListCostCenters:input_type -> usage_ledger.v1.ListCostCentersRequest
+	8,  // 55: usage_ledger.v1.QueryService.GetInvoiceDraft:input_type -> usage_ledger.v1.GetInvoiceDraftRequest
+	13, // 56: usage_ledger.v1.QueryService.ListEntries:input_type -> usage_ledger.v1.ListEntriesRequest
+	16, // 57: usage_ledger.v1.QueryService.GetInstance:input_type -> usage_ledger.v1.GetInstanceRequest
+	19, // 58: usage_ledger.v1.QueryService.ListSuspectInstances:input_type -> usage_ledger.v1.ListSuspectInstancesRequest
+	22, // 59: usage_ledger.v1.QueryService.ListDeadLetters:input_type -> usage_ledger.v1.ListDeadLettersRequest
+	25, // 60: usage_ledger.v1.QueryService.GetDeadLetter:input_type -> usage_ledger.v1.GetDeadLetterRequest
+	29, // 61: usage_ledger.v1.QueryService.GetStatus:input_type -> usage_ledger.v1.GetStatusRequest
+	36, // 62: usage_ledger.v1.QueryService.TailLog:input_type -> usage_ledger.v1.TailLogRequest
+	39, // 63: usage_ledger.v1.QueryService.Check:input_type -> usage_ledger.v1.CheckRequest
+	3,  // 64: usage_ledger.v1.QueryService.GetBalances:output_type -> usage_ledger.v1.GetBalancesResponse
+	6,  // 65: usage_ledger.v1.QueryService.ListCostCenters:output_type -> usage_ledger.v1.ListCostCentersResponse
+	9,  // 66: usage_ledger.v1.QueryService.GetInvoiceDraft:output_type -> usage_ledger.v1.GetInvoiceDraftResponse
+	14, // 67: usage_ledger.v1.QueryService.ListEntries:output_type -> usage_ledger.v1.ListEntriesResponse
+	17, // 68: usage_ledger.v1.QueryService.GetInstance:output_type -> usage_ledger.v1.GetInstanceResponse
+	20, // 69: usage_ledger.v1.QueryService.ListSuspectInstances:output_type -> usage_ledger.v1.ListSuspectInstancesResponse
+	23, // 70: usage_ledger.v1.QueryService.ListDeadLetters:output_type -> usage_ledger.v1.ListDeadLettersResponse
+	26, // 71: usage_ledger.v1.QueryService.GetDeadLetter:output_type -> usage_ledger.v1.GetDeadLetterResponse
+	30, // 72: usage_ledger.v1.QueryService.GetStatus:output_type -> usage_ledger.v1.GetStatusResponse
+	37, // 73: usage_ledger.v1.QueryService.TailLog:output_type -> usage_ledger.v1.TailLogResponse
+	40, // 74: usage_ledger.v1.QueryService.Check:output_type -> usage_ledger.v1.CheckResponse
+	64, // [64:75] is the sub-list for method output_type
+	53, // [53:64] is the sub-list for method input_type
+	53, // [53:53] is the sub-list for extension type_name
+	53, // [53:53] is the sub-list for extension extendee
+	0,  // [0:53] is the sub-list for field type_name
 }
 
 func init() { file_usage_ledger_v1_queries_proto_init() }
@@ -3007,13 +3353,15 @@ func file_usage_ledger_v1_queries_proto_init() {
 		return
 	}
 	file_usage_ledger_v1_publishing_proto_init()
+	file_usage_ledger_v1_queries_proto_msgTypes[25].OneofWrappers = []any{}
+	file_usage_ledger_v1_queries_proto_msgTypes[26].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_usage_ledger_v1_queries_proto_rawDesc), len(file_usage_ledger_v1_queries_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   36,
+			NumMessages:   40,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n usage_ledger/v1/publishing.proto\x12\x0fusage_ledger.v1\"x\n\x0ePublishRequest\x12\x10\n\x08\x64\x65livery\x18\x01 \x01(\t\x12\x12\n\nfirst_line\x18\x02 \x01(\x04\x12\r\n\x05lines\x18\x03 \x01(\x0c\x12\x31\n\toversized\x18\x04 \x01(\x0b\x32\x1e.usage_ledger.v1.OversizedLine\"O\n\rOversizedLine\x12\x0c\n\x04line\x18\x01 \x01(\x04\x12\x12\n\nsize_bytes\x18\x02 \x01(\x04\x12\x0e\n\x06sha256\x18\x03 \x01(\x0c\x12\x0c\n\x04head\x18\x04 \x01(\x0c\"<\n\x0fPublishResponse\x12)\n\x07receipt\x18\x01 \x01(\x0b\x32\x18.usage_ledger.v1.Receipt\"\xa8\x01\n\x07Receipt\x12\x10\n\x08received\x18\x01 \x01(\x04\x12\x10\n\x08recorded\x18\x02 \x01(\x04\x12\x10\n\x08repeated\x18\x03 \x01(\x04\x12\x10\n\x08rejected\x18\x04 \x01(\x04\x12(\n\x07rejects\x18\x05 \x03(\x0b\x32\x17.usage_ledger.v1.Reject\x12+\n\x08position\x18\x06 \x01(\x0b\x32\x19.usage_ledger.v1.Position\">\n\x06Reject\x12\x0c\n\x04line\x18\x01 \x01(\x04\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x16\n\x0e\x64\x65\x61\x64_letter_id\x18\x03 \x01(\x03\")\n\x08Position\x12\r\n\x05shard\x18\x01 \x01(\r\x12\x0e\n\x06number\x18\x02 \x01(\x03\x32\x65\n\x11PublishingService\x12P\n\x07Publish\x12\x1f.usage_ledger.v1.PublishRequest\x1a .usage_ledger.v1.PublishResponse(\x01\x30\x01\x42OZMgithub.com/usage-ledger/usage-ledger/clients/go/usage_ledger/v1;usageledgerv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n usage_ledger/v1/publishing.proto\x12\x0fusage_ledger.v1\"x\n\x0ePublishRequest\x12\x10\n\x08\x64\x65livery\x18\x01 \x01(\t\x12\x12\n\nfirst_line\x18\x02 \x01(\x04\x12\r\n\x05lines\x18\x03 \x01(\x0c\x12\x31\n\toversized\x18\x04 \x01(\x0b\x32\x1e.usage_ledger.v1.OversizedLine\"O\n\rOversizedLine\x12\x0c\n\x04line\x18\x01 \x01(\x04\x12\x12\n\nsize_bytes\x18\x02 \x01(\x04\x12\x0e\n\x06sha256\x18\x03 \x01(\x0c\x12\x0c\n\x04head\x18\x04 \x01(\x0c\"<\n\x0fPublishResponse\x12)\n\x07receipt\x18\x01 \x01(\x0b\x32\x18.usage_ledger.v1.Receipt\"\xd6\x01\n\x07Receipt\x12\x10\n\x08received\x18\x01 \x01(\x04\x12\x10\n\x08recorded\x18\x02 \x01(\x04\x12\x10\n\x08repeated\x18\x03 \x01(\x04\x12\x10\n\x08rejected\x18\x04 \x01(\x04\x12(\n\x07rejects\x18\x05 \x03(\x0b\x32\x17.usage_ledger.v1.Reject\x12+\n\x08position\x18\x06 \x01(\x0b\x32\x19.usage_ledger.v1.Position\x12,\n\tpositions\x18\x07 \x03(\x0b\x32\x19.usage_ledger.v1.Position\">\n\x06Reject\x12\x0c\n\x04line\x18\x01 \x01(\x04\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x16\n\x0e\x64\x65\x61\x64_letter_id\x18\x03 \x01(\x03\")\n\x08Position\x12\r\n\x05shard\x18\x01 \x01(\r\x12\x0e\n\x06number\x18\x02 \x01(\x03\x32\x65\n\x11PublishingService\x12P\n\x07Publish\x12\x1f.usage_ledger.v1.PublishRequest\x1a .usage_ledger.v1.PublishResponse(\x01\x30\x01\x42OZMgithub.com/usage-ledger/usage-ledger/clients/go/usage_ledger/v1;usageledgerv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -39,11 +39,11 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PUBLISHRESPONSE']._serialized_start=256
   _globals['_PUBLISHRESPONSE']._serialized_end=316
   _globals['_RECEIPT']._serialized_start=319
-  _globals['_RECEIPT']._serialized_end=487
-  _globals['_REJECT']._serialized_start=489
-  _globals['_REJECT']._serialized_end=551
-  _globals['_POSITION']._serialized_start=553
-  _globals['_POSITION']._serialized_end=594
-  _globals['_PUBLISHINGSERVICE']._serialized_start=596
-  _globals['_PUBLISHINGSERVICE']._serialized_end=697
+  _globals['_RECEIPT']._serialized_end=533
+  _globals['_REJECT']._serialized_start=535
+  _globals['_REJECT']._serialized_end=597
+  _globals['_POSITION']._serialized_start=599
+  _globals['_POSITION']._serialized_end=640
+  _globals['_PUBLISHINGSERVICE']._serialized_start=642
+  _globals['_PUBLISHINGSERVICE']._serialized_end=743
 # @@protoc_insertion_point(module_scope)

@@ -118,6 +118,7 @@ class Receipt(_message.Message):
     REJECTED_FIELD_NUMBER: _builtins.int
     REJECTS_FIELD_NUMBER: _builtins.int
     POSITION_FIELD_NUMBER: _builtins.int
+    POSITIONS_FIELD_NUMBER: _builtins.int
     received: _builtins.int
     recorded: _builtins.int
     repeated: _builtins.int
@@ -128,7 +129,13 @@ class Receipt(_message.Message):
 
     @_builtins.property
     def position(self) -> Global___Position:
-        """Position of the newest event in the log when the request was committed."""
+        """Position of the newest event in the log when the request was committed; with several shards, of
+        the first of those that took part.
+        """
+
+    @_builtins.property
+    def positions(self) -> _containers.RepeatedCompositeFieldContainer[Global___Position]:
+        """The same of every shard that took part, by shard."""
 
     def __init__(
         self,
@@ -139,10 +146,11 @@ class Receipt(_message.Message):
         rejected: _builtins.int = ...,
         rejects: _abc.Iterable[Global___Reject] | None = ...,
         position: Global___Position | None = ...,
+        positions: _abc.Iterable[Global___Position] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["position", b"position"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["position", b"position", "received", b"received", "recorded", b"recorded", "rejected", b"rejected", "rejects", b"rejects", "repeated", b"repeated"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["position", b"position", "positions", b"positions", "received", b"received", "recorded", b"recorded", "rejected", b"rejected", "rejects", b"rejects", "repeated", b"repeated"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

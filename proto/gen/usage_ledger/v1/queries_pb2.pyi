@@ -744,6 +744,7 @@ class DeadLetter(_message.Message):
     LAST_REJECTED_FIELD_NUMBER: _builtins.int
     TIMES_FIELD_NUMBER: _builtins.int
     SIZE_BYTES_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
     id: _builtins.int
     delivery: _builtins.str
     """Source of delivery: Kafka partition, publishing call or file."""
@@ -753,6 +754,11 @@ class DeadLetter(_message.Message):
     """How often the same bytes were rejected."""
     size_bytes: _builtins.int
     """Length of the original line."""
+    kind: _builtins.str
+    """What was rejected: `event`, a CloudEvent in JSON; `message`, a message of a broker; `packed-event`,
+    a usage.events.v1.PackedEvent; `import`, a line of an import; `oversized`, which is kept by its
+    beginning only.
+    """
     @_builtins.property
     def first_rejected(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
@@ -768,10 +774,11 @@ class DeadLetter(_message.Message):
         last_rejected: _timestamp_pb2.Timestamp | None = ...,
         times: _builtins.int = ...,
         size_bytes: _builtins.int = ...,
+        kind: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["first_rejected", b"first_rejected", "last_rejected", b"last_rejected"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["delivery", b"delivery", "first_rejected", b"first_rejected", "id", b"id", "last_rejected", b"last_rejected", "line", b"line", "reason", b"reason", "size_bytes", b"size_bytes", "times", b"times"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["delivery", b"delivery", "first_rejected", b"first_rejected", "id", b"id", "kind", b"kind", "last_rejected", b"last_rejected", "line", b"line", "reason", b"reason", "size_bytes", b"size_bytes", "times", b"times"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -802,23 +809,88 @@ class GetDeadLetterResponse(_message.Message):
 
     DEAD_LETTER_FIELD_NUMBER: _builtins.int
     ORIGINAL_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
     original: _builtins.bytes
-    """The original bytes; for an oversized line its beginning."""
+    """The original bytes; for an oversized line its beginning, for a message its value."""
     @_builtins.property
     def dead_letter(self) -> Global___DeadLetter: ...
+    @_builtins.property
+    def message(self) -> Global___MessageAttributes:
+        """What came with the value; set for the kind `message`."""
+
     def __init__(
         self,
         *,
         dead_letter: Global___DeadLetter | None = ...,
         original: _builtins.bytes = ...,
+        message: Global___MessageAttributes | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["dead_letter", b"dead_letter"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["dead_letter", b"dead_letter", "message", b"message"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["dead_letter", b"dead_letter", "original", b"original"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dead_letter", b"dead_letter", "message", b"message", "original", b"original"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetDeadLetterResponse: _TypeAlias = GetDeadLetterResponse  # noqa: Y015
+
+@_typing.final
+class MessageAttributes(_message.Message):
+    """A message of a broker without its value."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KEY_FIELD_NUMBER: _builtins.int
+    HEADERS_FIELD_NUMBER: _builtins.int
+    VALUE_IS_NULL_FIELD_NUMBER: _builtins.int
+    key: _builtins.bytes
+    """Missing when the message has none."""
+    value_is_null: _builtins.bool
+    """The message has no value, which is something else than an empty one."""
+    @_builtins.property
+    def headers(self) -> _containers.RepeatedCompositeFieldContainer[Global___MessageHeader]:
+        """In their order."""
+
+    def __init__(
+        self,
+        *,
+        key: _builtins.bytes | None = ...,
+        headers: _abc.Iterable[Global___MessageHeader] | None = ...,
+        value_is_null: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_key", b"_key", "key", b"key"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_key", b"_key", "headers", b"headers", "key", b"key", "value_is_null", b"value_is_null"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__key: _TypeAlias = _typing.Literal["key"]  # noqa: Y015
+    _WhichOneofArgType__key: _TypeAlias = _typing.Literal["_key", b"_key"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__key) -> _WhichOneofReturnType__key | None: ...
+
+Global___MessageAttributes: _TypeAlias = MessageAttributes  # noqa: Y015
+
+@_typing.final
+class MessageHeader(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    VALUE_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    value: _builtins.bytes
+    """Missing when it is null."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        value: _builtins.bytes | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_value", b"_value", "value", b"value"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_value", b"_value", "name", b"name", "value", b"value"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__value: _TypeAlias = _typing.Literal["value"]  # noqa: Y015
+    _WhichOneofArgType__value: _TypeAlias = _typing.Literal["_value", b"_value"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__value) -> _WhichOneofReturnType__value | None: ...
+
+Global___MessageHeader: _TypeAlias = MessageHeader  # noqa: Y015
 
 @_typing.final
 class GetStatusRequest(_message.Message):
@@ -857,6 +929,9 @@ class GetStatusResponse(_message.Message):
     RESETS_HELD_FIELD_NUMBER: _builtins.int
     WRITES_REFUSED_FIELD_NUMBER: _builtins.int
     LEDGER_INTERVAL_FIELD_NUMBER: _builtins.int
+    HEADS_FIELD_NUMBER: _builtins.int
+    INTAKE_FIELD_NUMBER: _builtins.int
+    TAILS_FIELD_NUMBER: _builtins.int
     version: _builtins.str
     dead_letters: _builtins.int
     cost_centers: _builtins.int
@@ -872,7 +947,7 @@ class GetStatusResponse(_message.Message):
     """Set while nothing can be stored."""
     @_builtins.property
     def head(self) -> _publishing_pb2.Position:
-        """Newest position of the log."""
+        """Newest position of the log; with several shards, of the first."""
 
     @_builtins.property
     def newest_recorded(self) -> _timestamp_pb2.Timestamp: ...
@@ -892,6 +967,18 @@ class GetStatusResponse(_message.Message):
     def jobs(self) -> _containers.RepeatedCompositeFieldContainer[Global___JobStatus]: ...
     @_builtins.property
     def ledger_interval(self) -> _duration_pb2.Duration: ...
+    @_builtins.property
+    def heads(self) -> _containers.RepeatedCompositeFieldContainer[_publishing_pb2.Position]:
+        """Newest position of every shard's log."""
+
+    @_builtins.property
+    def intake(self) -> _containers.RepeatedCompositeFieldContainer[Global___IntakeStatus]:
+        """Where the intake of every partition stands, by shard."""
+
+    @_builtins.property
+    def tails(self) -> _containers.RepeatedCompositeFieldContainer[Global___TailStatus]:
+        """Where the followers of the logs stand: the relay, the views."""
+
     def __init__(
         self,
         *,
@@ -913,14 +1000,75 @@ class GetStatusResponse(_message.Message):
         resets_held: _builtins.str = ...,
         writes_refused: _builtins.str = ...,
         ledger_interval: _duration_pb2.Duration | None = ...,
+        heads: _abc.Iterable[_publishing_pb2.Position] | None = ...,
+        intake: _abc.Iterable[Global___IntakeStatus] | None = ...,
+        tails: _abc.Iterable[Global___TailStatus] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["accrued_to", b"accrued_to", "head", b"head", "ledger_interval", b"ledger_interval", "newest_recorded", b"newest_recorded", "total", b"total"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accrued_to", b"accrued_to", "cost_centers", b"cost_centers", "dead_letters", b"dead_letters", "deliveries", b"deliveries", "ended_instances", b"ended_instances", "head", b"head", "jobs", b"jobs", "ledger_interval", b"ledger_interval", "newest_recorded", b"newest_recorded", "price_revision", b"price_revision", "projections", b"projections", "resets_held", b"resets_held", "running_instances", b"running_instances", "runs_long", b"runs_long", "stops_without_start", b"stops_without_start", "total", b"total", "version", b"version", "writes_refused", b"writes_refused"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accrued_to", b"accrued_to", "cost_centers", b"cost_centers", "dead_letters", b"dead_letters", "deliveries", b"deliveries", "ended_instances", b"ended_instances", "head", b"head", "heads", b"heads", "intake", b"intake", "jobs", b"jobs", "ledger_interval", b"ledger_interval", "newest_recorded", b"newest_recorded", "price_revision", b"price_revision", "projections", b"projections", "resets_held", b"resets_held", "running_instances", b"running_instances", "runs_long", b"runs_long", "stops_without_start", b"stops_without_start", "tails", b"tails", "total", b"total", "version", b"version", "writes_refused", b"writes_refused"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetStatusResponse: _TypeAlias = GetStatusResponse  # noqa: Y015
+
+@_typing.final
+class IntakeStatus(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CLUSTER_FIELD_NUMBER: _builtins.int
+    TOPIC_FIELD_NUMBER: _builtins.int
+    TOPIC_ID_FIELD_NUMBER: _builtins.int
+    PARTITION_FIELD_NUMBER: _builtins.int
+    SHARD_FIELD_NUMBER: _builtins.int
+    OFFSET_FIELD_NUMBER: _builtins.int
+    cluster: _builtins.str
+    topic: _builtins.str
+    topic_id: _builtins.str
+    partition: _builtins.int
+    shard: _builtins.int
+    offset: _builtins.int
+    """The next offset to take."""
+    def __init__(
+        self,
+        *,
+        cluster: _builtins.str = ...,
+        topic: _builtins.str = ...,
+        topic_id: _builtins.str = ...,
+        partition: _builtins.int = ...,
+        shard: _builtins.int = ...,
+        offset: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cluster", b"cluster", "offset", b"offset", "partition", b"partition", "shard", b"shard", "topic", b"topic", "topic_id", b"topic_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___IntakeStatus: _TypeAlias = IntakeStatus  # noqa: Y015
+
+@_typing.final
+class TailStatus(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    POSITION_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    @_builtins.property
+    def position(self) -> _publishing_pb2.Position: ...
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        position: _publishing_pb2.Position | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["position", b"position"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "position", b"position"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TailStatus: _TypeAlias = TailStatus  # noqa: Y015
 
 @_typing.final
 class ProjectionStatus(_message.Message):
@@ -1033,6 +1181,7 @@ class TailLogRequest(_message.Message):
     LAST_FIELD_NUMBER: _builtins.int
     LIMIT_FIELD_NUMBER: _builtins.int
     FOLLOW_FIELD_NUMBER: _builtins.int
+    SHARD_FIELD_NUMBER: _builtins.int
     from_position: _builtins.int
     """First position wanted; 0: from the newest `last` events."""
     last: _builtins.int
@@ -1041,6 +1190,8 @@ class TailLogRequest(_message.Message):
     """End after so many events; 0: no limit."""
     follow: _builtins.bool
     """Wait for new events at the end of the log."""
+    shard: _builtins.int
+    """Whose log; each shard has its own."""
     def __init__(
         self,
         *,
@@ -1048,10 +1199,11 @@ class TailLogRequest(_message.Message):
         last: _builtins.int = ...,
         limit: _builtins.int = ...,
         follow: _builtins.bool = ...,
+        shard: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["follow", b"follow", "from_position", b"from_position", "last", b"last", "limit", b"limit"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["follow", b"follow", "from_position", b"from_position", "last", b"last", "limit", b"limit", "shard", b"shard"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

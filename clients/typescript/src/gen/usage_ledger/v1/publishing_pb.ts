@@ -12,7 +12,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file usage_ledger/v1/publishing.proto.
  */
 export const file_usage_ledger_v1_publishing: GenFile = /*@__PURE__*/
-  fileDesc("CiB1c2FnZV9sZWRnZXIvdjEvcHVibGlzaGluZy5wcm90bxIPdXNhZ2VfbGVkZ2VyLnYxIngKDlB1Ymxpc2hSZXF1ZXN0EhAKCGRlbGl2ZXJ5GAEgASgJEhIKCmZpcnN0X2xpbmUYAiABKAQSDQoFbGluZXMYAyABKAwSMQoJb3ZlcnNpemVkGAQgASgLMh4udXNhZ2VfbGVkZ2VyLnYxLk92ZXJzaXplZExpbmUiTwoNT3ZlcnNpemVkTGluZRIMCgRsaW5lGAEgASgEEhIKCnNpemVfYnl0ZXMYAiABKAQSDgoGc2hhMjU2GAMgASgMEgwKBGhlYWQYBCABKAwiPAoPUHVibGlzaFJlc3BvbnNlEikKB3JlY2VpcHQYASABKAsyGC51c2FnZV9sZWRnZXIudjEuUmVjZWlwdCKoAQoHUmVjZWlwdBIQCghyZWNlaXZlZBgBIAEoBBIQCghyZWNvcmRlZBgCIAEoBBIQCghyZXBlYXRlZBgDIAEoBBIQCghyZWplY3RlZBgEIAEoBBIoCgdyZWplY3RzGAUgAygLMhcudXNhZ2VfbGVkZ2VyLnYxLlJlamVjdBIrCghwb3NpdGlvbhgGIAEoCzIZLnVzYWdlX2xlZGdlci52MS5Qb3NpdGlvbiI+CgZSZWplY3QSDAoEbGluZRgBIAEoBBIOCgZyZWFzb24YAiABKAkSFgoOZGVhZF9sZXR0ZXJfaWQYAyABKAMiKQoIUG9zaXRpb24SDQoFc2hhcmQYASABKA0SDgoGbnVtYmVyGAIgASgDMmUKEVB1Ymxpc2hpbmdTZXJ2aWNlElAKB1B1Ymxpc2gSHy51c2FnZV9sZWRnZXIudjEuUHVibGlzaFJlcXVlc3QaIC51c2FnZV9sZWRnZXIudjEuUHVibGlzaFJlc3BvbnNlKAEwAUJPWk1naXRodWIuY29tL3VzYWdlLWxlZGdlci91c2FnZS1sZWRnZXIvY2xpZW50cy9nby91c2FnZV9sZWRnZXIvdjE7dXNhZ2VsZWRnZXJ2MWIGcHJvdG8z");
+  fileDesc("CiB1c2FnZV9sZWRnZXIvdjEvcHVibGlzaGluZy5wcm90bxIPdXNhZ2VfbGVkZ2VyLnYxIngKDlB1Ymxpc2hSZXF1ZXN0EhAKCGRlbGl2ZXJ5GAEgASgJEhIKCmZpcnN0X2xpbmUYAiABKAQSDQoFbGluZXMYAyABKAwSMQoJb3ZlcnNpemVkGAQgASgLMh4udXNhZ2VfbGVkZ2VyLnYxLk92ZXJzaXplZExpbmUiTwoNT3ZlcnNpemVkTGluZRIMCgRsaW5lGAEgASgEEhIKCnNpemVfYnl0ZXMYAiABKAQSDgoGc2hhMjU2GAMgASgMEgwKBGhlYWQYBCABKAwiPAoPUHVibGlzaFJlc3BvbnNlEikKB3JlY2VpcHQYASABKAsyGC51c2FnZV9sZWRnZXIudjEuUmVjZWlwdCLWAQoHUmVjZWlwdBIQCghyZWNlaXZlZBgBIAEoBBIQCghyZWNvcmRlZBgCIAEoBBIQCghyZXBlYXRlZBgDIAEoBBIQCghyZWplY3RlZBgEIAEoBBIoCgdyZWplY3RzGAUgAygLMhcudXNhZ2VfbGVkZ2VyLnYxLlJlamVjdBIrCghwb3NpdGlvbhgGIAEoCzIZLnVzYWdlX2xlZGdlci52MS5Qb3NpdGlvbhIsCglwb3NpdGlvbnMYByADKAsyGS51c2FnZV9sZWRnZXIudjEuUG9zaXRpb24iPgoGUmVqZWN0EgwKBGxpbmUYASABKAQSDgoGcmVhc29uGAIgASgJEhYKDmRlYWRfbGV0dGVyX2lkGAMgASgDIikKCFBvc2l0aW9uEg0KBXNoYXJkGAEgASgNEg4KBm51bWJlchgCIAEoAzJlChFQdWJsaXNoaW5nU2VydmljZRJQCgdQdWJsaXNoEh8udXNhZ2VfbGVkZ2VyLnYxLlB1Ymxpc2hSZXF1ZXN0GiAudXNhZ2VfbGVkZ2VyLnYxLlB1Ymxpc2hSZXNwb25zZSgBMAFCT1pNZ2l0aHViLmNvbS91c2FnZS1sZWRnZXIvdXNhZ2UtbGVkZ2VyL2NsaWVudHMvZ28vdXNhZ2VfbGVkZ2VyL3YxO3VzYWdlbGVkZ2VydjFiBnByb3RvMw");
 
 /**
  * @generated from message usage_ledger.v1.PublishRequest
@@ -144,11 +144,19 @@ export type Receipt = Message<"usage_ledger.v1.Receipt"> & {
   rejects: Reject[];
 
   /**
-   * Position of the newest event in the log when the request was committed.
+   * Position of the newest event in the log when the request was committed; with several shards, of
+   * the first of those that took part.
    *
    * @generated from field: usage_ledger.v1.Position position = 6;
    */
   position?: Position | undefined;
+
+  /**
+   * The same of every shard that took part, by shard.
+   *
+   * @generated from field: repeated usage_ledger.v1.Position positions = 7;
+   */
+  positions: Position[];
 };
 
 /**

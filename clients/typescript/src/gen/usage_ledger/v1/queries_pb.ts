@@ -18,7 +18,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file usage_ledger/v1/queries.proto.
  */
 export const file_usage_ledger_v1_queries: GenFile = /*@__PURE__*/
-  fileDesc("Ch11c2FnZV9sZWRnZXIvdjEvcXVlcmllcy5wcm90bxIPdXNhZ2VfbGVkZ2VyLnYxIi0KEkdldEJhbGFuY2VzUmVxdWVzdBIXCg9hdHRyaWJ1dGlvbl9pZHMYASADKAkiQQoTR2V0QmFsYW5jZXNSZXNwb25zZRIqCghiYWxhbmNlcxgBIAMoCzIYLnVzYWdlX2xlZGdlci52MS5CYWxhbmNlIjcKB0JhbGFuY2USFgoOYXR0cmlidXRpb25faWQYASABKAkSFAoMY3JlZGl0X2NlbnRzGAIgASgSIjsKFkxpc3RDb3N0Q2VudGVyc1JlcXVlc3QSEQoJcGFnZV9zaXplGAEgASgFEg4KBmN1cnNvchgCIAEoCSJoChdMaXN0Q29zdENlbnRlcnNSZXNwb25zZRI4Cgxjb3N0X2NlbnRlcnMYASADKAsyIi51c2FnZV9sZWRnZXIudjEuQ29zdENlbnRlckRldGFpbHMSEwoLbmV4dF9jdXJzb3IYAiABKAkiawoRQ29zdENlbnRlckRldGFpbHMSKQoLY29zdF9jZW50ZXIYASABKAsyFC51c2FnZS52MS5Db3N0Q2VudGVyEhQKDGN5Y2xlX251bWJlchgCIAEoAxIVCg1iYWxhbmNlX2NlbnRzGAMgASgSIjAKFkdldEludm9pY2VEcmFmdFJlcXVlc3QSFgoOYXR0cmlidXRpb25faWQYASABKAkiTwoXR2V0SW52b2ljZURyYWZ0UmVzcG9uc2USNAoNaW52b2ljZV9kcmFmdBgBIAEoCzIdLnVzYWdlX2xlZGdlci52MS5JbnZvaWNlRHJhZnQi4wMKDEludm9pY2VEcmFmdBIWCg5hdHRyaWJ1dGlvbl9pZBgBIAEoCRIUCgxjeWNsZV9udW1iZXIYAiABKAMSLwoLY3ljbGVfc3RhcnQYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjUKEW5leHRfYmlsbGluZ190aW1lGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIpCgtjb3N0X2NlbnRlchgFIAEoCzIULnVzYWdlLnYxLkNvc3RDZW50ZXISHQoVY2FycmllZF9iYWxhbmNlX2NlbnRzGAYgASgSEjAKBWxpbmVzGAcgAygLMiEudXNhZ2VfbGVkZ2VyLnYxLkludm9pY2VEcmFmdExpbmUSGQoRY3JlZGl0X25vdGVfY291bnQYCCABKAMSGQoRY3JlZGl0X25vdGVfY2VudHMYCSABKBISFQoNaW52b2ljZV9jb3VudBgKIAEoAxIVCg1pbnZvaWNlX2NlbnRzGAsgASgSEhMKC3RvdGFsX2NlbnRzGAwgASgSEhgKEGJpbGxhYmxlX2NyZWRpdHMYDSABKAMSLgoKYWNjcnVlZF90bxgOIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAilgEKEEludm9pY2VEcmFmdExpbmUSFwoPd29ya3NwYWNlX2NsYXNzGAEgASgJEhEKCWluc3RhbmNlcxgCIAEoAxIPCgdzZWNvbmRzGAMgASgSEhQKDGNyZWRpdF9jZW50cxgEIAEoEhIvCghsYXRlX2ZvchgFIAEoCzIdLnVzYWdlX2xlZGdlci52MS5DbG9zZWRQZXJpb2QieAoMQ2xvc2VkUGVyaW9kEhQKDGN5Y2xlX251bWJlchgBIAEoAxIpCgVzdGFydBgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASJwoDZW5kGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCJiChJMaXN0RW50cmllc1JlcXVlc3QSFgoOYXR0cmlidXRpb25faWQYASABKAkSEQoJcGFnZV9zaXplGAIgASgFEg4KBmN1cnNvchgDIAEoCRIRCglhc2NlbmRpbmcYBCABKAgiUwoTTGlzdEVudHJpZXNSZXNwb25zZRInCgdlbnRyaWVzGAEgAygLMhYudXNhZ2VfbGVkZ2VyLnYxLkVudHJ5EhMKC25leHRfY3Vyc29yGAIgASgJIvQBCgVFbnRyeRIKCgJpZBgBIAEoCRIWCg5hdHRyaWJ1dGlvbl9pZBgCIAEoCRITCgtkZXNjcmlwdGlvbhgDIAEoCRIUCgxjcmVkaXRfY2VudHMYBCABKBISMgoOZWZmZWN0aXZlX3RpbWUYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEigKBGtpbmQYBiABKA4yGi51c2FnZV9sZWRnZXIudjEuRW50cnlLaW5kEh0KFXdvcmtzcGFjZV9pbnN0YW5jZV9pZBgHIAEoCRINCgVkcmFmdBgIIAEoCBIQCghtZXRhZGF0YRgJIAEoCSIzChJHZXRJbnN0YW5jZVJlcXVlc3QSHQoVd29ya3NwYWNlX2luc3RhbmNlX2lkGAEgASgJIuMEChNHZXRJbnN0YW5jZVJlc3BvbnNlEh0KFXdvcmtzcGFjZV9pbnN0YW5jZV9pZBgBIAEoCRIWCg5hdHRyaWJ1dGlvbl9pZBgCIAEoCRIXCg93b3Jrc3BhY2VfY2xhc3MYAyABKAkSFgoOd29ya3NwYWNlX3R5cGUYBCABKAkSDwoHdXNlcl9pZBgFIAEoCRIUCgx3b3Jrc3BhY2VfaWQYBiABKAkSEgoKcHJvamVjdF9pZBgHIAEoCRIxCg1jcmVhdGlvbl90aW1lGAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIwCgxzdGFydGVkX3RpbWUYCSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjEKDXN0b3BwaW5nX3RpbWUYCiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjAKDHN0b3BwZWRfdGltZRgLIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLgoKZW5kZWRfdGltZRgMIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASGgoSY3JlZGl0c19wZXJfbWludXRlGA0gASgJEhYKDnByaWNlX3JldmlzaW9uGA4gASgDEiUKBWVudHJ5GA8gASgLMhYudXNhZ2VfbGVkZ2VyLnYxLkVudHJ5EikKBWxpbmVzGBAgAygLMhoudXNhZ2VfbGVkZ2VyLnYxLkN5Y2xlTGluZRIpCgZldmVudHMYESADKAsyGS51c2FnZV9sZWRnZXIudjEuTG9nRXZlbnQiSAoJQ3ljbGVMaW5lEhQKDGN5Y2xlX251bWJlchgBIAEoAxIPCgdzZWNvbmRzGAIgASgSEhQKDGNyZWRpdF9jZW50cxgDIAEoEiJAChtMaXN0U3VzcGVjdEluc3RhbmNlc1JlcXVlc3QSEQoJcGFnZV9zaXplGAEgASgFEg4KBmN1cnNvchgCIAEoCSJoChxMaXN0U3VzcGVjdEluc3RhbmNlc1Jlc3BvbnNlEjMKCWluc3RhbmNlcxgBIAMoCzIgLnVzYWdlX2xlZGdlci52MS5TdXNwZWN0SW5zdGFuY2USEwoLbmV4dF9jdXJzb3IYAiABKAkigwIKD1N1c3BlY3RJbnN0YW5jZRIdChV3b3Jrc3BhY2VfaW5zdGFuY2VfaWQYASABKAkSFgoOYXR0cmlidXRpb25faWQYAiABKAkSNwoGcmVhc29uGAMgASgOMicudXNhZ2VfbGVkZ2VyLnYxLlN1c3BlY3RJbnN0YW5jZS5SZWFzb24SKQoFc2luY2UYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIlUKBlJlYXNvbhIWChJSRUFTT05fVU5TUEVDSUZJRUQQABIUChBSRUFTT05fUlVOU19MT05HEAESHQoZUkVBU09OX1NUT1BfV0lUSE9VVF9TVEFSVBACIjsKFkxpc3REZWFkTGV0dGVyc1JlcXVlc3QSEQoJcGFnZV9zaXplGAEgASgFEg4KBmN1cnNvchgCIAEoCSJhChdMaXN0RGVhZExldHRlcnNSZXNwb25zZRIxCgxkZWFkX2xldHRlcnMYASADKAsyGy51c2FnZV9sZWRnZXIudjEuRGVhZExldHRlchITCgtuZXh0X2N1cnNvchgCIAEoCSLSAQoKRGVhZExldHRlchIKCgJpZBgBIAEoAxIQCghkZWxpdmVyeRgCIAEoCRIMCgRsaW5lGAMgASgEEg4KBnJlYXNvbhgEIAEoCRIyCg5maXJzdF9yZWplY3RlZBgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASMQoNbGFzdF9yZWplY3RlZBgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDQoFdGltZXMYByABKAMSEgoKc2l6ZV9ieXRlcxgIIAEoAyIiChRHZXREZWFkTGV0dGVyUmVxdWVzdBIKCgJpZBgBIAEoAyJbChVHZXREZWFkTGV0dGVyUmVzcG9uc2USMAoLZGVhZF9sZXR0ZXIYASABKAsyGy51c2FnZV9sZWRnZXIudjEuRGVhZExldHRlchIQCghvcmlnaW5hbBgCIAEoDCISChBHZXRTdGF0dXNSZXF1ZXN0IoIFChFHZXRTdGF0dXNSZXNwb25zZRIPCgd2ZXJzaW9uGAEgASgJEicKBGhlYWQYAiABKAsyGS51c2FnZV9sZWRnZXIudjEuUG9zaXRpb24SMwoPbmV3ZXN0X3JlY29yZGVkGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBI2Cgtwcm9qZWN0aW9ucxgEIAMoCzIhLnVzYWdlX2xlZGdlci52MS5Qcm9qZWN0aW9uU3RhdHVzEi4KBXRvdGFsGAUgASgLMh8udXNhZ2VfbGVkZ2VyLnYxLkRlbGl2ZXJ5Q291bnRzEjMKCmRlbGl2ZXJpZXMYBiADKAsyHy51c2FnZV9sZWRnZXIudjEuRGVsaXZlcnlDb3VudHMSFAoMZGVhZF9sZXR0ZXJzGAcgASgDEhQKDGNvc3RfY2VudGVycxgIIAEoAxIZChFydW5uaW5nX2luc3RhbmNlcxgJIAEoAxIXCg9lbmRlZF9pbnN0YW5jZXMYCiABKAMSLgoKYWNjcnVlZF90bxgLIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASKAoEam9icxgMIAMoCzIaLnVzYWdlX2xlZGdlci52MS5Kb2JTdGF0dXMSEQoJcnVuc19sb25nGA0gASgDEhsKE3N0b3BzX3dpdGhvdXRfc3RhcnQYDiABKAMSFgoOcHJpY2VfcmV2aXNpb24YDyABKAMSEwoLcmVzZXRzX2hlbGQYECABKAkSFgoOd3JpdGVzX3JlZnVzZWQYESABKAkSMgoPbGVkZ2VyX2ludGVydmFsGBIgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uIm4KEFByb2plY3Rpb25TdGF0dXMSDAoEbmFtZRgBIAEoCRIPCgd2ZXJzaW9uGAIgASgFEisKCHBvc2l0aW9uGAMgASgLMhkudXNhZ2VfbGVkZ2VyLnYxLlBvc2l0aW9uEg4KBnBhdXNlZBgEIAEoCSJqCg5EZWxpdmVyeUNvdW50cxIQCghkZWxpdmVyeRgBIAEoCRIQCghyZWNlaXZlZBgCIAEoBBIQCghyZWNvcmRlZBgDIAEoBBIQCghyZXBlYXRlZBgEIAEoBBIQCghyZWplY3RlZBgFIAEoBCL3AQoJSm9iU3RhdHVzEgwKBG5hbWUYASABKAkSDwoHZW5hYmxlZBgCIAEoCBIoCgVldmVyeRgDIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIwCgxsYXN0X3N0YXJ0ZWQYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjEKDWxhc3RfZmluaXNoZWQYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhIKCmxhc3RfZXJyb3IYBiABKAkSKAoEbmV4dBgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiVAoOVGFpbExvZ1JlcXVlc3QSFQoNZnJvbV9wb3NpdGlvbhgBIAEoAxIMCgRsYXN0GAIgASgFEg0KBWxpbWl0GAMgASgDEg4KBmZvbGxvdxgEIAEoCCI8Cg9UYWlsTG9nUmVzcG9uc2USKQoGZXZlbnRzGAEgAygLMhkudXNhZ2VfbGVkZ2VyLnYxLkxvZ0V2ZW50IrMBCghMb2dFdmVudBIrCghwb3NpdGlvbhgBIAEoCzIZLnVzYWdlX2xlZGdlci52MS5Qb3NpdGlvbhIOCgZzdHJlYW0YAiABKAkSDwoHdmVyc2lvbhgDIAEoAxINCgV0b3BpYxgEIAEoCRIsCghyZWNvcmRlZBgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDgoGYXV0aG9yGAYgASgJEgwKBGpzb24YByABKAkiIAoMQ2hlY2tSZXF1ZXN0EhAKCGZvbGRfbG9nGAEgASgIIjkKDUNoZWNrUmVzcG9uc2USKAoEbGF3cxgBIAMoCzIaLnVzYWdlX2xlZGdlci52MS5MYXdSZXN1bHQiOwoJTGF3UmVzdWx0EgsKA2xhdxgBIAEoCRIPCgdjaGVja2VkGAIgASgDEhAKCGJyZWFjaGVzGAMgAygJKn4KCUVudHJ5S2luZBIaChZFTlRSWV9LSU5EX1VOU1BFQ0lGSUVEEAASIQodRU5UUllfS0lORF9XT1JLU1BBQ0VfSU5TVEFOQ0UQARIWChJFTlRSWV9LSU5EX0lOVk9JQ0UQAhIaChZFTlRSWV9LSU5EX0NSRURJVF9OT1RFEAMyjwgKDFF1ZXJ5U2VydmljZRJYCgtHZXRCYWxhbmNlcxIjLnVzYWdlX2xlZGdlci52MS5HZXRCYWxhbmNlc1JlcXVlc3QaJC51c2FnZV9sZWRnZXIudjEuR2V0QmFsYW5jZXNSZXNwb25zZRJkCg9MaXN0Q29zdENlbnRlcnMSJy51c2FnZV9sZWRnZXIudjEuTGlzdENvc3RDZW50ZXJzUmVxdWVzdBooLnVzYWdlX2xlZGdlci52MS5MaXN0Q29zdENlbnRlcnNSZXNwb25zZRJkCg9HZXRJbnZvaWNlRHJhZnQSJy51c2FnZV9sZWRnZXIudjEuR2V0SW52b2ljZURyYWZ0UmVxdWVzdBooLnVzYWdlX2xlZGdlci52MS5HZXRJbnZvaWNlRHJhZnRSZXNwb25zZRJYCgtMaXN0RW50cmllcxIjLnVzYWdlX2xlZGdlci52MS5MaXN0RW50cmllc1JlcXVlc3QaJC51c2FnZV9sZWRnZXIudjEuTGlzdEVudHJpZXNSZXNwb25zZRJYCgtHZXRJbnN0YW5jZRIjLnVzYWdlX2xlZGdlci52MS5HZXRJbnN0YW5jZVJlcXVlc3QaJC51c2FnZV9sZWRnZXIudjEuR2V0SW5zdGFuY2VSZXNwb25zZRJzChRMaXN0U3VzcGVjdEluc3RhbmNlcxIsLnVzYWdlX2xlZGdlci52MS5MaXN0U3VzcGVjdEluc3RhbmNlc1JlcXVlc3QaLS51c2FnZV9sZWRnZXIudjEuTGlzdFN1c3BlY3RJbnN0YW5jZXNSZXNwb25zZRJkCg9MaXN0RGVhZExldHRlcnMSJy51c2FnZV9sZWRnZXIudjEuTGlzdERlYWRMZXR0ZXJzUmVxdWVzdBooLnVzYWdlX2xlZGdlci52MS5MaXN0RGVhZExldHRlcnNSZXNwb25zZRJeCg1HZXREZWFkTGV0dGVyEiUudXNhZ2VfbGVkZ2VyLnYxLkdldERlYWRMZXR0ZXJSZXF1ZXN0GiYudXNhZ2VfbGVkZ2VyLnYxLkdldERlYWRMZXR0ZXJSZXNwb25zZRJSCglHZXRTdGF0dXMSIS51c2FnZV9sZWRnZXIudjEuR2V0U3RhdHVzUmVxdWVzdBoiLnVzYWdlX2xlZGdlci52MS5HZXRTdGF0dXNSZXNwb25zZRJOCgdUYWlsTG9nEh8udXNhZ2VfbGVkZ2VyLnYxLlRhaWxMb2dSZXF1ZXN0GiAudXNhZ2VfbGVkZ2VyLnYxLlRhaWxMb2dSZXNwb25zZTABEkYKBUNoZWNrEh0udXNhZ2VfbGVkZ2VyLnYxLkNoZWNrUmVxdWVzdBoeLnVzYWdlX2xlZGdlci52MS5DaGVja1Jlc3BvbnNlQk9aTWdpdGh1Yi5jb20vdXNhZ2UtbGVkZ2VyL3VzYWdlLWxlZGdlci9jbGllbnRzL2dvL3VzYWdlX2xlZGdlci92MTt1c2FnZWxlZGdlcnYxYgZwcm90bzM", [file_google_protobuf_duration, file_google_protobuf_timestamp, file_usage_v1_usage, file_usage_ledger_v1_publishing]);
+  fileDesc("Ch11c2FnZV9sZWRnZXIvdjEvcXVlcmllcy5wcm90bxIPdXNhZ2VfbGVkZ2VyLnYxIi0KEkdldEJhbGFuY2VzUmVxdWVzdBIXCg9hdHRyaWJ1dGlvbl9pZHMYASADKAkiQQoTR2V0QmFsYW5jZXNSZXNwb25zZRIqCghiYWxhbmNlcxgBIAMoCzIYLnVzYWdlX2xlZGdlci52MS5CYWxhbmNlIjcKB0JhbGFuY2USFgoOYXR0cmlidXRpb25faWQYASABKAkSFAoMY3JlZGl0X2NlbnRzGAIgASgSIjsKFkxpc3RDb3N0Q2VudGVyc1JlcXVlc3QSEQoJcGFnZV9zaXplGAEgASgFEg4KBmN1cnNvchgCIAEoCSJoChdMaXN0Q29zdENlbnRlcnNSZXNwb25zZRI4Cgxjb3N0X2NlbnRlcnMYASADKAsyIi51c2FnZV9sZWRnZXIudjEuQ29zdENlbnRlckRldGFpbHMSEwoLbmV4dF9jdXJzb3IYAiABKAkiawoRQ29zdENlbnRlckRldGFpbHMSKQoLY29zdF9jZW50ZXIYASABKAsyFC51c2FnZS52MS5Db3N0Q2VudGVyEhQKDGN5Y2xlX251bWJlchgCIAEoAxIVCg1iYWxhbmNlX2NlbnRzGAMgASgSIjAKFkdldEludm9pY2VEcmFmdFJlcXVlc3QSFgoOYXR0cmlidXRpb25faWQYASABKAkiTwoXR2V0SW52b2ljZURyYWZ0UmVzcG9uc2USNAoNaW52b2ljZV9kcmFmdBgBIAEoCzIdLnVzYWdlX2xlZGdlci52MS5JbnZvaWNlRHJhZnQi4wMKDEludm9pY2VEcmFmdBIWCg5hdHRyaWJ1dGlvbl9pZBgBIAEoCRIUCgxjeWNsZV9udW1iZXIYAiABKAMSLwoLY3ljbGVfc3RhcnQYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjUKEW5leHRfYmlsbGluZ190aW1lGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIpCgtjb3N0X2NlbnRlchgFIAEoCzIULnVzYWdlLnYxLkNvc3RDZW50ZXISHQoVY2FycmllZF9iYWxhbmNlX2NlbnRzGAYgASgSEjAKBWxpbmVzGAcgAygLMiEudXNhZ2VfbGVkZ2VyLnYxLkludm9pY2VEcmFmdExpbmUSGQoRY3JlZGl0X25vdGVfY291bnQYCCABKAMSGQoRY3JlZGl0X25vdGVfY2VudHMYCSABKBISFQoNaW52b2ljZV9jb3VudBgKIAEoAxIVCg1pbnZvaWNlX2NlbnRzGAsgASgSEhMKC3RvdGFsX2NlbnRzGAwgASgSEhgKEGJpbGxhYmxlX2NyZWRpdHMYDSABKAMSLgoKYWNjcnVlZF90bxgOIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAilgEKEEludm9pY2VEcmFmdExpbmUSFwoPd29ya3NwYWNlX2NsYXNzGAEgASgJEhEKCWluc3RhbmNlcxgCIAEoAxIPCgdzZWNvbmRzGAMgASgSEhQKDGNyZWRpdF9jZW50cxgEIAEoEhIvCghsYXRlX2ZvchgFIAEoCzIdLnVzYWdlX2xlZGdlci52MS5DbG9zZWRQZXJpb2QieAoMQ2xvc2VkUGVyaW9kEhQKDGN5Y2xlX251bWJlchgBIAEoAxIpCgVzdGFydBgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASJwoDZW5kGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCJiChJMaXN0RW50cmllc1JlcXVlc3QSFgoOYXR0cmlidXRpb25faWQYASABKAkSEQoJcGFnZV9zaXplGAIgASgFEg4KBmN1cnNvchgDIAEoCRIRCglhc2NlbmRpbmcYBCABKAgiUwoTTGlzdEVudHJpZXNSZXNwb25zZRInCgdlbnRyaWVzGAEgAygLMhYudXNhZ2VfbGVkZ2VyLnYxLkVudHJ5EhMKC25leHRfY3Vyc29yGAIgASgJIvQBCgVFbnRyeRIKCgJpZBgBIAEoCRIWCg5hdHRyaWJ1dGlvbl9pZBgCIAEoCRITCgtkZXNjcmlwdGlvbhgDIAEoCRIUCgxjcmVkaXRfY2VudHMYBCABKBISMgoOZWZmZWN0aXZlX3RpbWUYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEigKBGtpbmQYBiABKA4yGi51c2FnZV9sZWRnZXIudjEuRW50cnlLaW5kEh0KFXdvcmtzcGFjZV9pbnN0YW5jZV9pZBgHIAEoCRINCgVkcmFmdBgIIAEoCBIQCghtZXRhZGF0YRgJIAEoCSIzChJHZXRJbnN0YW5jZVJlcXVlc3QSHQoVd29ya3NwYWNlX2luc3RhbmNlX2lkGAEgASgJIuMEChNHZXRJbnN0YW5jZVJlc3BvbnNlEh0KFXdvcmtzcGFjZV9pbnN0YW5jZV9pZBgBIAEoCRIWCg5hdHRyaWJ1dGlvbl9pZBgCIAEoCRIXCg93b3Jrc3BhY2VfY2xhc3MYAyABKAkSFgoOd29ya3NwYWNlX3R5cGUYBCABKAkSDwoHdXNlcl9pZBgFIAEoCRIUCgx3b3Jrc3BhY2VfaWQYBiABKAkSEgoKcHJvamVjdF9pZBgHIAEoCRIxCg1jcmVhdGlvbl90aW1lGAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIwCgxzdGFydGVkX3RpbWUYCSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjEKDXN0b3BwaW5nX3RpbWUYCiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjAKDHN0b3BwZWRfdGltZRgLIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLgoKZW5kZWRfdGltZRgMIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASGgoSY3JlZGl0c19wZXJfbWludXRlGA0gASgJEhYKDnByaWNlX3JldmlzaW9uGA4gASgDEiUKBWVudHJ5GA8gASgLMhYudXNhZ2VfbGVkZ2VyLnYxLkVudHJ5EikKBWxpbmVzGBAgAygLMhoudXNhZ2VfbGVkZ2VyLnYxLkN5Y2xlTGluZRIpCgZldmVudHMYESADKAsyGS51c2FnZV9sZWRnZXIudjEuTG9nRXZlbnQiSAoJQ3ljbGVMaW5lEhQKDGN5Y2xlX251bWJlchgBIAEoAxIPCgdzZWNvbmRzGAIgASgSEhQKDGNyZWRpdF9jZW50cxgDIAEoEiJAChtMaXN0U3VzcGVjdEluc3RhbmNlc1JlcXVlc3QSEQoJcGFnZV9zaXplGAEgASgFEg4KBmN1cnNvchgCIAEoCSJoChxMaXN0U3VzcGVjdEluc3RhbmNlc1Jlc3BvbnNlEjMKCWluc3RhbmNlcxgBIAMoCzIgLnVzYWdlX2xlZGdlci52MS5TdXNwZWN0SW5zdGFuY2USEwoLbmV4dF9jdXJzb3IYAiABKAkigwIKD1N1c3BlY3RJbnN0YW5jZRIdChV3b3Jrc3BhY2VfaW5zdGFuY2VfaWQYASABKAkSFgoOYXR0cmlidXRpb25faWQYAiABKAkSNwoGcmVhc29uGAMgASgOMicudXNhZ2VfbGVkZ2VyLnYxLlN1c3BlY3RJbnN0YW5jZS5SZWFzb24SKQoFc2luY2UYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIlUKBlJlYXNvbhIWChJSRUFTT05fVU5TUEVDSUZJRUQQABIUChBSRUFTT05fUlVOU19MT05HEAESHQoZUkVBU09OX1NUT1BfV0lUSE9VVF9TVEFSVBACIjsKFkxpc3REZWFkTGV0dGVyc1JlcXVlc3QSEQoJcGFnZV9zaXplGAEgASgFEg4KBmN1cnNvchgCIAEoCSJhChdMaXN0RGVhZExldHRlcnNSZXNwb25zZRIxCgxkZWFkX2xldHRlcnMYASADKAsyGy51c2FnZV9sZWRnZXIudjEuRGVhZExldHRlchITCgtuZXh0X2N1cnNvchgCIAEoCSLgAQoKRGVhZExldHRlchIKCgJpZBgBIAEoAxIQCghkZWxpdmVyeRgCIAEoCRIMCgRsaW5lGAMgASgEEg4KBnJlYXNvbhgEIAEoCRIyCg5maXJzdF9yZWplY3RlZBgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASMQoNbGFzdF9yZWplY3RlZBgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDQoFdGltZXMYByABKAMSEgoKc2l6ZV9ieXRlcxgIIAEoAxIMCgRraW5kGAkgASgJIiIKFEdldERlYWRMZXR0ZXJSZXF1ZXN0EgoKAmlkGAEgASgDIpABChVHZXREZWFkTGV0dGVyUmVzcG9uc2USMAoLZGVhZF9sZXR0ZXIYASABKAsyGy51c2FnZV9sZWRnZXIudjEuRGVhZExldHRlchIQCghvcmlnaW5hbBgCIAEoDBIzCgdtZXNzYWdlGAMgASgLMiIudXNhZ2VfbGVkZ2VyLnYxLk1lc3NhZ2VBdHRyaWJ1dGVzInUKEU1lc3NhZ2VBdHRyaWJ1dGVzEhAKA2tleRgBIAEoDEgAiAEBEi8KB2hlYWRlcnMYAiADKAsyHi51c2FnZV9sZWRnZXIudjEuTWVzc2FnZUhlYWRlchIVCg12YWx1ZV9pc19udWxsGAMgASgIQgYKBF9rZXkiOwoNTWVzc2FnZUhlYWRlchIMCgRuYW1lGAEgASgJEhIKBXZhbHVlGAIgASgMSACIAQFCCAoGX3ZhbHVlIhIKEEdldFN0YXR1c1JlcXVlc3QihwYKEUdldFN0YXR1c1Jlc3BvbnNlEg8KB3ZlcnNpb24YASABKAkSJwoEaGVhZBgCIAEoCzIZLnVzYWdlX2xlZGdlci52MS5Qb3NpdGlvbhIzCg9uZXdlc3RfcmVjb3JkZWQYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjYKC3Byb2plY3Rpb25zGAQgAygLMiEudXNhZ2VfbGVkZ2VyLnYxLlByb2plY3Rpb25TdGF0dXMSLgoFdG90YWwYBSABKAsyHy51c2FnZV9sZWRnZXIudjEuRGVsaXZlcnlDb3VudHMSMwoKZGVsaXZlcmllcxgGIAMoCzIfLnVzYWdlX2xlZGdlci52MS5EZWxpdmVyeUNvdW50cxIUCgxkZWFkX2xldHRlcnMYByABKAMSFAoMY29zdF9jZW50ZXJzGAggASgDEhkKEXJ1bm5pbmdfaW5zdGFuY2VzGAkgASgDEhcKD2VuZGVkX2luc3RhbmNlcxgKIAEoAxIuCgphY2NydWVkX3RvGAsgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIoCgRqb2JzGAwgAygLMhoudXNhZ2VfbGVkZ2VyLnYxLkpvYlN0YXR1cxIRCglydW5zX2xvbmcYDSABKAMSGwoTc3RvcHNfd2l0aG91dF9zdGFydBgOIAEoAxIWCg5wcmljZV9yZXZpc2lvbhgPIAEoAxITCgtyZXNldHNfaGVsZBgQIAEoCRIWCg53cml0ZXNfcmVmdXNlZBgRIAEoCRIyCg9sZWRnZXJfaW50ZXJ2YWwYEiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SKAoFaGVhZHMYEyADKAsyGS51c2FnZV9sZWRnZXIudjEuUG9zaXRpb24SLQoGaW50YWtlGBQgAygLMh0udXNhZ2VfbGVkZ2VyLnYxLkludGFrZVN0YXR1cxIqCgV0YWlscxgVIAMoCzIbLnVzYWdlX2xlZGdlci52MS5UYWlsU3RhdHVzInIKDEludGFrZVN0YXR1cxIPCgdjbHVzdGVyGAEgASgJEg0KBXRvcGljGAIgASgJEhAKCHRvcGljX2lkGAMgASgJEhEKCXBhcnRpdGlvbhgEIAEoBRINCgVzaGFyZBgFIAEoDRIOCgZvZmZzZXQYBiABKAMiRwoKVGFpbFN0YXR1cxIMCgRuYW1lGAEgASgJEisKCHBvc2l0aW9uGAIgASgLMhkudXNhZ2VfbGVkZ2VyLnYxLlBvc2l0aW9uIm4KEFByb2plY3Rpb25TdGF0dXMSDAoEbmFtZRgBIAEoCRIPCgd2ZXJzaW9uGAIgASgFEisKCHBvc2l0aW9uGAMgASgLMhkudXNhZ2VfbGVkZ2VyLnYxLlBvc2l0aW9uEg4KBnBhdXNlZBgEIAEoCSJqCg5EZWxpdmVyeUNvdW50cxIQCghkZWxpdmVyeRgBIAEoCRIQCghyZWNlaXZlZBgCIAEoBBIQCghyZWNvcmRlZBgDIAEoBBIQCghyZXBlYXRlZBgEIAEoBBIQCghyZWplY3RlZBgFIAEoBCL3AQoJSm9iU3RhdHVzEgwKBG5hbWUYASABKAkSDwoHZW5hYmxlZBgCIAEoCBIoCgVldmVyeRgDIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIwCgxsYXN0X3N0YXJ0ZWQYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjEKDWxhc3RfZmluaXNoZWQYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhIKCmxhc3RfZXJyb3IYBiABKAkSKAoEbmV4dBgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiYwoOVGFpbExvZ1JlcXVlc3QSFQoNZnJvbV9wb3NpdGlvbhgBIAEoAxIMCgRsYXN0GAIgASgFEg0KBWxpbWl0GAMgASgDEg4KBmZvbGxvdxgEIAEoCBINCgVzaGFyZBgFIAEoDSI8Cg9UYWlsTG9nUmVzcG9uc2USKQoGZXZlbnRzGAEgAygLMhkudXNhZ2VfbGVkZ2VyLnYxLkxvZ0V2ZW50IrMBCghMb2dFdmVudBIrCghwb3NpdGlvbhgBIAEoCzIZLnVzYWdlX2xlZGdlci52MS5Qb3NpdGlvbhIOCgZzdHJlYW0YAiABKAkSDwoHdmVyc2lvbhgDIAEoAxINCgV0b3BpYxgEIAEoCRIsCghyZWNvcmRlZBgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDgoGYXV0aG9yGAYgASgJEgwKBGpzb24YByABKAkiIAoMQ2hlY2tSZXF1ZXN0EhAKCGZvbGRfbG9nGAEgASgIIjkKDUNoZWNrUmVzcG9uc2USKAoEbGF3cxgBIAMoCzIaLnVzYWdlX2xlZGdlci52MS5MYXdSZXN1bHQiOwoJTGF3UmVzdWx0EgsKA2xhdxgBIAEoCRIPCgdjaGVja2VkGAIgASgDEhAKCGJyZWFjaGVzGAMgAygJKn4KCUVudHJ5S2luZBIaChZFTlRSWV9LSU5EX1VOU1BFQ0lGSUVEEAASIQodRU5UUllfS0lORF9XT1JLU1BBQ0VfSU5TVEFOQ0UQARIWChJFTlRSWV9LSU5EX0lOVk9JQ0UQAhIaChZFTlRSWV9LSU5EX0NSRURJVF9OT1RFEAMyjwgKDFF1ZXJ5U2VydmljZRJYCgtHZXRCYWxhbmNlcxIjLnVzYWdlX2xlZGdlci52MS5HZXRCYWxhbmNlc1JlcXVlc3QaJC51c2FnZV9sZWRnZXIudjEuR2V0QmFsYW5jZXNSZXNwb25zZRJkCg9MaXN0Q29zdENlbnRlcnMSJy51c2FnZV9sZWRnZXIudjEuTGlzdENvc3RDZW50ZXJzUmVxdWVzdBooLnVzYWdlX2xlZGdlci52MS5MaXN0Q29zdENlbnRlcnNSZXNwb25zZRJkCg9HZXRJbnZvaWNlRHJhZnQSJy51c2FnZV9sZWRnZXIudjEuR2V0SW52b2ljZURyYWZ0UmVxdWVzdBooLnVzYWdlX2xlZGdlci52MS5HZXRJbnZvaWNlRHJhZnRSZXNwb25zZRJYCgtMaXN0RW50cmllcxIjLnVzYWdlX2xlZGdlci52MS5MaXN0RW50cmllc1JlcXVlc3QaJC51c2FnZV9sZWRnZXIudjEuTGlzdEVudHJpZXNSZXNwb25zZRJYCgtHZXRJbnN0YW5jZRIjLnVzYWdlX2xlZGdlci52MS5HZXRJbnN0YW5jZVJlcXVlc3QaJC51c2FnZV9sZWRnZXIudjEuR2V0SW5zdGFuY2VSZXNwb25zZRJzChRMaXN0U3VzcGVjdEluc3RhbmNlcxIsLnVzYWdlX2xlZGdlci52MS5MaXN0U3VzcGVjdEluc3RhbmNlc1JlcXVlc3QaLS51c2FnZV9sZWRnZXIudjEuTGlzdFN1c3BlY3RJbnN0YW5jZXNSZXNwb25zZRJkCg9MaXN0RGVhZExldHRlcnMSJy51c2FnZV9sZWRnZXIudjEuTGlzdERlYWRMZXR0ZXJzUmVxdWVzdBooLnVzYWdlX2xlZGdlci52MS5MaXN0RGVhZExldHRlcnNSZXNwb25zZRJeCg1HZXREZWFkTGV0dGVyEiUudXNhZ2VfbGVkZ2VyLnYxLkdldERlYWRMZXR0ZXJSZXF1ZXN0GiYudXNhZ2VfbGVkZ2VyLnYxLkdldERlYWRMZXR0ZXJSZXNwb25zZRJSCglHZXRTdGF0dXMSIS51c2FnZV9sZWRnZXIudjEuR2V0U3RhdHVzUmVxdWVzdBoiLnVzYWdlX2xlZGdlci52MS5HZXRTdGF0dXNSZXNwb25zZRJOCgdUYWlsTG9nEh8udXNhZ2VfbGVkZ2VyLnYxLlRhaWxMb2dSZXF1ZXN0GiAudXNhZ2VfbGVkZ2VyLnYxLlRhaWxMb2dSZXNwb25zZTABEkYKBUNoZWNrEh0udXNhZ2VfbGVkZ2VyLnYxLkNoZWNrUmVxdWVzdBoeLnVzYWdlX2xlZGdlci52MS5DaGVja1Jlc3BvbnNlQk9aTWdpdGh1Yi5jb20vdXNhZ2UtbGVkZ2VyL3VzYWdlLWxlZGdlci9jbGllbnRzL2dvL3VzYWdlX2xlZGdlci92MTt1c2FnZWxlZGdlcnYxYgZwcm90bzM", [file_google_protobuf_duration, file_google_protobuf_timestamp, file_usage_v1_usage, file_usage_ledger_v1_publishing]);
 
 /**
  * @generated from message usage_ledger.v1.GetBalancesRequest
@@ -837,6 +837,15 @@ export type DeadLetter = Message<"usage_ledger.v1.DeadLetter"> & {
    * @generated from field: int64 size_bytes = 8;
    */
   sizeBytes: bigint;
+
+  /**
+   * What was rejected: `event`, a CloudEvent in JSON; `message`, a message of a broker; `packed-event`,
+   * a usage.events.v1.PackedEvent; `import`, a line of an import; `oversized`, which is kept by its
+   * beginning only.
+   *
+   * @generated from field: string kind = 9;
+   */
+  kind: string;
 };
 
 /**
@@ -873,11 +882,18 @@ export type GetDeadLetterResponse = Message<"usage_ledger.v1.GetDeadLetterRespon
   deadLetter?: DeadLetter | undefined;
 
   /**
-   * The original bytes; for an oversized line its beginning.
+   * The original bytes; for an oversized line its beginning, for a message its value.
    *
    * @generated from field: bytes original = 2;
    */
   original: Uint8Array;
+
+  /**
+   * What came with the value; set for the kind `message`.
+   *
+   * @generated from field: usage_ledger.v1.MessageAttributes message = 3;
+   */
+  message?: MessageAttributes | undefined;
 };
 
 /**
@@ -886,6 +902,65 @@ export type GetDeadLetterResponse = Message<"usage_ledger.v1.GetDeadLetterRespon
  */
 export const GetDeadLetterResponseSchema: GenMessage<GetDeadLetterResponse> = /*@__PURE__*/
   messageDesc(file_usage_ledger_v1_queries, 24);
+
+/**
+ * A message of a broker without its value.
+ *
+ * @generated from message usage_ledger.v1.MessageAttributes
+ */
+export type MessageAttributes = Message<"usage_ledger.v1.MessageAttributes"> & {
+  /**
+   * Missing when the message has none.
+   *
+   * @generated from field: optional bytes key = 1;
+   */
+  key?: Uint8Array | undefined;
+
+  /**
+   * In their order.
+   *
+   * @generated from field: repeated usage_ledger.v1.MessageHeader headers = 2;
+   */
+  headers: MessageHeader[];
+
+  /**
+   * The message has no value, which is something else than an empty one.
+   *
+   * @generated from field: bool value_is_null = 3;
+   */
+  valueIsNull: boolean;
+};
+
+/**
+ * Describes the message usage_ledger.v1.MessageAttributes.
+ * Use `create(MessageAttributesSchema)` to create a new message.
+ */
+export const MessageAttributesSchema: GenMessage<MessageAttributes> = /*@__PURE__*/
+  messageDesc(file_usage_ledger_v1_queries, 25);
+
+/**
+ * @generated from message usage_ledger.v1.MessageHeader
+ */
+export type MessageHeader = Message<"usage_ledger.v1.MessageHeader"> & {
+  /**
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * Missing when it is null.
+   *
+   * @generated from field: optional bytes value = 2;
+   */
+  value?: Uint8Array | undefined;
+};
+
+/**
+ * Describes the message usage_ledger.v1.MessageHeader.
+ * Use `create(MessageHeaderSchema)` to create a new message.
+ */
+export const MessageHeaderSchema: GenMessage<MessageHeader> = /*@__PURE__*/
+  messageDesc(file_usage_ledger_v1_queries, 26);
 
 /**
  * @generated from message usage_ledger.v1.GetStatusRequest
@@ -898,7 +973,7 @@ export type GetStatusRequest = Message<"usage_ledger.v1.GetStatusRequest"> & {
  * Use `create(GetStatusRequestSchema)` to create a new message.
  */
 export const GetStatusRequestSchema: GenMessage<GetStatusRequest> = /*@__PURE__*/
-  messageDesc(file_usage_ledger_v1_queries, 25);
+  messageDesc(file_usage_ledger_v1_queries, 27);
 
 /**
  * @generated from message usage_ledger.v1.GetStatusResponse
@@ -910,7 +985,7 @@ export type GetStatusResponse = Message<"usage_ledger.v1.GetStatusResponse"> & {
   version: string;
 
   /**
-   * Newest position of the log.
+   * Newest position of the log; with several shards, of the first.
    *
    * @generated from field: usage_ledger.v1.Position head = 2;
    */
@@ -1005,6 +1080,27 @@ export type GetStatusResponse = Message<"usage_ledger.v1.GetStatusResponse"> & {
    * @generated from field: google.protobuf.Duration ledger_interval = 18;
    */
   ledgerInterval?: Duration | undefined;
+
+  /**
+   * Newest position of every shard's log.
+   *
+   * @generated from field: repeated usage_ledger.v1.Position heads = 19;
+   */
+  heads: Position[];
+
+  /**
+   * Where the intake of every partition stands, by shard.
+   *
+   * @generated from field: repeated usage_ledger.v1.IntakeStatus intake = 20;
+   */
+  intake: IntakeStatus[];
+
+  /**
+   * Where the followers of the logs stand: the relay, the views.
+   *
+   * @generated from field: repeated usage_ledger.v1.TailStatus tails = 21;
+   */
+  tails: TailStatus[];
 };
 
 /**
@@ -1012,7 +1108,73 @@ export type GetStatusResponse = Message<"usage_ledger.v1.GetStatusResponse"> & {
  * Use `create(GetStatusResponseSchema)` to create a new message.
  */
 export const GetStatusResponseSchema: GenMessage<GetStatusResponse> = /*@__PURE__*/
-  messageDesc(file_usage_ledger_v1_queries, 26);
+  messageDesc(file_usage_ledger_v1_queries, 28);
+
+/**
+ * @generated from message usage_ledger.v1.IntakeStatus
+ */
+export type IntakeStatus = Message<"usage_ledger.v1.IntakeStatus"> & {
+  /**
+   * @generated from field: string cluster = 1;
+   */
+  cluster: string;
+
+  /**
+   * @generated from field: string topic = 2;
+   */
+  topic: string;
+
+  /**
+   * @generated from field: string topic_id = 3;
+   */
+  topicId: string;
+
+  /**
+   * @generated from field: int32 partition = 4;
+   */
+  partition: number;
+
+  /**
+   * @generated from field: uint32 shard = 5;
+   */
+  shard: number;
+
+  /**
+   * The next offset to take.
+   *
+   * @generated from field: int64 offset = 6;
+   */
+  offset: bigint;
+};
+
+/**
+ * Describes the message usage_ledger.v1.IntakeStatus.
+ * Use `create(IntakeStatusSchema)` to create a new message.
+ */
+export const IntakeStatusSchema: GenMessage<IntakeStatus> = /*@__PURE__*/
+  messageDesc(file_usage_ledger_v1_queries, 29);
+
+/**
+ * @generated from message usage_ledger.v1.TailStatus
+ */
+export type TailStatus = Message<"usage_ledger.v1.TailStatus"> & {
+  /**
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * @generated from field: usage_ledger.v1.Position position = 2;
+   */
+  position?: Position | undefined;
+};
+
+/**
+ * Describes the message usage_ledger.v1.TailStatus.
+ * Use `create(TailStatusSchema)` to create a new message.
+ */
+export const TailStatusSchema: GenMessage<TailStatus> = /*@__PURE__*/
+  messageDesc(file_usage_ledger_v1_queries, 30);
 
 /**
  * @generated from message usage_ledger.v1.ProjectionStatus
@@ -1046,7 +1208,7 @@ export type ProjectionStatus = Message<"usage_ledger.v1.ProjectionStatus"> & {
  * Use `create(ProjectionStatusSchema)` to create a new message.
  */
 export const ProjectionStatusSchema: GenMessage<ProjectionStatus> = /*@__PURE__*/
-  messageDesc(file_usage_ledger_v1_queries, 27);
+  messageDesc(file_usage_ledger_v1_queries, 31);
 
 /**
  * @generated from message usage_ledger.v1.DeliveryCounts
@@ -1083,7 +1245,7 @@ export type DeliveryCounts = Message<"usage_ledger.v1.DeliveryCounts"> & {
  * Use `create(DeliveryCountsSchema)` to create a new message.
  */
 export const DeliveryCountsSchema: GenMessage<DeliveryCounts> = /*@__PURE__*/
-  messageDesc(file_usage_ledger_v1_queries, 28);
+  messageDesc(file_usage_ledger_v1_queries, 32);
 
 /**
  * @generated from message usage_ledger.v1.JobStatus
@@ -1132,7 +1294,7 @@ export type JobStatus = Message<"usage_ledger.v1.JobStatus"> & {
  * Use `create(JobStatusSchema)` to create a new message.
  */
 export const JobStatusSchema: GenMessage<JobStatus> = /*@__PURE__*/
-  messageDesc(file_usage_ledger_v1_queries, 29);
+  messageDesc(file_usage_ledger_v1_queries, 33);
 
 /**
  * @generated from message usage_ledger.v1.TailLogRequest
@@ -1165,6 +1327,13 @@ export type TailLogRequest = Message<"usage_ledger.v1.TailLogRequest"> & {
    * @generated from field: bool follow = 4;
    */
   follow: boolean;
+
+  /**
+   * Whose log; each shard has its own.
+   *
+   * @generated from field: uint32 shard = 5;
+   */
+  shard: number;
 };
 
 /**
@@ -1172,7 +1341,7 @@ export type TailLogRequest = Message<"usage_ledger.v1.TailLogRequest"> & {
  * Use `create(TailLogRequestSchema)` to create a new message.
  */
 export const TailLogRequestSchema: GenMessage<TailLogRequest> = /*@__PURE__*/
-  messageDesc(file_usage_ledger_v1_queries, 30);
+  messageDesc(file_usage_ledger_v1_queries, 34);
 
 /**
  * @generated from message usage_ledger.v1.TailLogResponse
@@ -1189,7 +1358,7 @@ export type TailLogResponse = Message<"usage_ledger.v1.TailLogResponse"> & {
  * Use `create(TailLogResponseSchema)` to create a new message.
  */
 export const TailLogResponseSchema: GenMessage<TailLogResponse> = /*@__PURE__*/
-  messageDesc(file_usage_ledger_v1_queries, 31);
+  messageDesc(file_usage_ledger_v1_queries, 35);
 
 /**
  * @generated from message usage_ledger.v1.LogEvent
@@ -1238,7 +1407,7 @@ export type LogEvent = Message<"usage_ledger.v1.LogEvent"> & {
  * Use `create(LogEventSchema)` to create a new message.
  */
 export const LogEventSchema: GenMessage<LogEvent> = /*@__PURE__*/
-  messageDesc(file_usage_ledger_v1_queries, 32);
+  messageDesc(file_usage_ledger_v1_queries, 36);
 
 /**
  * @generated from message usage_ledger.v1.CheckRequest
@@ -1258,7 +1427,7 @@ export type CheckRequest = Message<"usage_ledger.v1.CheckRequest"> & {
  * Use `create(CheckRequestSchema)` to create a new message.
  */
 export const CheckRequestSchema: GenMessage<CheckRequest> = /*@__PURE__*/
-  messageDesc(file_usage_ledger_v1_queries, 33);
+  messageDesc(file_usage_ledger_v1_queries, 37);
 
 /**
  * @generated from message usage_ledger.v1.CheckResponse
@@ -1275,7 +1444,7 @@ export type CheckResponse = Message<"usage_ledger.v1.CheckResponse"> & {
  * Use `create(CheckResponseSchema)` to create a new message.
  */
 export const CheckResponseSchema: GenMessage<CheckResponse> = /*@__PURE__*/
-  messageDesc(file_usage_ledger_v1_queries, 34);
+  messageDesc(file_usage_ledger_v1_queries, 38);
 
 /**
  * @generated from message usage_ledger.v1.LawResult
@@ -1306,7 +1475,7 @@ export type LawResult = Message<"usage_ledger.v1.LawResult"> & {
  * Use `create(LawResultSchema)` to create a new message.
  */
 export const LawResultSchema: GenMessage<LawResult> = /*@__PURE__*/
-  messageDesc(file_usage_ledger_v1_queries, 35);
+  messageDesc(file_usage_ledger_v1_queries, 39);
 
 /**
  * @generated from enum usage_ledger.v1.EntryKind

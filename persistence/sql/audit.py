@@ -120,18 +120,18 @@ def _accruals(select: _All) -> tuple[str, int, list[str]]:
 def _rollups(select: _All, unit: int, name: str, bucket_ms: int) -> tuple[str, int, list[str]]:
     # SQL division truncates towards zero; subtracting the remainder first makes it a floor.
     floor = f"(effective - ((effective % {bucket_ms}) + {bucket_ms}) % {bucket_ms}) / {bucket_ms}"
-    kept = "SELECT payer, user, bucket, count, cents FROM rollups WHERE unit = ?1"
+    kept = 'SELECT payer, "user", bucket, count, cents FROM rollups WHERE unit = ?'
     summed = f"SELECT payer, x'', {floor}, count(*), sum(cents) FROM entries GROUP BY 1, 3"
     if unit == DAILY:  # sums of one user are kept by day only
         summed += (
-            f" UNION ALL SELECT payer, user, {floor}, count(*), sum(cents) FROM entries"
-            " WHERE user <> x'' GROUP BY 1, 2, 3"
+            f' UNION ALL SELECT payer, "user", {floor}, count(*), sum(cents) FROM entries'
+            " WHERE \"user\" <> x'' GROUP BY 1, 2, 3"
         )
     texts = [
         f"{attribution_id(row[0])}: {name} {row[2]} {what} {row[3:]}"
         for what, left, right in (("keeps", kept, summed), ("should keep", summed, kept))
         for row in select(
-            f"SELECT * FROM ({left}) EXCEPT SELECT * FROM ({right}) LIMIT ?2",
+            f"SELECT * FROM ({left}) AS one EXCEPT SELECT * FROM ({right}) AS other LIMIT ?",
             (unit, BREACHES_SHOWN),
         )
     ]

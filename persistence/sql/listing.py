@@ -25,7 +25,7 @@ _EMPTY: _Range = (0, 0)
 def _source(user: bytes) -> tuple[str, str]:
     """Give the index to read, and the condition on payer and user."""
     if user:
-        return "entries_by_user", "payer = ? AND user = ? AND user <> x''"
+        return "entries_by_user", 'payer = ? AND "user" = ? AND "user" <> x\'\''
     return "entries_by_payer", "payer = ?"
 
 
@@ -70,13 +70,14 @@ def range_totals(one: _One, payer: bytes, user: bytes, *, start: int, end: int) 
         if stretch[0] < stretch[1]:
             parts.append(
                 "SELECT sum(count) AS n, sum(cents) AS c FROM rollups"
-                " WHERE payer = ? AND user = ? AND unit = ? AND bucket >= ? AND bucket < ?"
+                ' WHERE payer = ? AND "user" = ? AND unit = ? AND bucket >= ? AND bucket < ?'
             )
             values += [payer, user, unit, *stretch]
     if not parts:
         return 0, 0
     row = one(
-        "SELECT coalesce(sum(n), 0), coalesce(sum(c), 0) FROM (" + " UNION ALL ".join(parts) + ")",
+        "SELECT coalesce(sum(n), 0), coalesce(sum(c), 0)"
+        f" FROM ({' UNION ALL '.join(parts)}) AS stretches",
         values,
     )
     return row[0], row[1]
@@ -180,7 +181,7 @@ def _walk_buckets(
     """Find the bucket that the offset falls into, and the offset inside it."""
     direction = "ASC" if ascending else "DESC"
     for bucket, count in select(
-        "SELECT bucket, count FROM rollups WHERE payer = ? AND user = ? AND unit = ?"
+        'SELECT bucket, count FROM rollups WHERE payer = ? AND "user" = ? AND unit = ?'
         f" AND bucket >= ? AND bucket < ? ORDER BY bucket {direction}",
         [payer, user, unit, *stretch],
     ):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from persistence.reading import JobRow, ProjectionRow, StatusRows
+from persistence.reading import IntakeRow, JobRow, ProjectionRow, StatusRows
 from persistence.store import Counts
 from projections import Accrual, ClockRow, Pause
 
@@ -18,6 +18,8 @@ def status_rows(
     clock: ClockRow,
     accrual: Accrual,
     jobs: list[JobRow],
+    intake: list[IntakeRow],
+    tails: dict[str, int],
     runs_since: int,
     stopped_since: int,
 ) -> StatusRows:
@@ -52,7 +54,7 @@ def status_rows(
         count("SELECT count(*) FROM dead_letters"),
         count("SELECT count(*) FROM cost_centers"),
         count("SELECT count(*) FROM open_instances WHERE started IS NOT NULL AND stopping IS NULL"),
-        count("SELECT coalesce(sum(count), 0) FROM rollups WHERE user = x'' AND unit = 1"),
+        count("SELECT coalesce(sum(count), 0) FROM rollups WHERE \"user\" = x'' AND unit = 1"),
         accrual,
         jobs,
         count(
@@ -64,4 +66,6 @@ def status_rows(
             "SELECT count(*) FROM open_instances WHERE start_position = 0 AND heard_at < ?",
             (stopped_since,),
         ),
+        intake,
+        tails,
     )

@@ -1,0 +1,28 @@
+"""What stands between the network and the parts of a process, whatever role it has."""
+
+from __future__ import annotations
+
+from facade.access import Access
+from facade.metrics import CallCounts, InstrumentCollector, RequestCounts, new_registry
+from facade.tls import ServerTls
+from ledger.errors import StartRefusedError
+from ledger.metrics import Instruments
+from ledger.settings import Settings
+
+
+class Edge:
+    """Who may come in and how, and what is counted of it. One for each process."""
+
+    def __init__(self, settings: Settings, instruments: Instruments | None = None) -> None:
+        """Read the files of tokens and certificates; StartRefusedError says what to change."""
+        exposed = settings.exposures()
+        if exposed:
+            raise StartRefusedError("\n".join(exposed))
+        self.settings = settings
+        self.instruments = instruments or Instruments()
+        self.access = Access(settings)
+        self.tls = ServerTls(settings.tls) if settings.tls.cert_file is not None else None
+        self.registry = new_registry()
+        self.calls = CallCounts(self.registry)
+        self.requests = RequestCounts(self.registry)
+        self.registry.register(InstrumentCollector(self.instruments))

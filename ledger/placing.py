@@ -1,0 +1,86 @@
+"""Which shard a payer lives in: one row, written before its first event and never changed."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+
+from ledger.errors import StartRefusedError, UnavailableError
+from ledger.shards import Shard
+
+KNOWN_MAX = 1_000_000  # placements kept in memory, about 150 bytes each
+
+
+class Placing:
+    """Finds and makes placements; they lie in the first shard's store."""
+
+    def __init__(self, shards: Sequence[Shard], open_to_new: Sequence[int]) -> None:
+        """`open_to_new` names the shards that take payers nobody has placed yet."""
+        self._shards = shards
+        self._open = sorted(open_to_new)
+        self._known: dict[bytes, int] = {}
+
+    def chosen(self, payer: bytes) -> int:
+        """Choose the shard of a new payer: by a hash, over the shards that are open."""
+        digest = hashlib.blake2b(payer, digest_size=8).digest()
+        return self._open[int.from_bytes(digest) % len(self._open)]
+
+    async def find(self, payer: bytes) -> Shard:
+        """Give a payer's shard; the first one, which has nothing of it, before its first event."""
+        if len(self._shards) == 1:
+            return self._shards[0]
+        number = self._known.get(payer)
+        if number is None:
+            number = await self._shards[0].read(lambda q: q.reader.placement(payer))
+            if number is None:
+                return self._shards[0]
+            self._remember({payer: number})
+        return self._shard(number)
+
+    async def find_all(self, payers: Iterable[bytes]) -> dict[int, list[bytes]]:
+        """Give payers by the number of their shard."""
+        found: dict[int, list[bytes]] = {}
+        for payer in payers:
+            found.setdefault((await self.find(payer)).number, []).append(payer)
+        return found
+
+    async def place(self, payers: Iterable[bytes]) -> dict[bytes, int]:
+        """Give the shards of payers that are about to have events; new ones are placed for ever.
+
+        With a single shard its writer places them, in the transaction of their first event.
+        """
+        wanted = set(payers)
+        if len(self._shards) == 1:
+            return dict.fromkeys(wanted, 0)
+        missing = sorted(payer for payer in wanted if payer not in self._known)
+        if missing:
+            choice = {payer: self.chosen(payer) for payer in missing}
+            self._remember(await self._shards[0].beside(lambda t: t.place(choice)))
+        return {payer: self._known[payer] for payer in wanted}
+
+    async def place_one(self, payer: bytes) -> Shard:
+        """Give the shard of a payer that is about to have an event."""
+        return self._shard((await self.place([payer]))[payer])
+
+    def _shard(self, number: int) -> Shard:
+        if number >= len(self._shards):
+            raise UnavailableError(
+                f"the payer lives in shard {number}, which this process does not know: restart it"
+                " with every shard configured"
+            )
+        return self._shards[number]
+
+    def _remember(self, placed: dict[bytes, int]) -> None:
+        if len(self._known) + len(placed) > KNOWN_MAX:
+            self._known.clear()
+        self._known.update(placed)
+
+
+def refuse_missing_shards(shards: Sequence[Shard]) -> None:
+    """Refuse to start without a shard in which payers live."""
+    highest = shards[0].queries.reader.highest_shard()
+    if highest >= len(shards):
+        raise StartRefusedError(
+            f"payers live in shard {highest}, but {len(shards)} shards are configured, numbered"
+            " from 0: configure every shard that was ever open"
+        )

@@ -1,0 +1,77 @@
+"""Opening the stores that the settings name: one a shard, the first shard's first."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
+
+from ledger.errors import StartRefusedError
+from ledger.settings import Settings
+from persistence import Reader, StoreError, WritableStore
+from persistence.sqlite import SQLiteReader, SQLiteStore
+
+
+class OpenStore(NamedTuple):
+    """A shard's store, and how to make a connection for reading."""
+
+    store: WritableStore
+    new_reader: Callable[[], Reader]
+
+
+def open_stores(settings: Settings, role: str) -> list[OpenStore]:
+    """Open every shard's store; StartRefusedError says what to change, and none stays open."""
+    for number in settings.open_shards:
+        if number >= settings.shard_count:
+            raise StartRefusedError(
+                f"shards.open names shard {number}, but there are {settings.shard_count}, numbered"
+                " from 0"
+            )
+    opened: list[OpenStore] = []
+    try:
+        if settings.store == "postgres":
+            _open_databases(settings, role, opened)
+        else:
+            for number in range(settings.shard_count):
+                opened.append(_open_file(settings, number))  # noqa: PERF401  # closed if one fails
+    except StoreError as error:
+        for each in opened:
+            each.store.close()
+        raise StartRefusedError(str(error)) from error
+    return opened
+
+
+def _open_file(settings: Settings, number: int) -> OpenStore:
+    data_dir = settings.data_dir if number == 0 else settings.data_dir / f"shard-{number}"
+    sqlite = SQLiteStore(
+        None if settings.store == "memory" else data_dir, synchronous=settings.sqlite.synchronous
+    )
+    return OpenStore(sqlite, lambda: SQLiteReader(sqlite))
+
+
+def _open_databases(settings: Settings, role: str, opened: list[OpenStore]) -> None:
+    try:
+        from persistence.postgres import (  # noqa: PLC0415  # an extra that most do without
+            Database,
+            PostgresReader,
+            PostgresStore,
+        )
+    except ImportError as error:
+        raise StartRefusedError(
+            'store is "postgres", which needs more packages: pip install "usage-ledger[cluster]"'
+        ) from error
+    given = settings.postgres
+    if not given.urls:
+        raise StartRefusedError('store is "postgres", so set postgres.urls')
+    ledger_id: str | None = None
+    for number, url in enumerate(given.urls):
+        store = PostgresStore(
+            Database(url, given.password_file, role=role),
+            shard=number,
+            ledger_id=ledger_id,
+            pool_size=given.pool_size,
+            migrate_at_start=given.migrate_at_start,
+            allow_unsafe=given.allow_unsafe,
+        )
+        ledger_id = store.ledger_id
+        opened.append(OpenStore(store, partial(PostgresReader, store)))

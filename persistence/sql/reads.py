@@ -1,0 +1,376 @@
+"""Reading a store by SQL."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
+from typing import Any
+
+from persistence.reading import (
+    ClosedCycle,
+    DraftRows,
+    IntakeRow,
+    JobRow,
+    OtherRow,
+    StatusRows,
+    SuspectRow,
+    UsageRow,
+)
+from persistence.sql.audit import audit
+from persistence.sql.listing import entry_page, range_totals
+from persistence.sql.status import status_rows
+from persistence.sql.transaction import NEWEST_VERSION
+from persistence.store import DeadLetter, Personal, StreamEvent
+from projections import Accrual, Amount, ClockRow, CostCenterRow, OpenCycle
+
+_ENTRY = (
+    "e.entry_id, e.effective, e.cents, e.draft, e.instance, e.workspace_id, e.workspace_type,"
+    " e.workspace_class, e.creation, e.started, e.stopping, e.stopped, e.user, p.fields"
+)
+_RUNNING = (
+    "e.entry_id, ? AS effective, 0 AS cents, 1 AS draft, e.instance, e.workspace_id,"
+    " e.workspace_type, e.workspace_class, e.creation, e.started, e.stopping, e.stopped, e.user,"
+    " p.fields"
+)
+_RUNS = "e.started IS NOT NULL AND e.stopping IS NULL AND e.start_position < ?"
+_PERSONAL = " LEFT JOIN personal p ON p.position = e.start_position"
+_EVENT = "position, originator_id, originator_version, topic, state"
+
+
+class SqlReader(ABC):
+    """Implements `persistence.Reader`; a backend brings the connection."""
+
+    @abstractmethod
+    def snapshot(self) -> AbstractContextManager[None]:
+        """Let everything inside see the same state."""
+
+    @abstractmethod
+    def _all(self, statement: str, values: Sequence[Any] = ()) -> list[Any]:
+        """Give the rows that a statement answers with; StoreUnavailableError when it cannot."""
+
+    @abstractmethod
+    def _among(self, statement: str, keys: Sequence[Any], values: Sequence[Any] = ()) -> list[Any]:
+        """Give the rows whose column, before `{among}`, is one of the keys."""
+
+    def _one(self, statement: str, values: Sequence[Any] = ()) -> Any:
+        rows = self._all(statement, values)
+        return rows[0] if rows else None
+
+    def balance(self, payer: bytes) -> int:
+        """Give what a payer owes in cents; 0 without entries."""
+        row = self._one(
+            "SELECT booked_cents + running_cents FROM balances WHERE payer = ?", (payer,)
+        )
+        return row[0] if row else 0
+
+    def balances(self, payers: Sequence[bytes]) -> dict[bytes, int]:
+        """Give what payers owe; those without entries are left out."""
+        statement = "SELECT payer, booked_cents + running_cents FROM balances WHERE payer {among}"
+        return dict(self._among(statement, payers))
+
+    def cost_center(self, payer: bytes) -> CostCenterRow | None:
+        """Give a cost center."""
+        row = self._one("SELECT * FROM cost_centers WHERE payer = ?", (payer,))
+        return CostCenterRow(*row) if row else None
+
+    def cost_centers(self, *, after: bytes, limit: int) -> list[tuple[CostCenterRow, int]]:
+        """Give cost centers with their balances, by payer."""
+        rows = self._all(
+            "SELECT c.*, coalesce(b.booked_cents + b.running_cents, 0) FROM cost_centers c"
+            " LEFT JOIN balances b ON b.payer = c.payer WHERE c.payer > ?"
+            " ORDER BY c.payer LIMIT ?",
+            (after, limit),
+        )
+        return [(CostCenterRow(*row[:-1]), row[-1]) for row in rows]
+
+    def clock(self) -> ClockRow:
+        """Give what the log knows of the clock."""
+        row = self._one("SELECT newest_recorded, suspect_since, agreed_at FROM clock")
+        return ClockRow(*row) if row else ClockRow(0, None, None)
+
+    def accrual(self) -> Accrual:
+        """Give the last reconcile."""
+        row = self._one("SELECT instant, position FROM accrual")
+        return Accrual(*row) if row else Accrual(0, 0)
+
+    def usage_totals(self, payer: bytes, user: bytes, *, start: int, end: int) -> tuple[int, int]:
+        """Give (count, cents) of ended entries in [start, end); an empty user means all."""
+        return range_totals(self._one, payer, user, start=start, end=end)
+
+    def running_totals(self, payer: bytes, user: bytes) -> tuple[int, int]:
+        """Give (count, cents) of running entries."""
+        where, values = ("", (payer,)) if not user else (' AND "user" = ?', (payer, user))
+        row = self._one(
+            "SELECT coalesce(sum(count), 0), coalesce(sum(cents), 0) FROM accruals"
+            f" WHERE payer = ?{where}",
+            values,
+        )
+        return row[0], row[1]
+
+    def usage_page(
+        self,
+        payer: bytes,
+        user: bytes,
+        *,
+        start: int,
+        end: int,
+        ascending: bool,
+        offset: int,
+        limit: int,
+    ) -> list[UsageRow]:
+        """Give a stretch of the ended entries in [start, end)."""
+        rows = entry_page(
+            self._all,
+            _ENTRY,
+            payer,
+            user,
+            start=start,
+            end=end,
+            ascending=ascending,
+            offset=offset,
+            limit=limit,
+        )
+        return [UsageRow(*row) for row in rows]
+
+    def accrued_block(
+        self, payer: bytes, user: bytes, accrual: Accrual, *, offset: int, limit: int
+    ) -> list[UsageRow]:
+        """Give entries dated at the accrual instant, running ones included, by id."""
+        only = " AND e.user = ?" if user else ""
+        users = (user,) if user else ()
+        rows = self._all(
+            f"SELECT {_ENTRY} FROM entries e{_PERSONAL} WHERE e.payer = ? AND e.effective = ?{only}"
+            f" UNION ALL SELECT {_RUNNING} FROM open_instances e{_PERSONAL}"
+            f" WHERE e.payer = ? AND {_RUNS}{only} ORDER BY 1 LIMIT ? OFFSET ?",
+            (
+                payer,
+                accrual.instant,
+                *users,
+                accrual.instant,
+                payer,
+                accrual.position,
+                *users,
+                limit,
+                offset,
+            ),
+        )
+        return [UsageRow(*row) for row in rows]
+
+    def usage_after(
+        self, payer: bytes, *, key: tuple[int, bytes] | None, ascending: bool, limit: int
+    ) -> list[UsageRow]:
+        """Give ended entries beyond a (time, id)."""
+        where, values, order = _beyond("e.", key, ascending=ascending)
+        rows = self._all(
+            f"SELECT {_ENTRY} FROM entries e{_PERSONAL} WHERE e.payer = ?{where}"
+            f" ORDER BY {order} LIMIT ?",
+            (payer, *values, limit),
+        )
+        return [UsageRow(*row) for row in rows]
+
+    def running_after(
+        self, payer: bytes, accrual: Accrual, *, after: bytes, limit: int
+    ) -> list[UsageRow]:
+        """Give running entries with an id beyond `after`, by id."""
+        rows = self._all(
+            f"SELECT {_RUNNING} FROM open_instances e{_PERSONAL}"
+            f" WHERE e.payer = ? AND e.entry_id > ? AND {_RUNS} ORDER BY e.entry_id LIMIT ?",
+            (accrual.instant, payer, after, accrual.position, limit),
+        )
+        return [UsageRow(*row) for row in rows]
+
+    def rates(self, payer: bytes, entry_ids: Sequence[bytes]) -> dict[bytes, str]:
+        """Give the rates of running instances."""
+        statement = "SELECT entry_id, rate FROM open_instances WHERE payer = ? AND entry_id {among}"
+        return dict(self._among(statement, entry_ids, (payer,)))
+
+    def others_after(
+        self, payer: bytes, *, key: tuple[int, bytes] | None, ascending: bool, limit: int
+    ) -> list[OtherRow]:
+        """Give invoices and credit notes beyond a (time, id)."""
+        where, values, order = _beyond("o.", key, ascending=ascending)
+        rows = self._all(
+            "SELECT o.entry_id, o.effective, o.cents, o.kind, o.user, p.fields FROM other_entries o"
+            f" LEFT JOIN personal p ON p.position = o.position WHERE o.payer = ?{where}"
+            f" ORDER BY {order} LIMIT ?",
+            (payer, *values, limit),
+        )
+        return [OtherRow(*row) for row in rows]
+
+    def draft(self, payer: bytes) -> DraftRows:
+        """Give what a payer's invoice draft is made of."""
+        with self.snapshot():
+            row = self._one("SELECT * FROM open_cycles WHERE payer = ?", (payer,))
+            cycle = OpenCycle(*row) if row else None
+            lines = self._all(
+                "SELECT workspace_class, late_for, count, cents, seconds FROM cycle_lines"
+                " WHERE payer = ? AND number = ?",
+                (payer, cycle.number if cycle else 0),
+            )
+            accruals = self._all(
+                "SELECT workspace_class, sum(count), sum(cents), sum(seconds) FROM accruals"
+                " WHERE payer = ? GROUP BY workspace_class",
+                (payer,),
+            )
+            bases = self._all(
+                "SELECT workspace_class, count, cents, seconds FROM cycle_bases WHERE payer = ?",
+                (payer,),
+            )
+            return DraftRows(
+                cycle,
+                self.cost_center(payer),
+                {(row[0], row[1]): Amount(*row[2:]) for row in lines},
+                {row[0]: Amount(*row[1:]) for row in accruals},
+                {row[0]: Amount(*row[1:]) for row in bases},
+                self._closed_cycles(payer),
+                self.accrual(),
+                self.balance(payer),
+            )
+
+    def _closed_cycles(self, payer: bytes) -> list[ClosedCycle]:
+        rows = self._all(
+            "SELECT number, start, opened_position, accrued_to, accrual_position, closed_position"
+            " FROM closed_cycles WHERE payer = ? ORDER BY number",
+            (payer,),
+        )
+        return [ClosedCycle(*row) for row in rows]
+
+    def stream(self, stream: str, *, after: int = 0) -> list[StreamEvent]:
+        """Give a stream, from the version behind `after` on."""
+        rows = self._all(
+            f"SELECT {_EVENT} FROM stored_events WHERE originator_id = ?"
+            " AND originator_version > ? ORDER BY originator_version",
+            (stream, after),
+        )
+        return [StreamEvent(*row) for row in rows]
+
+    def version(self, stream: str) -> int:
+        """Give the version of a stream's newest event; 0 without events."""
+        version: int = self._one(NEWEST_VERSION, (stream,))[0]
+        return version
+
+    def stream_names(self, *, after: str, before: str, limit: int) -> list[str]:
+        """Give names of streams between two names, both left out, in the order of their bytes."""
+        rows = self._all(
+            "SELECT DISTINCT originator_id FROM stored_events"
+            " WHERE originator_id > ? AND originator_id < ? ORDER BY originator_id LIMIT ?",
+            (after, before, limit),
+        )
+        return [row[0] for row in rows]
+
+    def log(self, *, after: int, limit: int) -> list[StreamEvent]:
+        """Give the log in order."""
+        rows = self._all(
+            f"SELECT {_EVENT} FROM stored_events WHERE position > ? ORDER BY position LIMIT ?",
+            (after, limit),
+        )
+        return [StreamEvent(*row) for row in rows]
+
+    def suspects(
+        self, *, runs_since: int, stopped_since: int, after: tuple[bytes, bytes], limit: int
+    ) -> list[SuspectRow]:
+        """Give instances that run since before a time, and old stops without a start."""
+        rows = self._all(
+            "SELECT payer, entry_id, instance, start_position > 0, coalesce(started, heard_at)"
+            " FROM open_instances WHERE (payer, entry_id) > (?, ?) AND ("
+            " (started IS NOT NULL AND stopping IS NULL AND started < ?)"
+            " OR (start_position = 0 AND heard_at < ?)) ORDER BY payer, entry_id LIMIT ?",
+            (*after, runs_since, stopped_since, limit),
+        )
+        return [SuspectRow(row[0], row[1], row[2], bool(row[3]), row[4]) for row in rows]
+
+    def dead_letters(self, *, before: int, limit: int) -> list[tuple[DeadLetter, str]]:
+        """Give dead letters with lower ids, newest first, with the names of their deliveries.
+
+        Their bytes are left out: a page of them could fill the memory.
+        """
+        rows = self._all(
+            "SELECT l.id, l.digest, l.kind, l.delivery, l.line, l.reason, x'', l.size_bytes,"
+            " l.first_rejected, l.last_rejected, l.times, d.name FROM dead_letters l"
+            " JOIN deliveries d ON d.id = l.delivery WHERE l.id < ? ORDER BY l.id DESC LIMIT ?",
+            (before, limit),
+        )
+        return [(DeadLetter(*row[:-1]), row[-1]) for row in rows]
+
+    def dead_letter(self, letter_id: int) -> tuple[DeadLetter, str] | None:
+        """Give one dead letter."""
+        row = self._one(
+            "SELECT l.*, d.name FROM dead_letters l JOIN deliveries d ON d.id = l.delivery"
+            " WHERE l.id = ?",
+            (letter_id,),
+        )
+        return (DeadLetter(*row[:-1]), row[-1]) if row else None
+
+    def status(self, *, runs_since: int, stopped_since: int) -> StatusRows:
+        """Tell how the ledger is."""
+        with self.snapshot():
+            return status_rows(
+                self._all,
+                clock=self.clock(),
+                accrual=self.accrual(),
+                jobs=self.jobs(),
+                intake=self.intake_positions(),
+                tails=self.tails(),
+                runs_since=runs_since,
+                stopped_since=stopped_since,
+            )
+
+    @abstractmethod
+    def rows_of(self, table: str) -> Iterator[tuple[object, ...]]:
+        """Give every row of a table of the read model, in one order whatever wrote it."""
+
+    def personal(self, position: int) -> Personal | None:
+        """Give the personal row of the event at a position."""
+        row = self._one("SELECT * FROM personal WHERE position = ?", (position,))
+        return Personal(*row) if row else None
+
+    def jobs(self) -> list[JobRow]:
+        """Give when jobs last ran."""
+        return [JobRow(*row) for row in self._all("SELECT * FROM jobs ORDER BY name")]
+
+    def placement(self, payer: bytes) -> int | None:
+        """Give a payer's shard; None before its first event."""
+        row = self._one("SELECT shard FROM placement WHERE payer = ?", (payer,))
+        return row[0] if row else None
+
+    def highest_shard(self) -> int:
+        """Give the highest number of a shard in which a payer lives."""
+        number: int = self._one("SELECT coalesce(max(shard), 0) FROM placement")[0]
+        return number
+
+    def intake_positions(self) -> list[IntakeRow]:
+        """Give where the intake of every partition stands."""
+        rows = self._all(
+            "SELECT cluster, topic_id, partition, topic, position FROM intake_positions"
+            " ORDER BY cluster, topic, topic_id, partition"
+        )
+        return [IntakeRow(*row) for row in rows]
+
+    def tails(self) -> dict[str, int]:
+        """Give where the followers of the log stand, by name."""
+        return dict(self._all("SELECT name, position FROM tails"))
+
+    def audit(self) -> Iterator[tuple[str, int, list[str]]]:
+        """Recompute the laws: give (law, how many compared, breaches) one after the other."""
+        with self.snapshot():
+            yield from audit(self._all)
+
+    @abstractmethod
+    def close(self) -> None:
+        """Close the connection."""
+
+
+def _beyond(
+    table: str, key: tuple[int, bytes] | None, *, ascending: bool
+) -> tuple[str, tuple[Any, ...], str]:
+    """Give condition, values and order of a stretch by time, ties by id ascending."""
+    order = f"{table}effective {'ASC' if ascending else 'DESC'}, {table}entry_id ASC"
+    if key is None:
+        return "", (), order
+    sign = ">" if ascending else "<"
+    return (
+        f" AND {table}effective {sign}= ? AND ({table}effective {sign} ? OR {table}entry_id > ?)",
+        (key[0], key[0], key[1]),
+        order,
+    )
