@@ -215,7 +215,8 @@ def send_to_kafka(name: str, events: list[Event], bad: str) -> None:
 def send_by_grpc(name: str, events: list[Event], bad: str) -> None:
     """By the service; exit code 3 says that something was rejected, as it must."""
     with written(f"{name}-grpc", [*events, Event("", bad)]) as file:
-        receipt = ledger("publish", str(file), expect=(3,))
+        token = os.environ["SMOKE_PUBLISHER_TOKEN_FILE"]
+        receipt = ledger("publish", "--token-file", token, str(file), expect=(3,))
     expect(f"rejects of {name} by gRPC", 1, receipt["rejected"])
 
 
@@ -231,10 +232,11 @@ def send_by_http(name: str, events: list[Event], bad: str) -> None:
             data=body.encode(),
             headers={
                 "content-type": "application/cloudevents-batch+json",
-                "authorization": "Bearer " + Path(os.environ["SMOKE_TOKEN_FILE"]).read_text(),
+                "authorization": "Bearer "
+                + Path(os.environ["SMOKE_PUBLISHER_TOKEN_FILE"]).read_text(),
             },
         )
-        context = ssl.create_default_context(cafile=os.environ["SMOKE_CA_FILE"])
+        context = ssl.create_default_context(cafile=os.environ["USAGE_LEDGER_TLS_CA"])
         with urllib.request.urlopen(request, timeout=60, context=context) as answer:  # noqa: S310
             rejected += int(json.load(answer)["rejected"])
     expect(f"rejects of {name} by HTTP", 1, rejected)

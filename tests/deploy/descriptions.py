@@ -20,7 +20,14 @@ ROLES = frozenset({"serve", "intake", "project", "relay", "jobs", "faust"})
 
 _VARIABLE = re.compile(r"\bUSAGE_LEDGER_[A-Z0-9_]+")
 # Read by the command line and by compose, not settings of the service.
-_NO_SETTINGS = frozenset({"USAGE_LEDGER_CONFIG", "USAGE_LEDGER_TARGET"})
+_NO_SETTINGS = frozenset(
+    {
+        "USAGE_LEDGER_CONFIG",
+        "USAGE_LEDGER_TARGET",
+        "USAGE_LEDGER_TLS_CA",
+        "USAGE_LEDGER_TOKEN_FILE",
+    }
+)
 
 
 def commands() -> frozenset[str]:
