@@ -38,11 +38,17 @@ httpGet:
   scheme: {{ include "usage-ledger.scheme" .root }}
 {{- end -}}
 
+{{/* Takes a role; the others are not told where Kafka is, and do not get its credentials. */}}
+{{- define "usage-ledger.speaksKafka" -}}
+{{- if has . (list "intake" "relay" "faust" "topics") -}}true{{- end -}}
+{{- end -}}
+
 {{/*
 Settings that follow from the chart's values, as variables, which beat the file. A secret is named by the
-file it lies in, and stands in no variable.
+file it lies in, and stands in no variable. Takes {root, role}.
 */}}
 {{- define "usage-ledger.environment" -}}
+{{- $values := .root.Values -}}
 - name: USAGE_LEDGER_CONFIG
   value: /etc/usage-ledger/usage-ledger.toml
 - name: USAGE_LEDGER_HTTP__LISTEN
@@ -50,11 +56,11 @@ file it lies in, and stands in no variable.
 - name: USAGE_LEDGER_STORE
   value: postgres
 - name: USAGE_LEDGER_POSTGRES__URLS
-  value: {{ join "," .Values.postgres.urls | quote }}
+  value: {{ join "," $values.postgres.urls | quote }}
 - name: USAGE_LEDGER_POSTGRES__PASSWORD_FILE
-  value: /run/secrets/usage-ledger/postgres/{{ .Values.postgres.passwordKey }}
-{{- with .Values.kafka }}
-{{- if .bootstrapServers }}
+  value: /run/secrets/usage-ledger/postgres/{{ $values.postgres.passwordKey }}
+{{- if include "usage-ledger.speaksKafka" .role }}
+{{- with $values.kafka }}
 - name: USAGE_LEDGER_KAFKA__BOOTSTRAP_SERVERS
   value: {{ .bootstrapServers | quote }}
 - name: USAGE_LEDGER_KAFKA__GROUP_ID
@@ -85,33 +91,38 @@ file it lies in, and stands in no variable.
 {{- end }}
 {{- end }}
 {{- end }}
-{{- with .Values.tls.secretName }}
+{{- with $values.tls.secretName }}
 - name: USAGE_LEDGER_TLS__CERT_FILE
   value: /run/secrets/usage-ledger/tls/tls.crt
 - name: USAGE_LEDGER_TLS__KEY_FILE
   value: /run/secrets/usage-ledger/tls/tls.key
-{{- if $.Values.tls.clientCertificates }}
+{{- if $values.tls.clientCertificates }}
 - name: USAGE_LEDGER_TLS__CLIENT_CA_FILE
   value: /run/secrets/usage-ledger/tls/ca.crt
 {{- end }}
 {{- end }}
-{{- if .Values.tokens.secretName }}
+{{- if $values.tokens.secretName }}
 - name: USAGE_LEDGER_AUTH__TOKENS_FILE
-  value: /run/secrets/usage-ledger/tokens/{{ .Values.tokens.key }}
+  value: /run/secrets/usage-ledger/tokens/{{ $values.tokens.key }}
 {{- end }}
-{{- if .Values.insecure }}
+{{- if $values.insecure }}
 - name: USAGE_LEDGER_INSECURE
   value: "true"
 {{- end }}
 - name: USAGE_LEDGER_FREE_CREDIT_KEY_FILE
-  value: /run/secrets/usage-ledger/free-credit/{{ .Values.freeCreditKey.key }}
-{{- with .Values.extraEnv }}
+  value: /run/secrets/usage-ledger/free-credit/{{ $values.freeCreditKey.key }}
+{{- with $values.extraEnv }}
 {{ toYaml . }}
 {{- end }}
 {{- end -}}
 
-{{/* Secrets are folders and not single files, so that a renewed certificate or token appears in them. */}}
+{{/*
+Secrets are folders and not single files, so that a renewed certificate or token appears in them. Takes
+{root, role}.
+*/}}
 {{- define "usage-ledger.volumeMounts" -}}
+{{- $values := .root.Values -}}
+{{- $kafka := include "usage-ledger.speaksKafka" .role -}}
 - name: config
   mountPath: /etc/usage-ledger
   readOnly: true
@@ -121,22 +132,22 @@ file it lies in, and stands in no variable.
 - name: free-credit
   mountPath: /run/secrets/usage-ledger/free-credit
   readOnly: true
-{{- if .Values.tls.secretName }}
+{{- if $values.tls.secretName }}
 - name: tls
   mountPath: /run/secrets/usage-ledger/tls
   readOnly: true
 {{- end }}
-{{- if .Values.tokens.secretName }}
+{{- if $values.tokens.secretName }}
 - name: tokens
   mountPath: /run/secrets/usage-ledger/tokens
   readOnly: true
 {{- end }}
-{{- if and .Values.kafka.tls.enabled .Values.kafka.tls.secretName }}
+{{- if and $kafka $values.kafka.tls.enabled $values.kafka.tls.secretName }}
 - name: kafka-tls
   mountPath: /run/secrets/usage-ledger/kafka-tls
   readOnly: true
 {{- end }}
-{{- if ne .Values.kafka.sasl.mechanism "none" }}
+{{- if and $kafka (ne $values.kafka.sasl.mechanism "none") }}
 - name: kafka-sasl
   mountPath: /run/secrets/usage-ledger/kafka-sasl
   readOnly: true
@@ -145,14 +156,15 @@ file it lies in, and stands in no variable.
   mountPath: /var/lib/usage-ledger
 - name: tmp
   mountPath: /tmp
-{{- with .Values.extraVolumeMounts }}
+{{- with $values.extraVolumeMounts }}
 {{ toYaml . }}
 {{- end }}
 {{- end -}}
 
-{{/* Takes {root, config}: the name of the ConfigMap. */}}
+{{/* Takes {root, role, config}: the name of the ConfigMap. */}}
 {{- define "usage-ledger.volumes" -}}
 {{- $values := .root.Values -}}
+{{- $kafka := include "usage-ledger.speaksKafka" .role -}}
 - name: config
   configMap:
     name: {{ .config }}
@@ -172,12 +184,12 @@ file it lies in, and stands in no variable.
   secret:
     secretName: {{ . }}
 {{- end }}
-{{- if and $values.kafka.tls.enabled $values.kafka.tls.secretName }}
+{{- if and $kafka $values.kafka.tls.enabled $values.kafka.tls.secretName }}
 - name: kafka-tls
   secret:
     secretName: {{ $values.kafka.tls.secretName }}
 {{- end }}
-{{- if ne $values.kafka.sasl.mechanism "none" }}
+{{- if and $kafka (ne $values.kafka.sasl.mechanism "none") }}
 - name: kafka-sasl
   secret:
     secretName: {{ required "kafka.sasl.secretName is empty: name the Secret that holds the password" $values.kafka.sasl.secretName }}
