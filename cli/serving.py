@@ -6,18 +6,23 @@ import logging
 import signal
 import sys
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from facade.edge import Edge
-from facade.http import HttpServer
+from facade.ledger_metrics import LedgerCollector
 from facade.server import Service
 from jobs import Scheduler
 from ledger.application import Ledger
 from ledger.failpoints import failpoint_of_environment
+from ledger.figures import Figures
 from ledger.health import Probe
 from ledger.probes import ProjectorProbe, StoreProbe
 from ledger.settings import Settings
 from ledger.telemetry import configure_logging
+from ledger.tracing import configure_tracing
+
+if TYPE_CHECKING:
+    from facade.http import HttpServer
 
 Duty = Callable[[], Coroutine[Any, Any, None]]
 
@@ -49,8 +54,14 @@ def collect_garbage_rarely() -> None:
 async def _serve(settings: Settings) -> int:
     stopping = _stopping()
     collect_garbage_rarely()
+    # Before the ledger is opened: what must not be served at all is refused first.
     edge = Edge(settings)
-    ledger = Ledger(settings, failpoint=failpoint_of_environment())
+    traces = configure_tracing(settings.tracing, role="serve")
+    ledger = Ledger(
+        settings,
+        failpoint=traces.passing(failpoint_of_environment()),
+        instruments=edge.instruments,
+    )
     scheduler = Scheduler(ledger)
     service = Service(ledger, [scheduler.run], edge=edge, probes=probes_of(ledger))
     try:
@@ -58,10 +69,12 @@ async def _serve(settings: Settings) -> int:
     except BaseException:
         await asyncio.to_thread(ledger.close)
         raise
-    host = settings.listen.rpartition(":")[0]
-    _say(f"usage-ledger is serving on {host}:{service.port}")
+    _say(f"usage-ledger is serving on {_at(settings.listen, service.port)}")
+    if settings.http.listen is not None and service.http is not None:
+        _say(f"usage-ledger answers HTTP at {_at(settings.http.listen, service.http.port)}")
     await stopping.wait()
     await service.stop()
+    await asyncio.to_thread(traces.close)
     return 0
 
 
@@ -70,16 +83,22 @@ async def _work(settings: Settings, role: str) -> int:
     stopping = _stopping()
     collect_garbage_rarely()
     edge = Edge(settings)
+    traces = configure_tracing(settings.tracing, role=role)
     ledger = Ledger(
-        settings, failpoint=failpoint_of_environment(), role=role, projects=role == "project"
+        settings,
+        failpoint=traces.passing(failpoint_of_environment()),
+        instruments=edge.instruments,
+        role=role,
+        projects=role == "project",
     )
+    edge.registry.register(LedgerCollector(Figures(ledger.shards)))
     http: HttpServer | None = None
     try:
         duties, probes = _duties(ledger, role)
         ledger.start()
         if settings.http.listen is not None:
-            http = HttpServer(edge, probes)
-            await http.start()
+            http = await _open_http(edge, probes)
+            _say(f"usage-ledger answers HTTP at {_at(settings.http.listen, http.port)}")
         tasks = [asyncio.create_task(duty()) for duty in duties]
         _say(f"usage-ledger {role} is running")
         await stopping.wait()
@@ -92,7 +111,17 @@ async def _work(settings: Settings, role: str) -> int:
         if http is not None:
             await http.stop()
         await asyncio.to_thread(ledger.close)
+        await asyncio.to_thread(traces.close)
     return 0
+
+
+async def _open_http(edge: Edge, probes: list[Probe]) -> "HttpServer":
+    # Late, for it costs a tenth of a second and most processes want none.
+    from facade.http import HttpServer
+
+    http = HttpServer(edge, probes)
+    await http.start()
+    return http
 
 
 def _duties(ledger: Ledger, role: str) -> tuple[list[Duty], list[Probe]]:
@@ -119,6 +148,11 @@ def _stopping() -> asyncio.Event:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
     return stopping
+
+
+def _at(listen: str, port: int) -> str:
+    """Name an address with the port that port 0 became."""
+    return f"{listen.rpartition(':')[0]}:{port}"
 
 
 def _say(sentence: str) -> None:

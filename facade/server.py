@@ -14,8 +14,10 @@ from grpc_reflection.v1alpha import reflection
 from facade import admin, billing, publishing, queries, usage
 from facade.boundary import Boundary
 from facade.edge import Edge
+from facade.ledger_metrics import LedgerCollector
 from ledger.application import Ledger
 from ledger.errors import StartRefusedError
+from ledger.figures import Figures
 from ledger.health import Part, Probe
 
 if TYPE_CHECKING:
@@ -49,7 +51,8 @@ class Service:
     ) -> None:
         """Take an open ledger; `background` runs from start to stop, `probes` tell of it."""
         self.ledger = ledger
-        self.edge = edge or Edge(ledger.settings)
+        self.edge = edge or Edge(ledger.settings, ledger.instruments)
+        self.edge.registry.register(LedgerCollector(Figures(ledger.shards)))
         self._serving = Part("grpc")
         self._writes = Part("writes", ready=True, reason="", is_needed=False)
         self.probes: list[Probe] = [self._serving, self._writes, *probes]

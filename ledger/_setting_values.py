@@ -169,16 +169,6 @@ def ratio(value: object) -> Decimal:
     raise ValueError("it must be a decimal from 0 (none) to 1 (all), such as 0.01")
 
 
-def is_loopback(host: str) -> bool:
-    """Tell whether only this machine reaches a listener on a host; brackets are taken off."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False  # a name may stand for any address, so it is taken for the widest
-
-
 def instant(value: object) -> dt.datetime:
     try:
         if isinstance(value, str) and len(value) > len("YYYY-MM-DD"):

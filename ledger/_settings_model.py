@@ -14,7 +14,6 @@ from ledger._setting_values import (
     base_url,
     file_path,
     instant,
-    is_loopback,
     one_of,
     otlp_endpoint,
     parse_duration,
@@ -26,6 +25,7 @@ from ledger._setting_values import (
     whole_number,
     whole_numbers,
 )
+from ledger.addresses import host_and_port, is_loopback
 
 ENV_PREFIX = "USAGE_LEDGER_"
 # int32 on the wire.
@@ -234,19 +234,19 @@ class Settings(BaseSettings):
     @property
     def listen_address(self) -> tuple[str, int]:
         """Host without brackets, and port."""
-        return _host_and_port(self.listen)
+        return host_and_port(self.listen)
 
     @property
     def http_address(self) -> tuple[str, int] | None:
         """Host without brackets, and port; None without HTTP."""
-        return None if self.http.listen is None else _host_and_port(self.http.listen)
+        return None if self.http.listen is None else host_and_port(self.http.listen)
 
     def exposures(self) -> list[str]:
-        """Name what must not be reached from other machines as it is, one sentence each."""
+        """Name what other machines should not reach as it is, one sentence each."""
         problems: list[str] = []
         listeners = (("listen", self.listen), ("http.listen", self.http.listen))
-        for name, at in listeners if not self.insecure else ():
-            if at is None or is_loopback(_host_and_port(at)[0]):
+        for name, at in listeners:
+            if at is None or is_loopback(host_and_port(at)[0]):
                 continue
             if self.auth.tokens_file is None and self.tls.client_ca_file is None:
                 problems.append(
@@ -281,8 +281,3 @@ class Settings(BaseSettings):
     def price_rates(self) -> dict[str, Decimal]:
         """Credits per minute by workspace class, exact."""
         return dict(self.prices.credits_per_minute)
-
-
-def _host_and_port(at: str) -> tuple[str, int]:
-    host, _, port = at.rpartition(":")
-    return host.strip("[]"), int(port)

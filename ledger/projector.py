@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 
 from events import UnreadableEventError
+from ledger import tracing
 from ledger.folding import fold_events_at_once
 from persistence import StoreUnavailableError, WritableStore
 
@@ -168,6 +169,12 @@ class Projector:
 
     def fold_next(self) -> int:
         """Fold the next batch in one transaction; give how many events."""
+        with tracing.span("fold batch") as span:
+            folded = self._fold_next()
+            span.set("usage_ledger.events", folded)
+        return folded
+
+    def _fold_next(self) -> int:
         with self._store.folding() as transaction:
             standing, paused = transaction.standing()
             position = min(

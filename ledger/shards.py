@@ -14,6 +14,7 @@ from ledger.clock import Clock
 from ledger.core import Core
 from ledger.errors import UnavailableError
 from ledger.group import FOLDED_INLINE_MAX, Group
+from ledger.metrics import Instruments
 from ledger.patience import current_patience
 from ledger.projector import Projector
 from ledger.queries import Queries
@@ -40,6 +41,7 @@ class Shard:
         projects: bool,
         before_fold: Callable[[str], None] | None,
         failpoint: Callable[[str], None],
+        instruments: Instruments,
     ) -> None:
         """Bring the read model up to date where that is the writer's; start nothing yet."""
         self.number = number
@@ -47,6 +49,7 @@ class Shard:
         self._new_reader = opened.new_reader
         self._clock = clock
         self._holder = holder
+        self.instruments = instruments
         self.core = Core(
             self.store, clock, before_fold=before_fold, failpoint=failpoint, shard=number
         )
@@ -69,7 +72,7 @@ class Shard:
                     failpoint=failpoint,
                     on_folded=self.watch.nudge,
                 )
-        self.writer = Writer(self.core, on_append=self._on_append)
+        self.writer = Writer(self.core, on_append=self._on_append, instruments=instruments)
 
     # Life --------------------------------------------------------------------------------------
 

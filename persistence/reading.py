@@ -122,6 +122,15 @@ class StatusRows(NamedTuple):
     tails: dict[str, int]
 
 
+class Tallies(NamedTuple):
+    """Counts that whoever watches the ledger asks for again and again."""
+
+    # Partitions by their whole names, anything else added up by its kind: `call`, `file`, `http`,
+    # `import`, `stdin`, `other`.
+    deliveries: list[tuple[str, Counts]]
+    dead_letters: int
+
+
 class Reader(Protocol):
     """A connection for reading. Each method sees one committed state; `snapshot` joins several."""
 
@@ -222,6 +231,12 @@ class Reader(Protocol):
 
     def status(self, *, runs_since: int, stopped_since: int) -> StatusRows:
         """Tell how the ledger is."""
+
+    def tallies(self) -> Tallies:
+        """Add up what was delivered, and count the dead letters; reads both tables."""
+
+    def standing(self) -> dict[str, int]:
+        """Give where every projection stands."""
 
     def rows_of(self, table: str) -> Iterator[tuple[object, ...]]:
         """Give every row of a table of the read model, in one order whatever wrote it."""

@@ -2,7 +2,18 @@
 
 import typer
 
-from cli.commands.options import Config, DataDir, Json, Listen, NoJobs, Store, examples, finish
+from cli.commands.options import (
+    Config,
+    DataDir,
+    HttpListen,
+    Insecure,
+    Json,
+    Listen,
+    NoJobs,
+    Store,
+    examples,
+    finish,
+)
 
 PRECEDENCE = (
     "An option beats an environment variable (USAGE_LEDGER_LISTEN, USAGE_LEDGER_LOG__LEVEL), "
@@ -18,11 +29,18 @@ def serve(
     config: Config = None,
     no_jobs: NoJobs = False,
     store: Store = None,
+    http_listen: HttpListen = None,
+    insecure: Insecure = False,
 ) -> None:
     from cli import configuration
 
     options = configuration.overrides(
-        data_dir=data_dir, listen=listen, store=store, no_jobs=no_jobs
+        data_dir=data_dir,
+        listen=listen,
+        store=store,
+        no_jobs=no_jobs,
+        http_listen=http_listen,
+        insecure=insecure,
     )
     finish(configuration.serve(config, options))
 
@@ -41,12 +59,19 @@ def config_show(
     config: Config = None,
     no_jobs: NoJobs = False,
     store: Store = None,
+    http_listen: HttpListen = None,
+    insecure: Insecure = False,
     as_json: Json = False,
 ) -> None:
     from cli import configuration
 
     options = configuration.overrides(
-        data_dir=data_dir, listen=listen, store=store, no_jobs=no_jobs
+        data_dir=data_dir,
+        listen=listen,
+        store=store,
+        no_jobs=no_jobs,
+        http_listen=http_listen,
+        insecure=insecure,
     )
     finish(configuration.show_settings(config, options, as_json=as_json))
 

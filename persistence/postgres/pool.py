@@ -39,6 +39,8 @@ class ReaderPool:
             min_size=1,
             max_size=size,
             configure=configured,
+            # One round trip more, but a server that was restarted is no error to anybody.
+            check=ConnectionPool.check_connection,
             timeout=CONNECTION_WAIT_S,
             reconnect_timeout=RECONNECT_TIMEOUT_S,
             max_lifetime=3_600.0,

@@ -15,11 +15,12 @@ from persistence.reading import (
     OtherRow,
     StatusRows,
     SuspectRow,
+    Tallies,
     UsageRow,
 )
 from persistence.sql.audit import audit
 from persistence.sql.listing import entry_page, range_totals
-from persistence.sql.status import status_rows
+from persistence.sql.status import status_rows, tallies
 from persistence.sql.transaction import NEWEST_VERSION
 from persistence.store import DeadLetter, Personal, StreamEvent
 from projections import Accrual, Amount, ClockRow, CostCenterRow, OpenCycle
@@ -40,6 +41,8 @@ _EVENT = "position, originator_id, originator_version, topic, state"
 
 class SqlReader(ABC):
     """Implements `persistence.Reader`; a backend brings the connection."""
+
+    folds_later = False  # whether rows may lag behind the log
 
     @abstractmethod
     def snapshot(self) -> AbstractContextManager[None]:
@@ -325,6 +328,11 @@ class SqlReader(ABC):
         row = self._one("SELECT * FROM personal WHERE position = ?", (position,))
         return Personal(*row) if row else None
 
+    def tallies(self) -> Tallies:
+        """Add up what was delivered, and count the dead letters; reads both tables."""
+        with self.snapshot():
+            return tallies(self._all)
+
     def jobs(self) -> list[JobRow]:
         """Give when jobs last ran."""
         return [JobRow(*row) for row in self._all("SELECT * FROM jobs ORDER BY name")]
@@ -354,7 +362,11 @@ class SqlReader(ABC):
     def audit(self) -> Iterator[tuple[str, int, list[str]]]:
         """Recompute the laws: give (law, how many compared, breaches) one after the other."""
         with self.snapshot():
-            yield from audit(self._all)
+            yield from audit(self._all, folds_later=self.folds_later)
+
+    def standing(self) -> dict[str, int]:
+        """Give where every projection stands."""
+        return dict(self._all("SELECT name, position FROM projections"))
 
     @abstractmethod
     def close(self) -> None:

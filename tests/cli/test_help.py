@@ -33,10 +33,11 @@ COMMANDS = [
     "status",
     "check",
     "config show",
+    "token new",
 ]
 # What writes, or runs, has nothing to print as JSON.
 SILENT = {"serve", "credit-note add", "instance end", "reconcile", "reset"}
-LOCAL = {"serve", "config show"}
+LOCAL = {"serve", "config show", "token new"}
 
 
 def command_names() -> Iterator[str]:

@@ -20,6 +20,7 @@ from ledger.clock import Clock
 from ledger.directory import Directory
 from ledger.settings import Settings, load_settings
 from persistence.sqlite import SQLiteStore
+from tests.harness.backends import chosen
 from tests.harness.clock import ManualClock
 from usage.v1 import billing_pb2_grpc, usage_pb2, usage_pb2_grpc
 from usage_ledger.v1 import (
@@ -36,12 +37,14 @@ START_SECONDS_MAX = 30
 def settings_for(data_dir: Path | None, **overrides: Any) -> Settings:
     """Give settings for a test.
 
-    A free port, jobs off unless asked for; no folder means in memory.
+    A free port, jobs off unless asked for; no folder means in memory. What the test's backend
+    needs is set unless the test sets it.
     """
     jobs = {"ledger_enabled": False, "reset_enabled": False}
-    given: dict[str, Any] = {"listen": "127.0.0.1:0", "jobs": jobs} | overrides
+    given: dict[str, Any] = {"listen": "127.0.0.1:0", "jobs": jobs}
+    given |= chosen().settings(data_dir) | overrides
     if data_dir is None:
-        return load_settings(None, store="memory", **given)
+        return load_settings(None, **({"store": "memory"} | given))
     return load_settings(None, data_dir=data_dir, **given)
 
 
@@ -58,9 +61,9 @@ def reflection_stub(channel: grpc.Channel) -> Any:
 class Calls:
     """Stubs of every service on one channel, and the calls that tests make most."""
 
-    def __init__(self, target: str) -> None:
-        """Connect."""
-        self.channel = grpc.insecure_channel(target)
+    def __init__(self, target: str, channel: grpc.Channel | None = None) -> None:
+        """Connect, in plaintext unless a channel is given."""
+        self.channel = channel or grpc.insecure_channel(target)
         self.usage = usage_pb2_grpc.UsageServiceStub(self.channel)
         self.billing = billing_pb2_grpc.BillingServiceStub(self.channel)
         self.publishing = publishing_pb2_grpc.PublishingServiceStub(self.channel)
