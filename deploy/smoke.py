@@ -185,7 +185,7 @@ def total() -> dict[str, int]:
 def publish(plan: Plan, part: int) -> None:
     """Send one part on all ways."""
     if part == 0:
-        ledger("cost-center", "set", plan.payers[0], "--limit", str(plan.limit))
+        ledger("cost-center", "set", plan.payers[0], "--spending-limit", str(plan.limit))
     bad = plan.rejects(part)
     for way, send in (("kafka", send_to_kafka), ("grpc", send_by_grpc), ("http", send_by_http)):
         lines = [
@@ -275,7 +275,7 @@ def check(plan: Plan, begin: dict[str, int]) -> None:
     cents = {each["attribution_id"]: int(each["credit_cents"]) for each in answer}
     expect("balances in cents", {payer: plan.cents[payer] for payer in plan.payers}, cents)
     for payer in plan.payers:
-        listed = ledger("usage", "list", payer, "--all")["usage_entries"]
+        listed = ledger("usage", "list", payer, "--per-page", "1000")["usage_entries"]
         found = {
             entry["workspace_instance_id"]: int(Decimal(str(entry["credits"])) * 100)
             for entry in listed
