@@ -5,7 +5,7 @@ import gc
 import logging
 import signal
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import TYPE_CHECKING, Any
 
 from facade.edge import Edge
@@ -61,9 +61,10 @@ async def _serve(settings: Settings) -> int:
         settings,
         failpoint=traces.passing(failpoint_of_environment()),
         instruments=edge.instruments,
+        projects="project" in settings.serve.parts,
     )
-    scheduler = Scheduler(ledger)
-    service = Service(ledger, [scheduler.run], edge=edge, probes=probes_of(ledger))
+    duties, probes = _duties(ledger, settings.serve.parts)
+    service = Service(ledger, duties, edge=edge, probes=probes)
     try:
         await service.start()
     except BaseException:
@@ -94,7 +95,7 @@ async def _work(settings: Settings, role: str) -> int:
     edge.registry.register(LedgerCollector(Figures(ledger.shards)))
     http: HttpServer | None = None
     try:
-        duties, probes = _duties(ledger, role)
+        duties, probes = _duties(ledger, [role])
         ledger.start()
         if settings.http.listen is not None:
             http = await _open_http(edge, probes)
@@ -124,12 +125,14 @@ async def _open_http(edge: Edge, probes: list[Probe]) -> "HttpServer":
     return http
 
 
-def _duties(ledger: Ledger, role: str) -> tuple[list[Duty], list[Probe]]:
-    """Give what a role does from start to stop, and how its parts are."""
+def _duties(ledger: Ledger, parts: Sequence[str]) -> tuple[list[Duty], list[Probe]]:
+    """Give what a process does from start to stop, and how its parts are."""
     probes = probes_of(ledger)
-    if role == "jobs":
-        return [Scheduler(ledger).run], probes
-    return [], probes
+    duties: list[Duty] = []
+    scheduler = Scheduler(ledger)  # `status` shows when jobs ran, whichever process runs them
+    if "jobs" in parts:
+        duties.append(scheduler.run)
+    return duties, probes
 
 
 def probes_of(ledger: Ledger) -> list[Probe]:

@@ -111,6 +111,21 @@ def whole_numbers(value: object) -> tuple[int, ...]:
     raise ValueError('it must be a list of whole numbers from 0, such as [0, 1] or "0,1"')
 
 
+def some_of(*names: str) -> BeforeValidator:
+    """Any of these names, each once, in this order; `none` is none of them."""
+
+    def check(value: object) -> tuple[str, ...]:
+        parts = value.split(",") if isinstance(value, str) else value
+        if isinstance(parts, list | tuple):
+            given = {str(part).strip() for part in parts} - {"", "none"}
+            if given <= set(names):
+                return tuple(name for name in names if name in given)
+        listed = ", ".join(names)
+        raise ValueError(f'it must be a list of some of {listed}, or "none"')
+
+    return BeforeValidator(check)
+
+
 def switch(value: object) -> bool:
     if isinstance(value, str):
         value = {"true": True, "false": False}.get(value.strip().lower())

@@ -20,6 +20,7 @@ from ledger._setting_values import (
     quoted,
     rates,
     ratio,
+    some_of,
     switch,
     texts,
     whole_number,
@@ -30,6 +31,7 @@ from ledger.addresses import host_and_port, is_loopback
 ENV_PREFIX = "USAGE_LEDGER_"
 # int32 on the wire.
 LIMIT_CREDITS_MAX = 2**31 - 1
+SERVE_PARTS = ("intake", "project", "relay", "jobs", "views")
 SHARDS_MAX = 1_000  # each has connections and threads of its own in every process
 
 Milliseconds = Annotated[int, BeforeValidator(parse_duration)]
@@ -103,6 +105,12 @@ class DirectorySettings(_Group):
 
 class DeadLetterSettings(_Group):
     retention: Milliseconds = 90 * 86_400_000
+
+
+class ServeSettings(_Group):
+    """What `serve` does beside answering calls; other processes may do it with PostgreSQL."""
+
+    parts: Annotated[tuple[str, ...], some_of(*SERVE_PARTS)] = SERVE_PARTS
 
 
 class PostgresSettings(_Group):
@@ -199,6 +207,7 @@ class Settings(BaseSettings):
         Literal["sqlite", "memory", "postgres"], one_of("sqlite", "memory", "postgres")
     ] = "sqlite"
     postgres: PostgresSettings = PostgresSettings()
+    serve: ServeSettings = ServeSettings()
     sqlite: SqliteSettings = SqliteSettings()
     shards: ShardSettings = ShardSettings()
     ledger_interval: Milliseconds = 3_600_000

@@ -21,7 +21,7 @@ class Backend:
         self.name = name
         self._server = server
         self._databases: dict[Path | None, str] = {}
-        self._made: list[str] = []
+        self._borrowed: list[str] = []
 
     def settings(self, data_dir: Path | None) -> dict[str, Any]:
         """Give what to set for a service whose data would lie in a folder; None: nowhere."""
@@ -32,15 +32,15 @@ class Backend:
         assert self._server is not None
         url = self._databases.get(data_dir)
         if url is None or data_dir is None:
-            url = self._databases[data_dir] = self._server.new_ledger()
-            self._made.append(url)
+            url = self._databases[data_dir] = self._server.borrow_ledger()
+            self._borrowed.append(url)
         return {"store": "postgres", "postgres": {"urls": [url]}}
 
     def close(self) -> None:
-        """Forget the databases that were made."""
+        """Give the databases back that were borrowed."""
         if self._server is not None:
-            for url in self._made:
-                self._server.drop_database(url)
+            for url in self._borrowed:
+                self._server.give_back_ledger(url)
 
 
 _chosen = Backend(SQLITE, None)
