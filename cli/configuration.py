@@ -38,7 +38,7 @@ def role_overrides(*, http_listen: str | None, insecure: bool) -> dict[str, Any]
 
 def run_role(role: str, config: Path | None, options: dict[str, Any]) -> int:
     """Runs a role until it is told to stop; answers its exit code."""
-    settings = _read(config, options).settings
+    settings = read(config, options).settings
     if settings.store != "postgres" and role != "faust":
         raise CommandFailed(
             f'store is "{settings.store}", which one process has to itself: run `usage-ledger'
@@ -50,7 +50,7 @@ def run_role(role: str, config: Path | None, options: dict[str, Any]) -> int:
 
 def serve(config: Path | None, options: dict[str, Any]) -> int:
     """Runs the service until it is told to stop; answers its exit code."""
-    return _run(_read(config, options).settings, "serve")
+    return _run(read(config, options).settings, "serve")
 
 
 def _run(settings: Settings, role: str) -> int:
@@ -66,7 +66,7 @@ def _run(settings: Settings, role: str) -> int:
 
 def show_settings(config: Path | None, options: dict[str, Any], *, as_json: bool) -> int:
     """Every setting with its value and where it came from. None of them is a secret."""
-    loaded = _read(config, options)
+    loaded = read(config, options)
     if as_json:
         answer = {
             "config": str(config) if config else None,
@@ -87,7 +87,8 @@ def show_settings(config: Path | None, options: dict[str, Any], *, as_json: bool
     return OK
 
 
-def _read(config: Path | None, options: dict[str, Any]) -> LoadedSettings:
+def read(config: Path | None, options: dict[str, Any]) -> LoadedSettings:
+    """The effective settings; what is wrong with them ends the command."""
     try:
         return read_settings(config, **options)
     except SettingsError as error:

@@ -16,7 +16,7 @@ from ledger.application import Ledger
 from ledger.failpoints import failpoint_of_environment
 from ledger.figures import Figures
 from ledger.health import Probe
-from ledger.probes import ProjectorProbe, StoreProbe
+from ledger.probes import probes_of
 from ledger.settings import Settings
 from ledger.telemetry import configure_logging
 from ledger.tracing import configure_tracing
@@ -95,7 +95,8 @@ async def _work(settings: Settings, role: str) -> int:
     edge.registry.register(LedgerCollector(Figures(ledger.shards)))
     http: HttpServer | None = None
     try:
-        duties, probes = _duties(ledger, [role])
+        duties, more = _duties(ledger, [role])
+        probes = [*probes_of(ledger.shards), *more]
         ledger.start()
         if settings.http.listen is not None:
             http = await _open_http(edge, probes)
@@ -127,22 +128,12 @@ async def _open_http(edge: Edge, probes: list[Probe]) -> "HttpServer":
 
 def _duties(ledger: Ledger, parts: Sequence[str]) -> tuple[list[Duty], list[Probe]]:
     """Give what a process does from start to stop, and how its parts are."""
-    probes = probes_of(ledger)
+    probes: list[Probe] = []
     duties: list[Duty] = []
     scheduler = Scheduler(ledger)  # `status` shows when jobs ran, whichever process runs them
     if "jobs" in parts:
         duties.append(scheduler.run)
     return duties, probes
-
-
-def probes_of(ledger: Ledger) -> list[Probe]:
-    """Tell how the parts are that every process of a ledger has."""
-    probes: list[Probe] = []
-    for shard in ledger.shards:
-        probes.append(StoreProbe(shard))
-        if shard.projector is not None:
-            probes.append(ProjectorProbe(shard, shard.projector))
-    return probes
 
 
 def _stopping() -> asyncio.Event:

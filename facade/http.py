@@ -77,7 +77,12 @@ class BodyTooSlowError(LedgerError):
     """The body did not come in time."""
 
 
+class BodyCutOffError(LedgerError):
+    """The body did not come to its end, or cannot be unpacked."""
+
+
 _OWN_STATUS |= {
+    BodyCutOffError: HTTPStatus.BAD_REQUEST,
     BodyTooLargeError: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     BodyTooSlowError: HTTPStatus.REQUEST_TIMEOUT,
 }
@@ -249,6 +254,10 @@ async def _body_of(request: web.Request) -> bytes:
     except TimeoutError:
         raise BodyTooSlowError(
             f"the body did not come within {BODY_SECONDS_MAX:g} seconds: send fewer events in it"
+        ) from None
+    except (web.RequestPayloadError, ConnectionError):
+        raise BodyCutOffError(
+            "the body is cut off, or not packed as content-encoding says"
         ) from None
     return b"".join(pieces)
 

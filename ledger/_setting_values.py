@@ -27,6 +27,7 @@ _UNIT_MS = {"d": 86_400_000, "h": 3_600_000, "m": 60_000, "s": 1_000, "ms": 1}
 _DURATION = re.compile(
     r"(?:(\d{1,16})d)?(?:(\d{1,16})h)?(?:(\d{1,16})m)?(?:(\d{1,16})s)?(?:(\d{1,16})ms)?", re.ASCII
 )
+_KAFKA_NAME = re.compile(r"[A-Za-z0-9._-]{1,249}", re.ASCII)
 _HOST_NAME = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?", re.ASCII)
 
 
@@ -70,6 +71,26 @@ def address(value: object) -> str:
         "it must be HOST:PORT, such as 127.0.0.1:9001 or, for IPv6, [::1]:9001, "
         "with a port from 0 (any that is free) to 65535"
     )
+
+
+def addresses(value: object) -> str:
+    """Several HOST:PORT, without blanks between them."""
+    texts = value.split(",") if isinstance(value, str) else []
+    with contextlib.suppress(ValueError):
+        checked = [address(text.strip()) for text in texts]
+        if checked and not any(one.endswith(":0") for one in checked):
+            return ",".join(checked)
+    raise ValueError(
+        "it must be HOST:PORT, or several with commas between them, such as "
+        "kafka-1:9092,kafka-2:9092"
+    )
+
+
+def kafka_name(value: object) -> str:
+    """A name that Kafka allows for a topic, and that suits a group, too."""
+    if isinstance(value, str) and _KAFKA_NAME.fullmatch(value) and value not in {".", ".."}:
+        return value
+    raise ValueError("it must be 1 to 249 letters, digits, dots, hyphens and underscores")
 
 
 def one_of(*allowed: str) -> BeforeValidator:

@@ -11,9 +11,11 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from ledger._setting_values import (
     address,
+    addresses,
     base_url,
     file_path,
     instant,
+    kafka_name,
     one_of,
     otlp_endpoint,
     parse_duration,
@@ -38,6 +40,7 @@ Milliseconds = Annotated[int, BeforeValidator(parse_duration)]
 Switch = Annotated[bool, BeforeValidator(switch)]
 FilePath = Annotated[Path, BeforeValidator(file_path)]
 Limit = Annotated[int, whole_number(0, LIMIT_CREDITS_MAX)]
+TopicName = Annotated[str, BeforeValidator(kafka_name)]
 
 
 class _Group(BaseModel):
@@ -132,6 +135,81 @@ class ShardSettings(_Group):
     open: Annotated[tuple[int, ...], BeforeValidator(whole_numbers)] = ()
 
 
+class KafkaTopicSettings(_Group):
+    """Names of the topics; `usage-ledger topics create` makes them."""
+
+    usage_events: TopicName = "usage.events"
+    dead_letters: TopicName = "usage.events.dead-letter"
+    ledger_events: TopicName = "ledger.events"
+    alerts: TopicName = "usage.alerts"
+    meters: TopicName = "usage.meters"
+
+    @model_validator(mode="after")
+    def _differ(self) -> "KafkaTopicSettings":
+        names = list(self.model_dump().values())
+        if len(set(names)) != len(names):
+            raise ValueError(
+                "kafka.topics names one topic twice, but each must be a topic of its own"
+            )
+        return self
+
+
+class KafkaSettings(_Group):
+    """The bus. Without `bootstrap_servers` nothing here ever connects."""
+
+    bootstrap_servers: Annotated[str, BeforeValidator(addresses)] | None = None
+    group_id: Annotated[str, BeforeValidator(kafka_name)] = "usage-ledger"
+    topics: KafkaTopicSettings = KafkaTopicSettings()
+    # Stands in the keys of stored positions. None: the cluster's own ID, which no two have alike.
+    # A name is for a cluster that was rebuilt under another ID from a copy of its disks.
+    cluster_name: Annotated[str, BeforeValidator(kafka_name)] | None = None
+    tls: Switch = False
+    # None: the authorities that this machine trusts.
+    ca_file: FilePath | None = None
+    cert_file: FilePath | None = None
+    key_file: FilePath | None = None
+    sasl_mechanism: Annotated[
+        Literal["none", "plain", "scram-sha-256", "scram-sha-512"],
+        one_of("none", "plain", "scram-sha-256", "scram-sha-512"),
+    ] = "none"
+    sasl_username: str | None = None
+    sasl_password_file: FilePath | None = None
+    # Events of one partition that are stored in one transaction.
+    intake_batch_events: Annotated[int, whole_number(1, 10_000)] = 2_000
+    # Events that are read ahead of the store, over all partitions; a packed message may go beyond.
+    intake_buffered_events: Annotated[int, whole_number(1, 1_000_000)] = 20_000
+    # After so long without a sign of life the group gives a consumer's partitions to others.
+    session_timeout: Milliseconds = 45_000
+    compression: Annotated[
+        Literal["none", "gzip", "lz4", "zstd"], one_of("none", "gzip", "lz4", "zstd")
+    ] = "none"
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> "KafkaSettings":
+        if not self.tls:
+            for name in ("ca_file", "cert_file", "key_file"):
+                if getattr(self, name) is not None:
+                    raise ValueError(f"kafka.{name} is set, so set kafka.tls = true, or remove it")
+        if (self.cert_file is None) != (self.key_file is None):
+            raise ValueError("kafka.cert_file and kafka.key_file belong together: set both or none")
+        for name in ("sasl_username", "sasl_password_file"):
+            given = getattr(self, name) is not None
+            if given != (self.sasl_mechanism != "none"):
+                raise ValueError(
+                    f"kafka.sasl_mechanism and kafka.{name} belong together: set both or none"
+                )
+        if self.sasl_mechanism == "plain" and not self.tls:
+            raise ValueError(
+                'kafka.sasl_mechanism "plain" sends the password as it is, so set kafka.tls = true '
+                'or use "scram-sha-512"'
+            )
+        if self.intake_buffered_events < self.intake_batch_events:
+            raise ValueError(
+                "kafka.intake_buffered_events must be at least kafka.intake_batch_events"
+            )
+        return self
+
+
 class LogSettings(_Group):
     level: Annotated[
         Literal["debug", "info", "warning", "error"], one_of("debug", "info", "warning", "error")
@@ -219,6 +297,7 @@ class Settings(BaseSettings):
     # None: `secrets/free-credit.key` in the data directory.
     free_credit_key_file: FilePath | None = None
     dead_letters: DeadLetterSettings = DeadLetterSettings()
+    kafka: KafkaSettings = KafkaSettings()
     log: LogSettings = LogSettings()
     http: HttpSettings = HttpSettings()
     tls: TlsSettings = TlsSettings()

@@ -22,6 +22,10 @@ NAMES = (
     "after-fold-commit",
     "before-intake-position",  # a batch of the bus begins
     "after-intake-position",
+    "intake-polled",  # records came from the bus
+    "intake-read",  # ... and were read into lines
+    "intake-taken",  # a batch of the bus is durable, and the consumer does not know it yet
+    "intake-committed",  # ... and the bus was told
     "after-deliver",  # a batch was handed to another system, its position not yet moved
     "before-commit",
     "after-commit",  # durable, but nobody was told

@@ -24,6 +24,7 @@ from ledger._settings_model import (
     ENV_PREFIX,
     AuthSettings,
     DirectorySettings,
+    KafkaSettings,
     LogSettings,
     Settings,
     TlsSettings,
@@ -33,6 +34,7 @@ from ledger._settings_model import (
 __all__ = [
     "AuthSettings",
     "DirectorySettings",
+    "KafkaSettings",
     "LoadedSettings",
     "LogSettings",
     "Origin",
@@ -71,6 +73,8 @@ UNQUOTED = frozenset(
         "directory.url",
         "directory.token_file",
         "free_credit_key_file",
+        "kafka.key_file",
+        "kafka.sasl_password_file",
         "tls.key_file",
         "auth.tokens_file",
     }
@@ -79,6 +83,10 @@ UNQUOTED = frozenset(
 READ_AT_START = (
     "directory.path",
     "directory.token_file",
+    "kafka.ca_file",
+    "kafka.cert_file",
+    "kafka.key_file",
+    "kafka.sasl_password_file",
     "tls.cert_file",
     "tls.key_file",
     "tls.client_ca_file",
@@ -204,6 +212,13 @@ def _group(model: type[BaseModel], name: str) -> type[BaseModel] | None:
     return None
 
 
+def _group_at(path: list[str]) -> type[BaseModel] | None:
+    group: type[BaseModel] | None = Settings
+    for name in path:
+        group = _group(group, name) if group else None
+    return group
+
+
 def _leaves(
     model: type[BaseModel], values: Mapping[str, Any]
 ) -> Iterator[tuple[tuple[str, ...], object]]:
@@ -271,7 +286,7 @@ def _sentence(error: Any, origins: Mapping[str, Origin], config: Path | None) ->
     )
     if error["type"] == "extra_forbidden":
         return f"{name}{f' ({where})' if where else ''} is no setting; {_nearest(name)}"
-    group = _group(Settings, path[0]) if len(path) == 1 else None
+    group = _group_at(path)
     if group and error["type"] == "value_error":
         return f"{error['ctx']['error']}."
     if group:
@@ -309,10 +324,8 @@ def _value(settings: Settings, name: str) -> Any:
 def _shown(settings: Settings, name: str) -> str | int | bool | dict[str, str] | None:
     if name == "free_credit_key_file":
         return str(settings.free_credit_key_path)
-    model: Any = settings
-    *groups, leaf = name.split(".")
-    for group in groups:
-        model = getattr(model, group)
+    group, _, leaf = name.rpartition(".")
+    model: Any = _value(settings, group) if group else settings
     value = getattr(model, leaf)
     readers = (getattr(part, "func", None) for part in type(model).model_fields[leaf].metadata)
     if parse_duration in readers:

@@ -95,11 +95,6 @@ class Writer:
             self._checkpointer.join()
 
     @property
-    def is_alive(self) -> bool:
-        """Tell whether the thread runs."""
-        return self._thread.is_alive()
-
-    @property
     def waiting(self) -> tuple[int, int]:
         """Count the commands and the batches of events that wait."""
         return len(self._commands), len(self._bulk)

@@ -6,6 +6,7 @@ from persistence.errors import (
     StoreRefusedError,
     StoreUnavailableError,
 )
+from persistence.live import AlertPlace, LiveReader, LiveRow, LiveRows, RunningRow, place_of
 from persistence.reading import (
     ClosedCycle,
     DraftRows,
@@ -32,6 +33,7 @@ from persistence.store import (
 )
 
 __all__ = [
+    "AlertPlace",
     "ClosedCycle",
     "Counts",
     "DeadLetter",
@@ -40,12 +42,16 @@ __all__ = [
     "Inboxed",
     "IntakeRow",
     "JobRow",
+    "LiveReader",
+    "LiveRow",
+    "LiveRows",
     "OtherRow",
     "Personal",
     "PositionMovedError",
     "Progress",
     "ProjectionRow",
     "Reader",
+    "RunningRow",
     "SourceKey",
     "StatusRows",
     "StoreError",
@@ -56,4 +62,5 @@ __all__ = [
     "Transaction",
     "UsageRow",
     "WritableStore",
+    "place_of",
 ]

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import NamedTuple, Protocol
 
+from persistence.live import LiveReader
 from persistence.store import Counts, DeadLetter, Personal, StreamEvent
 from projections import Accrual, Amount, ClockRow, CostCenterRow, OpenCycle, Pause
 
@@ -137,6 +138,10 @@ class Reader(Protocol):
     def snapshot(self) -> AbstractContextManager[None]:
         """Let everything inside see the same state."""
 
+    @property
+    def live(self) -> LiveReader:
+        """Live meters and alerts."""
+
     def balance(self, payer: bytes) -> int:
         """Give what a payer owes in cents; 0 without entries."""
 
@@ -205,6 +210,9 @@ class Reader(Protocol):
 
     def stream(self, stream: str, *, after: int = 0) -> list[StreamEvent]:
         """Give a stream, from the version behind `after` on."""
+
+    def streams(self, ids: Sequence[str]) -> dict[str, list[StreamEvent]]:
+        """Give whole streams, each in order; streams without events are left out."""
 
     def version(self, stream: str) -> int:
         """Give the version of a stream's newest event; 0 without events."""

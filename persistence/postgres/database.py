@@ -82,6 +82,7 @@ class Database:
             "connect_timeout": CONNECT_TIMEOUT_S,
             "application_name": f"usage-ledger {self.role} {purpose}"[:63],
             **given,
+            "client_encoding": "utf8",
             "autocommit": True,
             "context": adapters(),
             "prepare_threshold": 0,

@@ -19,7 +19,7 @@ from persistence.errors import StoreRefusedError, StoreUnavailableError
 from persistence.migration import Migration, MigrationRow
 from persistence.postgres.database import Database, refuse_wrong_url
 from persistence.postgres.identity import identity, refuse_another
-from persistence.postgres.schema import CLUSTER, INTAKE, LOG, READ_MODEL
+from persistence.postgres.schema import CLUSTER, INTAKE, LIVE, LOG, READ_MODEL
 from persistence.postgres.schema import MIGRATIONS as MIGRATIONS_TABLE
 from persistence.postgres.trouble import is_trouble
 from persistence.sql import Row
@@ -107,6 +107,13 @@ MIGRATIONS: tuple[Migration[Connection[Row]], ...] = (
         _lacks("stored_events", "log_head", "ledger"),
         _create_cluster,
         _lacks("intake_positions", "placement", "tails", "leases"),
+    ),
+    Migration(
+        3,
+        "live meters and alerts",
+        _has("meters", "alerts"),
+        lambda connection: _run(connection, LIVE),
+        _lacks("meters", "alerts"),
     ),
 )
 SCHEMA_VERSION = MIGRATIONS[-1].number

@@ -20,6 +20,7 @@ from persistence.reading import (
 )
 from persistence.sql.audit import audit
 from persistence.sql.listing import entry_page, range_totals
+from persistence.sql.live import SqlLiveReader
 from persistence.sql.status import status_rows, tallies
 from persistence.sql.transaction import NEWEST_VERSION
 from persistence.store import DeadLetter, Personal, StreamEvent
@@ -59,6 +60,11 @@ class SqlReader(ABC):
     def _one(self, statement: str, values: Sequence[Any] = ()) -> Any:
         rows = self._all(statement, values)
         return rows[0] if rows else None
+
+    @property
+    def live(self) -> SqlLiveReader:
+        """Live meters and alerts."""
+        return SqlLiveReader(self._all, self.snapshot)
 
     def balance(self, payer: bytes) -> int:
         """Give what a payer owes in cents; 0 without entries."""
@@ -247,6 +253,18 @@ class SqlReader(ABC):
             (stream, after),
         )
         return [StreamEvent(*row) for row in rows]
+
+    def streams(self, ids: Sequence[str]) -> dict[str, list[StreamEvent]]:
+        """Give whole streams, each in order; streams without events are left out."""
+        found: dict[str, list[StreamEvent]] = {}
+        statement = (
+            f"SELECT {_EVENT} FROM stored_events WHERE originator_id {{among}}"
+            " ORDER BY originator_id, originator_version"
+        )
+        for row in self._among(statement, ids):
+            event = StreamEvent(*row)
+            found.setdefault(event.stream, []).append(event)
+        return found
 
     def version(self, stream: str) -> int:
         """Give the version of a stream's newest event; 0 without events."""

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 from persistence.errors import PositionMovedError
+from persistence.sql.live import SqlLiveRows
 from persistence.sql.rows import SqlRows, storable
 from persistence.sql.session import Session, listed
 from persistence.store import (
@@ -41,6 +42,7 @@ class SqlTransaction:
         self._change = session.change
         self.rows = SqlRows(session)
         self.positions = self.rows
+        self.live = SqlLiveRows(session)
 
     def standing(self) -> tuple[dict[str, int], dict[str, Pause]]:
         """Give where each projection stands, and which are paused."""

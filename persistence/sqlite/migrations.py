@@ -36,6 +36,28 @@ CREATE TABLE placement (payer BLOB PRIMARY KEY, shard INTEGER NOT NULL) WITHOUT 
 CREATE TABLE tails (name TEXT PRIMARY KEY, position INTEGER NOT NULL) WITHOUT ROWID;
 """
 
+_LIVE = """
+CREATE TABLE meters (
+    payer BLOB NOT NULL PRIMARY KEY,
+    position INTEGER NOT NULL,
+    has_running INTEGER NOT NULL,
+    state BLOB NOT NULL
+);
+CREATE INDEX meters_running ON meters (payer) WHERE has_running = 1;
+CREATE TABLE alerts (
+    payer BLOB NOT NULL,
+    cycle INTEGER NOT NULL,
+    threshold INTEGER NOT NULL,
+    recorded_at INTEGER NOT NULL,
+    balance_cents INTEGER NOT NULL,
+    spending_limit INTEGER NOT NULL,
+    position INTEGER NOT NULL,
+    PRIMARY KEY (payer, cycle, threshold)
+) WITHOUT ROWID;
+CREATE INDEX alerts_by_time ON alerts (recorded_at, payer, cycle, threshold);
+CREATE INDEX alerts_by_payer ON alerts (payer, recorded_at, cycle, threshold);
+"""
+
 # Whoever is known had a shard all along: the only one.
 _PLACE_THE_KNOWN = """
 INSERT INTO placement (payer, shard)
@@ -111,6 +133,13 @@ MIGRATIONS: tuple[Migration[sqlite3.Connection], ...] = (
         _lacks("stored_events", "balances", "open_cycles", "open_instances", "cost_centers"),
         _create_cluster,
         _unplaced,
+    ),
+    Migration(
+        3,
+        "live meters and alerts",
+        _has("meters", "alerts"),
+        lambda connection: _run(connection, _LIVE),
+        _lacks("meters", "alerts"),
     ),
 )
 SCHEMA_VERSION = MIGRATIONS[-1].number

@@ -17,6 +17,8 @@ ROOMS = (
     "ledger",
     "facade",
     "jobs",
+    "consumers",
+    "publisher",
     "cli",
 )
 
@@ -63,7 +65,15 @@ class TestRooms:
             ("facade", "import persistence", "facade imports ledger"),
             ("jobs", "import events", "jobs import ledger"),
             ("jobs", "from usage.v1 import usage_pb2", "jobs import ledger"),
-            ("cli", "import kafka", "Stripe and Kafka have rooms of their own"),
+            ("consumers", "import persistence", "consumers import ledger, projections"),
+            ("consumers", "import grpc", "only facade and cli speak gRPC"),
+            ("facade", "import consumers", "facade imports ledger"),
+            ("publisher", "import ledger", "publisher imports no room"),
+            ("publisher", "from usage.v1 import usage_pb2", "publisher imports no room"),
+            ("ledger", "import publisher", "ledger imports the rooms below it"),
+            ("consumers", "import publisher", "consumers import ledger, projections"),
+            ("cli", "import kafka", "only consumers and publisher speak Kafka"),
+            ("cli", "import stripe", "Stripe has a room of its own"),
         ],
     )
     def test_a_forbidden_import_is_found(

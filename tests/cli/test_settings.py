@@ -319,3 +319,85 @@ class TestAddress:
     )
     def test_host_and_port(self, listen: str, address: tuple[str, int]) -> None:
         assert address == load_settings(listen=listen).listen_address
+
+
+class TestKafka:
+    def test_without_servers_there_is_no_bus(self) -> None:
+        kafka = load_settings().kafka
+        assert (None, "usage-ledger", "usage.events", "ledger.events") == (
+            kafka.bootstrap_servers,
+            kafka.group_id,
+            kafka.topics.usage_events,
+            kafka.topics.ledger_events,
+        )
+
+    def test_come_from_file_and_variables_two_groups_deep(
+        self, config: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        config.write_text(
+            '[kafka]\nbootstrap_servers = "a:9092, b:9092"\n[kafka.topics]\nalerts = "x"'
+        )
+        monkeypatch.setenv("USAGE_LEDGER_KAFKA__TOPICS__METERS", "y")
+        kafka = load_settings(config).kafka
+        assert ("a:9092,b:9092", "x", "y") == (
+            kafka.bootstrap_servers,
+            kafka.topics.alerts,
+            kafka.topics.meters,
+        )
+
+    @pytest.mark.parametrize(
+        ("given", "sentence"),
+        [
+            (
+                {"bootstrap_servers": "kafka"},
+                "must be HOST:PORT, or several with commas between them",
+            ),
+            (
+                {"topics": {"alerts": "usage alerts"}},
+                "must be 1 to 249 letters, digits, dots, hyphens and underscores.",
+            ),
+            (
+                {"topics": {"alerts": "usage.meters"}},
+                "kafka.topics names one topic twice, but each must be a topic of its own.",
+            ),
+            (
+                {"ca_file": __file__},
+                "kafka.ca_file is set, so set kafka.tls = true, or remove it.",
+            ),
+            (
+                {"tls": True, "cert_file": __file__},
+                "kafka.cert_file and kafka.key_file belong together: set both or none.",
+            ),
+            (
+                {"sasl_mechanism": "scram-sha-256", "sasl_username": "u"},
+                "kafka.sasl_mechanism and kafka.sasl_password_file belong together",
+            ),
+            (
+                {"sasl_username": "u"},
+                "kafka.sasl_mechanism and kafka.sasl_username belong together: set both or none.",
+            ),
+            (
+                {"sasl_mechanism": "plain", "sasl_username": "u", "sasl_password_file": __file__},
+                "sends the password as it is, so set kafka.tls = true or use",
+            ),
+            (
+                {"intake_batch_events": 100, "intake_buffered_events": 99},
+                "kafka.intake_buffered_events must be at least kafka.intake_batch_events.",
+            ),
+            (
+                {"tls": True, "ca_file": "/nowhere/ca.pem"},
+                "kafka.ca_file names a file /nowhere/ca.pem that the service cannot read",
+            ),
+            (
+                {
+                    "sasl_mechanism": "scram-sha-512",
+                    "sasl_username": "u",
+                    "sasl_password_file": "/nowhere/s3cret",
+                },
+                "kafka.sasl_password_file names a file that the service cannot read: No",
+            ),
+        ],
+    )
+    def test_what_does_not_fit_is_refused(self, given: dict[str, Any], sentence: str) -> None:
+        (problem,) = problems_of(kafka=given)
+        assert sentence in problem

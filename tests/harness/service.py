@@ -18,6 +18,7 @@ from jobs import Scheduler
 from ledger.application import Ledger
 from ledger.clock import Clock
 from ledger.directory import Directory
+from ledger.live_folding import live_tail
 from ledger.settings import Settings, load_settings
 from persistence.sqlite import SQLiteStore
 from tests.harness.backends import chosen
@@ -75,7 +76,7 @@ class Calls:
     ) -> publishing_pb2.Receipt:
         """Publish lines in blocks and add the receipts up."""
         total = publishing_pb2.Receipt()
-        for response in self.publishing.Publish(_requests(list(lines), delivery, block_lines)):
+        for response in self.publishing.Publish(requests_of(list(lines), delivery, block_lines)):
             receipt = response.receipt
             total.received += receipt.received
             total.recorded += receipt.recorded
@@ -124,9 +125,10 @@ class Calls:
         self.channel.close()
 
 
-def _requests(
+def requests_of(
     lines: Sequence[bytes], delivery: str, block_lines: int
 ) -> Iterator[publishing_pb2.PublishRequest]:
+    """Give lines as the requests of a publishing call."""
     for start in range(0, len(lines), block_lines):
         block = b"".join(line.rstrip(b"\n") + b"\n" for line in lines[start : start + block_lines])
         yield publishing_pb2.PublishRequest(delivery=delivery, first_line=start + 1, lines=block)
@@ -145,8 +147,13 @@ class InProcessService:
         clock: Clock | None = None,
         directory: Directory | None = None,
         before_fold: Callable[[str], None] | None = None,
+        live_views: bool = False,
     ) -> None:
-        """Prepare; `before_fold` is called with a projection's name before it folds."""
+        """Prepare; `before_fold` is called with a projection's name before it folds.
+
+        With `live_views` the log is followed for meters and alerts.
+        """
+        self._live_views = live_views
         self.settings = settings
         self.clock = clock or ManualClock()
         self._directory = directory
@@ -167,7 +174,8 @@ class InProcessService:
             before_fold=self._before_fold,
         )
         self.scheduler = Scheduler(self.ledger)
-        self.service = Service(self.ledger)
+        tails = [live_tail(shard) for shard in self.ledger.shards] if self._live_views else []
+        self.service = Service(self.ledger, [tail.run for tail in tails])
         self.wait(self.service.start())
         self.wait(self.scheduler.plan())
         self.target = f"127.0.0.1:{self.service.port}"

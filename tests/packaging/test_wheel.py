@@ -24,6 +24,8 @@ IMPORT_NAMES = {
     "ledger",
     "facade",
     "jobs",
+    "consumers",
+    "publisher",
     "cli",
     "usage",
     "usage_ledger",

@@ -12,6 +12,7 @@ export * from "./gen/usage/events/v1/events_pb.js";
 export * from "./gen/usage/v1/billing_pb.js";
 export * from "./gen/usage/v1/usage_pb.js";
 export * from "./gen/usage_ledger/v1/admin_pb.js";
+export * from "./gen/usage_ledger/v1/live_views_pb.js";
 export * from "./gen/usage_ledger/v1/publishing_pb.js";
 export * from "./gen/usage_ledger/v1/queries_pb.js";
 
