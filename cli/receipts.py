@@ -3,18 +3,15 @@
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TextIO
 
 import grpc
-from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
 from cli.connection import failure
 from cli.delivery import Answer, EndedEarly, Request, Tally, deliver, reject_json
-from cli.exits import FAILED, OK, REJECTED, USAGE, CommandFailed
+from cli.exits import FAILED, OK, REJECTED, CommandFailed
 from cli.json_form import encode
+from cli.progress import progress, rejects_file
 from cli.tables import note, print_table
 from cli.values import printable
 from usage_ledger.v1.publishing_pb2 import Receipt
@@ -36,9 +33,9 @@ def run_delivery(
     """
     started = time.monotonic()
     reason = ""
-    with _rejects_file(rejects_path) as rejects_file:
-        tally = Tally(rejects_file=rejects_file)
-        with _progress(size_bytes, quiet=as_json) as advance:
+    with rejects_file(rejects_path) as file:
+        tally = Tally(rejects_file=file)
+        with progress(size_bytes, quiet=as_json) as advance:
 
             def acknowledge(receipt: Receipt, size: int) -> None:
                 tally.add(receipt)
@@ -64,43 +61,6 @@ def run_delivery(
         )
         return FAILED
     return REJECTED if tally.rejected else OK
-
-
-@contextmanager
-def _rejects_file(path: Path | None) -> Iterator[TextIO | None]:
-    if path is None:
-        yield None
-        return
-    try:
-        file = path.open("w", encoding="utf-8")
-    except OSError as error:
-        raise CommandFailed(
-            f"--rejects names {path}, which cannot be written: {error.strerror}.", exit_code=USAGE
-        ) from None
-    with file:
-        yield file
-
-
-@contextmanager
-def _progress(size_bytes: int | None, *, quiet: bool) -> Iterator[Callable[[int, float], None]]:
-    """Yields what moves the bar; a bar is drawn on a terminal only."""
-    if quiet or not sys.stderr.isatty():
-        yield lambda _size, _rate: None
-        return
-    with Progress(
-        BarColumn(),
-        DownloadColumn(),
-        TextColumn("{task.fields[rate]} events/s"),
-        TimeRemainingColumn(),
-        console=Console(file=sys.stderr),
-        transient=True,
-    ) as progress:
-        task = progress.add_task("", total=size_bytes, rate="-")
-
-        def advance(size: int, rate: float) -> None:
-            progress.update(task, advance=size, rate=f"{rate:,.0f}")
-
-        yield advance
 
 
 def _show(tally: Tally, name: str, seconds: float, *, finished: bool, as_json: bool) -> None:

@@ -5,13 +5,12 @@ import gc
 import logging
 import signal
 import sys
-from collections.abc import Callable, Coroutine, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from cli.duties import duties_of, live_views_of
 from facade.edge import Edge
 from facade.ledger_metrics import LedgerCollector
 from facade.server import Service
-from jobs import Scheduler
 from ledger.application import Ledger
 from ledger.failpoints import failpoint_of_environment
 from ledger.figures import Figures
@@ -24,8 +23,6 @@ from ledger.tracing import configure_tracing
 if TYPE_CHECKING:
     from facade.http import HttpServer
 
-Duty = Callable[[], Coroutine[Any, Any, None]]
-
 log = logging.getLogger(__name__)
 
 GC_THRESHOLD = 20_000  # objects made before the collector looks at the youngest
@@ -34,7 +31,12 @@ GC_THRESHOLD = 20_000  # objects made before the collector looks at the youngest
 def run(settings: Settings, role: str = "serve") -> int:
     """Runs a role until SIGTERM or SIGINT; answers the exit code. Raises StartRefusedError."""
     configure_logging(settings.log)
-    main = _serve(settings) if role == "serve" else _work(settings, role)
+    if role == "serve":
+        main = _serve(settings)
+    elif role == "faust":
+        main = _fold_on_the_bus(settings)
+    else:
+        main = _work(settings, role)
     try:
         import uvloop
     except ImportError:  # there is none for Windows
@@ -63,8 +65,15 @@ async def _serve(settings: Settings) -> int:
         instruments=edge.instruments,
         projects="project" in settings.serve.parts,
     )
-    duties, probes = _duties(ledger, settings.serve.parts)
-    service = Service(ledger, duties, edge=edge, probes=probes)
+    duties, probes = duties_of(ledger, settings.serve.parts, role="serve")
+    views, more_duties, more_probes = live_views_of(ledger)
+    service = Service(
+        ledger,
+        [*duties, *more_duties],
+        edge=edge,
+        probes=[*probes, *more_probes],
+        views=views,
+    )
     try:
         await service.start()
     except BaseException:
@@ -95,7 +104,7 @@ async def _work(settings: Settings, role: str) -> int:
     edge.registry.register(LedgerCollector(Figures(ledger.shards)))
     http: HttpServer | None = None
     try:
-        duties, more = _duties(ledger, [role])
+        duties, more = duties_of(ledger, [role], role=role)
         probes = [*probes_of(ledger.shards), *more]
         ledger.start()
         if settings.http.listen is not None:
@@ -117,6 +126,27 @@ async def _work(settings: Settings, role: str) -> int:
     return 0
 
 
+async def _fold_on_the_bus(settings: Settings) -> int:
+    """Run the role that needs no store: it reads the bus and writes to it."""
+    from consumers.live_worker import LiveWorker
+
+    stopping = _stopping()
+    edge = Edge(settings)
+    traces = configure_tracing(settings.tracing, role="faust")
+    worker = LiveWorker(settings, failpoint=traces.passing(failpoint_of_environment()))
+    http: HttpServer | None = None
+    try:
+        if settings.http.listen is not None:
+            http = await _open_http(edge, [worker.probe])
+            _say(f"usage-ledger answers HTTP at {_at(settings.http.listen, http.port)}")
+        _say("usage-ledger faust is running")
+        return await worker.run(stopping)
+    finally:
+        if http is not None:
+            await http.stop()
+        await asyncio.to_thread(traces.close)
+
+
 async def _open_http(edge: Edge, probes: list[Probe]) -> "HttpServer":
     # Late, for it costs a tenth of a second and most processes want none.
     from facade.http import HttpServer
@@ -124,16 +154,6 @@ async def _open_http(edge: Edge, probes: list[Probe]) -> "HttpServer":
     http = HttpServer(edge, probes)
     await http.start()
     return http
-
-
-def _duties(ledger: Ledger, parts: Sequence[str]) -> tuple[list[Duty], list[Probe]]:
-    """Give what a process does from start to stop, and how its parts are."""
-    probes: list[Probe] = []
-    duties: list[Duty] = []
-    scheduler = Scheduler(ledger)  # `status` shows when jobs ran, whichever process runs them
-    if "jobs" in parts:
-        duties.append(scheduler.run)
-    return duties, probes
 
 
 def _stopping() -> asyncio.Event:

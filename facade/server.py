@@ -107,6 +107,7 @@ class Service:
             ) from error
         self._server = server
         self.ledger.start()
+        await self.ledger.until_current()
         await self._set_health(health_pb2.HealthCheckResponse.SERVING)
         await server.start()
         self._serving.is_well()

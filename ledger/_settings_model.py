@@ -13,18 +13,18 @@ from ledger._setting_values import (
     address,
     addresses,
     base_url,
+    collector,
+    database_urls,
     file_path,
     instant,
     kafka_name,
     one_of,
-    otlp_endpoint,
     parse_duration,
     quoted,
     rates,
     ratio,
     some_of,
     switch,
-    texts,
     whole_number,
     whole_numbers,
 )
@@ -119,11 +119,15 @@ class ServeSettings(_Group):
 class PostgresSettings(_Group):
     """Where the shards lie; needed, and read, only with `store = "postgres"`."""
 
-    # One a shard, the first shard's first; never shown, for they may hold passwords.
-    urls: Annotated[tuple[str, ...], BeforeValidator(texts)] = ()
+    # One a shard, the first shard's first; their passwords are never shown.
+    urls: Annotated[tuple[str, ...], BeforeValidator(database_urls)] = ()
+    # Instead of a password in each URL; read anew for each connection.
     password_file: FilePath | None = None
+    # Connections for reading, of each shard and process.
     pool_size: Annotated[int, whole_number(2, 200)] = 10
+    # True: an empty or older database is migrated by whoever starts first.
     migrate_at_start: Switch = False
+    # True: a server that may lose what it has answered is let pass.
     allow_unsafe: Switch = False
 
 
@@ -210,6 +214,15 @@ class KafkaSettings(_Group):
         return self
 
 
+class LiveViewSettings(_Group):
+    """Live meters and spending alerts: the ledger folds them into its own rows, or Faust does."""
+
+    folded_by: Annotated[Literal["ledger", "faust"], one_of("ledger", "faust")] = "ledger"
+    faust_store: Annotated[Literal["memory", "rocksdb"], one_of("memory", "rocksdb")] = "memory"
+    # None: `faust` in the data directory.
+    faust_data_dir: FilePath | None = None
+
+
 class LogSettings(_Group):
     level: Annotated[
         Literal["debug", "info", "warning", "error"], one_of("debug", "info", "warning", "error")
@@ -255,7 +268,7 @@ class AuthSettings(_Group):
 class TracingSettings(_Group):
     """None: nothing is traced, and that costs nothing."""
 
-    otlp_endpoint: Annotated[str, BeforeValidator(otlp_endpoint)] | None = None
+    otlp_endpoint: Annotated[str, BeforeValidator(collector)] | None = None
     # Of the calls that come without a trace of their own; one that is traced already goes on.
     sampling_ratio: Annotated[Decimal, BeforeValidator(ratio)] = Decimal(1)
 
@@ -298,6 +311,7 @@ class Settings(BaseSettings):
     free_credit_key_file: FilePath | None = None
     dead_letters: DeadLetterSettings = DeadLetterSettings()
     kafka: KafkaSettings = KafkaSettings()
+    live_views: LiveViewSettings = LiveViewSettings()
     log: LogSettings = LogSettings()
     http: HttpSettings = HttpSettings()
     tls: TlsSettings = TlsSettings()

@@ -44,6 +44,9 @@ from ledger.stores import OpenStore, open_stores
 from persistence import SourceKey, StoreUnavailableError
 
 KEY_FILE = "free-credit.key"
+# A service waits so long at its start to show what was in the log; then it answers that some of it
+# is not current.
+CURRENT_SECONDS = 30.0
 CALL_PREFIX = "call:"  # of the delivery names of publishing calls that name no source themselves
 HTTP_PREFIX = "http:"  # ... and of connections over HTTP that name none
 CALLS_KEPT = 10_000  # of each of these, whose counts are kept one by one
@@ -127,6 +130,11 @@ class Ledger:
         self.loop = asyncio.get_running_loop()
         for shard in self.shards:
             shard.start()
+
+    async def until_current(self) -> None:
+        """Return when reads show what was in the logs at the start, if this process folds them."""
+        for shard in self.shards:
+            await shard.until_current(CURRENT_SECONDS)
 
     def close(self) -> None:
         """Finish what was submitted and close the stores."""

@@ -57,6 +57,8 @@ class Projector:
         self.holds_lease = False
         self.stands_by = False  # while another projector folds
         self.folded = 0
+        # Set once all that was there at the start is folded, or another projector folds.
+        self.settled = threading.Event()
         self._thread = threading.Thread(target=self._run, name="projector", daemon=True)
 
     def start(self) -> None:
@@ -92,6 +94,7 @@ class Projector:
         try:
             if not self._has_lease():
                 self.stands_by, self.waiting = True, "another projector, which holds the lease"
+                self.settled.set()
                 return TROUBLE_SECONDS
             self.stands_by = False
             if not self._begun:
@@ -106,7 +109,10 @@ class Projector:
             log.exception("the projector failed; trying again")
             return self._wait_for("a mistake of its own, see the log", NEWER_SECONDS)
         self.waiting = ""
-        return 0.0 if folded else IDLE_SECONDS
+        if folded:
+            return 0.0
+        self.settled.set()
+        return IDLE_SECONDS
 
     def _wait_for(self, what: str, seconds: float) -> float:
         self.stands_by = False

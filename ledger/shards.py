@@ -24,7 +24,6 @@ from ledger.writer import Writer
 from persistence import Progress, Transaction
 
 READERS = 6  # connections of a shared store that calls read on at once; its pool has some more
-
 T = TypeVar("T")
 
 
@@ -209,6 +208,16 @@ class Shard:
                 f"the projections are {self.head - self.watch.folded} events behind the log: try"
                 " again when they have caught up; see `usage-ledger status`"
             ) from None
+
+    async def until_current(self, timeout_seconds: float) -> None:
+        """Return when this process has folded what was in the log at its start, or stands by."""
+        projector, watch = self.projector, self.watch
+        if projector is None or watch is None:
+            return
+        loop = asyncio.get_running_loop()
+        await loop.run_in_executor(self._threads, projector.settled.wait, timeout_seconds)
+        await loop.run_in_executor(self._threads, watch.look)
+        await asyncio.sleep(0)  # what was seen is told on this loop
 
     # Following the log -------------------------------------------------------------------------
 

@@ -7,6 +7,7 @@ from persistence.errors import (
     StoreUnavailableError,
 )
 from persistence.live import AlertPlace, LiveReader, LiveRow, LiveRows, RunningRow, place_of
+from persistence.migration import MigrationRow
 from persistence.reading import (
     ClosedCycle,
     DraftRows,
@@ -45,6 +46,7 @@ __all__ = [
     "LiveReader",
     "LiveRow",
     "LiveRows",
+    "MigrationRow",
     "OtherRow",
     "Personal",
     "PositionMovedError",

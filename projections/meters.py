@@ -78,6 +78,12 @@ def credits_text(nanocredits: int) -> str:
     return f"{whole}.{rest:09d}".rstrip("0") if rest else str(whole)
 
 
+def nanocredits_of(text: str) -> int:
+    """Read what `credits_text` wrote."""
+    whole, _, rest = text.partition(".")
+    return int(whole) * NANO + int(rest.ljust(9, "0") or "0")
+
+
 def run(meters: Meters, workspace_class: str, rate: str, count: int) -> None:
     """Add instances of a class that run (or, with a negative count, no longer do)."""
     meter = _meter(meters, workspace_class)

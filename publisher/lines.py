@@ -9,6 +9,7 @@ Packed, an event of the usual spelling becomes a piece with its data in protobuf
 
 import base64
 import binascii
+import functools
 from typing import Any, Final
 
 import msgspec
@@ -26,7 +27,11 @@ from publisher._typed_lines import Envelope, is_plain, piece_of_line
 from publisher.events import CREDIT_NOTE, STARTED, STOPPED, STOPPING
 from usage.events.v1 import events_pb2
 
-_JSON: Final = b"application/json"
+__all__ = ["Message", "Unreadable", "cut_short", "keyless", "message_of"]
+
+_JSON: Final = (CONTENT_TYPE, b"application/json")
+# Attributes that are the same in many lines; most files have one source.
+REPEATED_MAX: Final = 10_000
 _MESSAGES: Final[dict[str, Any]] = {
     STARTED: events_pb2.WorkspaceInstanceStarted,
     STOPPING: events_pb2.WorkspaceInstanceStopping,
@@ -75,17 +80,22 @@ def message_of(line: bytes, *, packed: bool = False) -> Message:
         return _unusual(line)
     key = _payer_in_json(usual.data).encode()
     headers: Headers = [
-        ("ce_specversion", usual.specversion.encode()),
+        _repeated("ce_specversion", usual.specversion),
         ("ce_id", usual.id.encode()),
-        ("ce_source", usual.source.encode()),
-        ("ce_type", usual.type.encode()),
-        (CONTENT_TYPE, _JSON),
+        _repeated("ce_source", usual.source),
+        _repeated("ce_type", usual.type),
+        _JSON,
     ]
     if usual.time is not None:
         headers.append(("ce_time", usual.time.encode()))
     if usual.subject is not None:
         headers.append(("ce_subject", usual.subject.encode()))
     return Message(usual.id, key, bytes(usual.data), headers, is_piece=False)
+
+
+@functools.lru_cache(REPEATED_MAX)
+def _repeated(name: str, value: str) -> tuple[str, bytes]:
+    return name, value.encode()
 
 
 def keyless(line: bytes) -> Message:

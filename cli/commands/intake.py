@@ -8,6 +8,7 @@ import typer
 from cli.commands.options import (
     DEFAULT_PAGE_SIZE,
     DEFAULT_TARGET,
+    Config,
     Cursor,
     EveryPage,
     Json,
@@ -29,6 +30,23 @@ def publish(
         typer.Argument(metavar="FILE|-", help="CloudEvents, one a line; - reads standard input."),
     ],
     target: Target = DEFAULT_TARGET,
+    kafka: Annotated[
+        str | None,
+        typer.Option(
+            "--kafka",
+            metavar="HOST:PORT",
+            help="Send to Kafka instead, at these servers; several with commas.",
+        ),
+    ] = None,
+    topic: Annotated[
+        str | None,
+        typer.Option("--topic", metavar="NAME", help="With --kafka: the topic, not usage.events."),
+    ] = None,
+    packed: Annotated[
+        bool,
+        typer.Option("--packed", help="With --kafka: many events of a payer in one message."),
+    ] = False,
+    config: Config = None,
     rejects: Rejects = None,
     as_json: Json = False,
 ) -> None:
@@ -37,10 +55,34 @@ def publish(
     Waits until each event is durable and visible to every call, and prints the receipt:
     received = recorded + repeated + rejected. Ends with 0 if all were recorded or repeated, 3 if
     some were rejected, 1 if it did not get to the end. Then run it again: nothing counts twice.
-    """
-    from cli import publishing
 
-    finish(publishing.publish(file, target=target, rejects=rejects, as_json=as_json))
+    With --kafka it waits until the broker has acknowledged each event; TLS and SASL are settings
+    (group kafka of --config). Ends with 3 if some lines have no payer.
+    """
+    if kafka is None:
+        if topic or packed:
+            raise typer.BadParameter("--topic and --packed go with --kafka")
+        from cli import publishing
+
+        finish(publishing.publish(file, target=target, rejects=rejects, as_json=as_json))
+        return
+    try:
+        from cli import bus_publishing
+    except ModuleNotFoundError as missing:
+        raise typer.BadParameter(
+            f"--kafka needs {missing.name}: install usage-ledger[publisher]"
+        ) from None
+
+    exit_code = bus_publishing.publish(
+        file,
+        servers=kafka,
+        topic=topic,
+        packed=packed,
+        config=config,
+        rejects=rejects,
+        as_json=as_json,
+    )
+    finish(exit_code)
 
 
 def import_(
@@ -147,6 +189,7 @@ def add_to(app: typer.Typer) -> None:
             "usage-ledger publish events.ndjson",
             "zcat events.ndjson.gz | usage-ledger publish -",
             "usage-ledger publish events.ndjson --rejects rejects.ndjson --json",
+            "usage-ledger publish events.ndjson --kafka kafka-1:9092,kafka-2:9092",
         )
     )(publish)
     app.command(

@@ -72,8 +72,11 @@ Insecure = Annotated[
     ),
 ]
 Store = Annotated[
-    Literal["sqlite", "memory"] | None,
-    typer.Option("--store", help="Keep the ledger in a file, or in memory for a trial."),
+    Literal["sqlite", "memory", "postgres"] | None,
+    typer.Option(
+        "--store",
+        help="Keep the ledger in a file, in memory for a trial, or where postgres.urls says.",
+    ),
 ]
 NoJobs = Annotated[
     bool, typer.Option("--no-jobs", help="Do not reconcile and reset on a schedule.")

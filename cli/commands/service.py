@@ -1,4 +1,6 @@
-"""serve, config show."""
+"""serve, migrate, config show."""
+
+from typing import Annotated
 
 import typer
 
@@ -76,6 +78,28 @@ def config_show(
     finish(configuration.show_settings(config, options, as_json=as_json))
 
 
+def migrate(
+    data_dir: DataDir = None,
+    config: Config = None,
+    check: Annotated[
+        bool, typer.Option("--check", help="Only tell; end with 1 while something is missing.")
+    ] = False,
+    finish_all: Annotated[
+        bool,
+        typer.Option(
+            "--finish", help="Every role runs this version: newer forms of events may be written."
+        ),
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    from cli import migrating
+
+    if check and finish_all:
+        raise typer.BadParameter("--check changes nothing and --finish does: give one of them")
+    options = {"data_dir": data_dir}
+    finish(migrating.run(config, options, check=check, finishes=finish_all, as_json=as_json))
+
+
 def add_to(app: typer.Typer) -> None:
     app.command(
         help="Run the service until it is told to stop.\n\n"
@@ -87,4 +111,15 @@ def add_to(app: typer.Typer) -> None:
             "usage-ledger serve --store memory --listen 127.0.0.1:0 --no-jobs",
         ),
     )(serve)
+    app.command(
+        "migrate",
+        help="Bring the tables of every shard up to this version.\n\n"
+        "Makes an empty PostgreSQL database a ledger. Two at once wait for each other, and one "
+        "that was interrupted goes on. With a ledger in a file the service does it by itself.",
+        epilog=examples(
+            "usage-ledger migrate --config /etc/usage-ledger.toml",
+            "usage-ledger migrate --config /etc/usage-ledger.toml --check",
+            "usage-ledger migrate --config /etc/usage-ledger.toml --finish",
+        ),
+    )(migrate)
     app.add_typer(config_app, name="config")

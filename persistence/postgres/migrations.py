@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -183,6 +183,18 @@ def _take(
             f"{database.name} cannot take migration {migration.number} ({migration.note}):"
             f" {objection}; restore a backup"
         )
+
+
+def migrate_shards(databases: Sequence[Database]) -> list[list[MigrationRow]]:
+    """Migrate every shard of a ledger, the first one first; give what was applied to each."""
+    done: list[list[MigrationRow]] = []
+    ledger_id: str | None = None
+    for shard, database in enumerate(databases):
+        done.append(migrate(database, shard=shard, ledger_id=ledger_id))
+        if ledger_id is None:
+            with migrating(database) as connection:
+                ledger_id = identity(connection, database).ledger_id
+    return done
 
 
 def state(database: Database) -> list[MigrationRow]:

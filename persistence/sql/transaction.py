@@ -161,9 +161,9 @@ class SqlTransaction:
     def merge_deliveries(self, *, prefix: str, into: str, keep: int) -> int:
         """Add up all but the newest sources of delivery with a prefix; give how many."""
         rows = self._all(
-            "SELECT id FROM deliveries WHERE substr(name, 1, ?) = ? AND name <> ?"
+            "SELECT id FROM deliveries WHERE name >= ? AND name < ? AND name <> ?"
             " ORDER BY id DESC LIMIT ? OFFSET ?",
-            (len(prefix), prefix, into, _ALL, keep),
+            (prefix, prefix[:-1] + chr(ord(prefix[-1]) + 1), into, _ALL, keep),
         )
         if not rows:
             return 0

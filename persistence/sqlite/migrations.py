@@ -8,9 +8,10 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 from persistence.errors import StoreRefusedError
-from persistence.migration import Migration
+from persistence.migration import Migration, MigrationRow
 from persistence.sqlite.schema import INTAKE, LOG, READ_MODEL
 from projections import PROJECTIONS, VERSION
 
@@ -166,3 +167,23 @@ def migrate(connection: sqlite3.Connection, path: str) -> None:
         [(number, note, now, now) for number, note, *_ in MIGRATIONS],
     )
     connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+
+
+def migrations_of(path: Path) -> list[MigrationRow]:
+    """Give every migration as a ledger's file has it, without changing a byte of it."""
+    done: dict[int, MigrationRow] = {}
+    version = 0
+    if path.exists() and path.stat().st_size:
+        look = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
+        try:
+            version = look.execute("PRAGMA user_version").fetchone()[0]
+            if "migrations" in _tables(look):
+                rows = look.execute("SELECT number, note, applied_at, finished_at FROM migrations")
+                done = {row[0]: MigrationRow(*row) for row in rows}
+        finally:
+            look.close()
+    # Version 1 wrote down nothing of what was applied: it was, at a time that nobody knows.
+    return [
+        done.get(number) or MigrationRow(number, note, 0 if number <= version else None, None)
+        for number, note, *_ in MIGRATIONS
+    ]

@@ -34,6 +34,7 @@ COMMANDS = [
     "status",
     "check",
     "config show",
+    "migrate",
     "token new",
     "topics create",
     "topics check",
@@ -41,7 +42,7 @@ COMMANDS = [
 ]
 # What writes, or runs, has nothing to print as JSON.
 SILENT = {"serve", *ROLES, "credit-note add", "instance end", "reconcile", "reset"}
-LOCAL = {"serve", *ROLES, "config show", "token new", "topics create", "topics check"}
+LOCAL = {"serve", *ROLES, "config show", "migrate", "token new", "topics create", "topics check"}
 
 
 def command_names() -> Iterator[str]:

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run each test on every backend, unless it is about one: mark it `embedded`."""
-    names = [SQLITE, SHARDS, POSTGRES]
+    names = [SQLITE, POSTGRES]
+    if metafunc.definition.get_closest_marker("sharded"):
+        names.append(SHARDS)
     if metafunc.definition.get_closest_marker("embedded"):
         names = [SQLITE]
     metafunc.parametrize(

@@ -17,10 +17,9 @@ from tests.store.facts import placed
 PAYERS = [n.to_bytes(16, "big") for n in range(4)]
 
 
-@pytest.fixture
-def of_version_1(tmp_path: Path) -> Path:
-    """A ledger as version 1 left it, that knows a payer from each of four tables."""
-    with closing(sqlite3.connect(tmp_path / FILE_NAME)) as ledger, ledger:
+def write_version_1(folder: Path) -> None:
+    """Leave a ledger as version 1 did, that knows a payer from each of four tables."""
+    with closing(sqlite3.connect(folder / FILE_NAME)) as ledger, ledger:
         MIGRATIONS[0].apply(ledger)
         ledger.execute("INSERT INTO balances VALUES (?, 0, 0, 0, 0)", (PAYERS[0],))
         ledger.execute("INSERT INTO cost_centers VALUES (?, 0, 'other', 1, 0, 0)", (PAYERS[1],))
@@ -34,6 +33,11 @@ def of_version_1(tmp_path: Path) -> Path:
         )
         ledger.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         ledger.execute("PRAGMA user_version = 1")
+
+
+@pytest.fixture
+def of_version_1(tmp_path: Path) -> Path:
+    write_version_1(tmp_path)
     return tmp_path
 
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
+import random
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
 
 from hypothesis import strategies as st
 
 from events import LedgerEvent, Recorded, decode
-from events.readable import time_text
+from events.readable import uuid_text
 from ledger import commands
 from ledger.commands.imports import Importing, read_import_lines
 from projections import live
@@ -21,6 +21,7 @@ from projections.live import LiveState, decode_state, encode_state, fold, is_for
 from tests.laws.acts import Act
 from tests.laws.adapter import EVERYTHING, ProductLedger
 from tests.laws.histories import admissible_scenarios, without_blank_lines
+from tests.laws.test_seeded_run import history
 from tests.oracle.events import InstanceEventKind, instance_event, line_of, named_uuid, payer_of
 from tests.oracle.operations import (
     AddCreditNote,
@@ -33,6 +34,7 @@ from tests.oracle.operations import (
     SetCostCenter,
 )
 from tests.oracle.strategies import Scenario, Segment, deliveries
+from tests.views.openings import opening_states, seeded_opening
 
 SHARD = 3
 Log = list[tuple[Recorded, Correction | None]]
@@ -146,6 +148,43 @@ def _steps(payer: str, names: Sequence[str], begin_ms: int) -> st.SearchStrategy
     )
 
 
+def long_log(seed: int, *, steps: int = 120) -> Log:
+    """A history of weeks: imports, starts and stops out of order and late, ends, limits, resets."""
+    rng = random.Random(seed)
+    operations = history(seed)[:steps]
+    at_ms = operations[0].at_ns // 1_000_000
+    payers = sorted({payer for each in operations for payer in _payers_in(each)})
+    with closing(ProductLedger()) as ledger:
+        ledger.apply(operations[0])
+        ledger.run(_import(seeded_opening(rng, payers[:5], at_ms)))
+        for operation in operations[1:]:
+            ledger.apply(operation)
+            if rng.random() < 0.5:
+                _end_one(rng, ledger, operation.at_ns)
+        return log_of(ledger)
+
+
+def _payers_in(operation: Operation) -> Iterator[str]:
+    if isinstance(operation, Publish):
+        for line in operation.lines:
+            at = line.index(b'"team:') + 1
+            yield line[at : at + 41].decode()
+
+
+def _end_one(rng: random.Random, ledger: ProductLedger, at_ns: int) -> None:
+    """An operator ends an instance, or corrects when it ended."""
+    known = ledger.select("SELECT instance, started FROM entries WHERE started IS NOT NULL") + (
+        ledger.select("SELECT instance, started FROM open_instances WHERE started IS NOT NULL")
+    )
+    if not known:
+        return
+    instance, started = rng.choice(sorted(known))
+    ended_ns = (started + rng.randint(0, 9_000_000)) * 1_000_000
+    if ended_ns <= at_ns:
+        ended = EndInstance(at_ns=at_ns, instance_id=uuid_text(instance), ended_ns=ended_ns)
+        assert ledger.apply(ended) is None
+
+
 @st.composite
 def _any_logs(draw: st.DrawFn) -> Log:
     """Of a history that begins with an import, or not, in any delivery."""
@@ -166,72 +205,3 @@ def _import(lines: bytes) -> Act:
     return lambda group: commands.take_import(
         group, read_import_lines("import", lines, 1), importing
     )
-
-
-@st.composite
-def opening_states(draw: st.DrawFn, scenario: Scenario) -> bytes:
-    """Lines of an import: cost centers, invoices and notes, and instances in every state.
-
-    Some of the instances are those that the history tells more of.
-    """
-    at_ms = scenario.segments[0].at_ns // 1_000_000
-    names = draw(st.lists(st.sampled_from(scenario.instance_ids), unique=True, max_size=3))
-    names += [named_uuid("imported", number) for number in range(draw(st.integers(0, 2)))]
-    lines = [_instance_line(draw, name, scenario.payers, at_ms) for name in names]
-    for number in range(draw(st.integers(0, 2))):
-        kind = draw(st.sampled_from(("invoice", "credit_note")))
-        line = _entry_line(draw, named_uuid("other", number), scenario.payers, at_ms)
-        lines.append({**line, "entry_kind": kind})
-    for payer in draw(st.lists(st.sampled_from(scenario.payers), unique=True)):
-        limits = draw(st.lists(st.integers(0, 900), min_size=1, max_size=2))
-        lines.append(
-            {
-                "kind": "cost_center",
-                "id": f"center of {payer}",
-                "attribution_id": payer,
-                "history": [
-                    {
-                        "spending_limit": limit,
-                        "billing_strategy": "other",
-                        "created": time_text(at_ms - 86_400_000 * 20),
-                        "billing_cycle_start": time_text(at_ms - 86_400_000 * (20 - index)),
-                        "next_billing_time": time_text(at_ms + 86_400_000 * 10),
-                    }
-                    for index, limit in enumerate(limits)
-                ],
-            }
-        )
-    return b"".join(json.dumps(line).encode() + b"\n" for line in lines)
-
-
-def _entry_line(draw: st.DrawFn, name: str, payers: Sequence[str], at_ms: int) -> dict[str, object]:
-    return {
-        "kind": "entry",
-        "id": name,
-        "attribution_id": draw(st.sampled_from(payers)),
-        "credit_cents": draw(st.integers(-40_000, 90_000)),
-        "effective_time": time_text(at_ms - draw(st.integers(0, 7_200_000))),
-        "draft": False,
-        "metadata": {},
-    }
-
-
-def _instance_line(
-    draw: st.DrawFn, name: str, payers: Sequence[str], at_ms: int
-) -> dict[str, object]:
-    state = draw(st.sampled_from(("running", "stopping", "stopped", "final without times")))
-    start = at_ms - draw(st.integers(7_200_000, 90_000_000))
-    metadata = {"workspaceClass": draw(st.sampled_from(("default", "g1-large")))}
-    if state != "final without times":
-        metadata["startTime"] = time_text(start)
-    if state == "stopping":
-        metadata["endTime"] = time_text(start + 3_600_000)
-    if state == "stopped":
-        metadata["stoppedTime"] = time_text(start + 3_700_000)
-    return {
-        **_entry_line(draw, named_uuid("entry of", name), payers, at_ms),
-        "entry_kind": "workspace_instance",
-        "workspace_instance_id": name,
-        "draft": state in {"running", "stopping"},
-        "metadata": metadata,
-    }
