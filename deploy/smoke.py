@@ -292,7 +292,18 @@ def check(plan: Plan, begin: dict[str, int]) -> None:
 
 def check_views(plan: Plan) -> None:
     """The views follow the log and may be a moment late."""
-    raise NotImplementedError
+
+    def running() -> dict[str, int]:
+        meters = ledger("meters", plan.runner)["meters"]
+        classes = [each for meter in meters for each in meter["classes"]]
+        return {each["workspace_class"]: int(each["running_instances"]) for each in classes}
+
+    def thresholds() -> list[int]:
+        alerts = ledger("alerts", plan.payers[0])["alerts"]
+        return sorted(int(alert["threshold_percent"]) for alert in alerts)
+
+    settles("running instances", {"g1-large": RUNNING}, running)
+    settles("alerts of who has used 90 % of its limit", [50, 80], thresholds)
 
 
 def settles(what: str, wanted: Any, ask: Callable[[], Any]) -> None:

@@ -182,6 +182,18 @@ class TestRoles:
     def test_a_role_that_is_switched_off_is_not_there(self, helm: Path) -> None:
         assert ROLES - {"faust"} == set(deployments(rendered(helm, *EMBEDDED_VIEWS)))
 
+    @pytest.mark.parametrize(
+        ("sets", "parts", "folded_by"),
+        [(AUTHENTICATED, "none", "faust"), (EMBEDDED_VIEWS, "views", None)],
+    )
+    def test_serve_does_what_no_other_role_does(
+        self, helm: Path, sets: tuple[str, ...], parts: str, folded_by: str | None
+    ) -> None:
+        serve = deployments(rendered(helm, *sets))["serve"]
+        variables = {variable["name"]: variable["value"] for variable in serve["env"]}
+        assert parts == variables["USAGE_LEDGER_SERVE__PARTS"]
+        assert folded_by == variables.get("USAGE_LEDGER_LIVE_VIEWS__FOLDED_BY")
+
     def test_each_is_probed_where_it_listens(self, helm: Path) -> None:
         for role, container in deployments(rendered(helm, *AUTHENTICATED)).items():
             ports = {port["name"]: port["containerPort"] for port in container["ports"]}

@@ -38,9 +38,21 @@ httpGet:
   scheme: {{ include "usage-ledger.scheme" .root }}
 {{- end -}}
 
-{{/* Takes a role; the others are not told where Kafka is, and do not get its credentials. */}}
+{{/* What serve does itself: the parts whose role is switched off. */}}
+{{- define "usage-ledger.serveParts" -}}
+{{- $parts := list -}}
+{{- range $part, $role := dict "intake" "intake" "project" "project" "relay" "relay" "jobs" "jobs" "views" "faust" -}}
+{{- if not (index $.Values.roles $role).enabled -}}{{- $parts = append $parts $part -}}{{- end -}}
+{{- end -}}
+{{- default "none" (join "," $parts) -}}
+{{- end -}}
+
+{{/*
+Takes {root, role}. Who does not speak Kafka is not told where it is, and does not get its credentials; serve
+reads meters and alerts from it where Faust makes them.
+*/}}
 {{- define "usage-ledger.speaksKafka" -}}
-{{- if has . (list "intake" "relay" "faust" "topics") -}}true{{- end -}}
+{{- if and .root.Values.kafka.bootstrapServers (has .role (list "serve" "intake" "relay" "faust" "topics")) -}}true{{- end -}}
 {{- end -}}
 
 {{/*
@@ -59,7 +71,7 @@ file it lies in, and stands in no variable. Takes {root, role}.
   value: {{ join "," $values.postgres.urls | quote }}
 - name: USAGE_LEDGER_POSTGRES__PASSWORD_FILE
   value: /run/secrets/usage-ledger/postgres/{{ $values.postgres.passwordKey }}
-{{- if include "usage-ledger.speaksKafka" .role }}
+{{- if include "usage-ledger.speaksKafka" . }}
 {{- with $values.kafka }}
 - name: USAGE_LEDGER_KAFKA__BOOTSTRAP_SERVERS
   value: {{ .bootstrapServers | quote }}
@@ -109,6 +121,10 @@ file it lies in, and stands in no variable. Takes {root, role}.
 - name: USAGE_LEDGER_INSECURE
   value: "true"
 {{- end }}
+{{- if $values.roles.faust.enabled }}
+- name: USAGE_LEDGER_LIVE_VIEWS__FOLDED_BY
+  value: faust
+{{- end }}
 - name: USAGE_LEDGER_FREE_CREDIT_KEY_FILE
   value: /run/secrets/usage-ledger/free-credit/{{ $values.freeCreditKey.key }}
 {{- with $values.extraEnv }}
@@ -122,7 +138,7 @@ Secrets are folders and not single files, so that a renewed certificate or token
 */}}
 {{- define "usage-ledger.volumeMounts" -}}
 {{- $values := .root.Values -}}
-{{- $kafka := include "usage-ledger.speaksKafka" .role -}}
+{{- $kafka := include "usage-ledger.speaksKafka" . -}}
 - name: config
   mountPath: /etc/usage-ledger
   readOnly: true
@@ -164,7 +180,7 @@ Secrets are folders and not single files, so that a renewed certificate or token
 {{/* Takes {root, role, config}: the name of the ConfigMap. */}}
 {{- define "usage-ledger.volumes" -}}
 {{- $values := .root.Values -}}
-{{- $kafka := include "usage-ledger.speaksKafka" .role -}}
+{{- $kafka := include "usage-ledger.speaksKafka" . -}}
 - name: config
   configMap:
     name: {{ .config }}
