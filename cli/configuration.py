@@ -1,6 +1,5 @@
 """`serve` and `config show`: the settings from options, variables and the file."""
 
-import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -12,11 +11,24 @@ from ledger.settings import LoadedSettings, SettingRow, Settings, SettingsError,
 
 
 def overrides(
-    *, data_dir: Path | None, listen: str | None, store: str | None, no_jobs: bool
+    *,
+    data_dir: Path | None,
+    listen: str | None,
+    store: str | None,
+    no_jobs: bool,
+    http_listen: str | None = None,
+    insecure: bool = False,
 ) -> dict[str, Any]:
     """What the options set; None leaves a setting to the variables, the file or its default."""
     jobs = {"ledger_enabled": False, "reset_enabled": False} if no_jobs else {}
-    return {"data_dir": data_dir, "listen": listen, "store": store, "jobs": jobs}
+    return {
+        "data_dir": data_dir,
+        "listen": listen,
+        "store": store,
+        "jobs": jobs,
+        "http": {"listen": http_listen},
+        "insecure": insecure or None,
+    }
 
 
 def role_overrides(*, http_listen: str | None, insecure: bool) -> dict[str, Any]:
@@ -42,8 +54,6 @@ def serve(config: Path | None, options: dict[str, Any]) -> int:
 
 
 def _run(settings: Settings, role: str) -> int:
-    # gRPC's own log tells a taken port in its own words; ours is one sentence.
-    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     # Late, because a wrong setting is answered without loading the whole service.
     from cli.serving import run
     from ledger.errors import StartRefused

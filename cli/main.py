@@ -1,13 +1,15 @@
 """Where the command starts: all commands in one tree, and its errors as one sentence."""
 
 import io
+import os
 import sys
 from collections.abc import Sequence
 from typing import Annotated
 
 import typer
 
-from cli.commands import intake, operations, payers, roles, service, topics
+from cli import credentials
+from cli.commands import access, intake, live, operations, payers, roles, service, topics
 from cli.exits import EXPLAINED, OK, CommandFailed
 
 # Plain help, without frames: it answers in half the time and reads well in a log or a mail.
@@ -43,8 +45,11 @@ service.add_to(app)
 roles.add_to(app)
 intake.add_to(app)
 payers.add_to(app)
+live.add_to(app)
 operations.add_to(app)
 topics.add_to(app)
+access.add_to(app)
+credentials.add_to_all(app)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -53,6 +58,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # A terminal that lacks a letter shows a question mark instead of ending the command.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
+    # gRPC's own log tells in its words what our sentences tell, too.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     try:
         app(args=arguments, prog_name="usage-ledger")
     except SystemExit as end:

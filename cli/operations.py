@@ -159,10 +159,12 @@ def log_line(event: queries.LogEvent, *, as_json: bool) -> str:
     )
 
 
-def check(*, target: str, fold_log: bool, as_json: bool) -> int:
+def check(*, target: str, fold_log: bool, meters: bool, as_json: bool) -> int:
     """Recomputes every law on the live store; takes as long as it takes."""
     with connected(target) as services:
         answer = services.queries.Check(queries.CheckRequest(fold_log=fold_log))
+        if meters:
+            answer.laws.extend(services.queries.CheckMeters(queries.CheckMetersRequest()).laws)
     if as_json:
         _print_json(plain(answer))
     else:

@@ -42,10 +42,13 @@ NEEDED: Mapping[str, Role] = {
     f"{_QUERIES}/ListSuspectInstances": Role.READ,
     f"{_QUERIES}/ListDeadLetters": Role.READ,
     f"{_QUERIES}/GetStatus": Role.READ,
+    f"{_QUERIES}/ListMeters": Role.READ,
+    f"{_QUERIES}/ListAlerts": Role.READ,
     # What events said, word for word, names of people included.
     f"{_QUERIES}/GetDeadLetter": Role.AUDIT,
     f"{_QUERIES}/TailLog": Role.AUDIT,
     f"{_QUERIES}/Check": Role.AUDIT,
+    f"{_QUERIES}/CheckMeters": Role.AUDIT,
     f"{_ADMIN}/EndInstance": Role.ADMIN,
     f"{_ADMIN}/RetryDeadLetters": Role.ADMIN,
     f"{_ADMIN}/ConfirmReset": Role.ADMIN,

@@ -34,6 +34,7 @@ from facade.http_events import (
 from facade.metrics import ProbeCollector
 from facade.publishing import LINES_BYTES_MAX, checked_name
 from ledger import tracing
+from ledger.application import HTTP_PREFIX
 from ledger.errors import LedgerError, StartRefusedError
 from ledger.health import Probe
 from ledger.intake import Receipt, TooManyLinesError
@@ -44,7 +45,6 @@ BODIES_AT_ONCE = 16  # 48 MiB of bodies at most; others wait before theirs is re
 CONNECTIONS_NAMED = 10_000  # whose events are counted under one name each
 RETRY_AFTER_SECONDS = "1"
 DELIVERY_HEADER = "Usage-Ledger-Delivery"
-HTTP_PREFIX = "http:"  # of the delivery names of connections that name no source themselves
 _CHUNK = 65_536
 
 Publish = Callable[[Read, str], Awaitable[Receipt]]
@@ -77,7 +77,12 @@ class BodyTooSlowError(LedgerError):
     """The body did not come in time."""
 
 
+class BodyCutOffError(LedgerError):
+    """The body did not come to its end, or cannot be unpacked."""
+
+
 _OWN_STATUS |= {
+    BodyCutOffError: HTTPStatus.BAD_REQUEST,
     BodyTooLargeError: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     BodyTooSlowError: HTTPStatus.REQUEST_TIMEOUT,
 }
@@ -249,6 +254,10 @@ async def _body_of(request: web.Request) -> bytes:
     except TimeoutError:
         raise BodyTooSlowError(
             f"the body did not come within {BODY_SECONDS_MAX:g} seconds: send fewer events in it"
+        ) from None
+    except (web.RequestPayloadError, ConnectionError):
+        raise BodyCutOffError(
+            "the body is cut off, or not packed as content-encoding says"
         ) from None
     return b"".join(pieces)
 

@@ -1,18 +1,16 @@
 """Events in the body of an HTTP request, in every mode that CloudEvents have for it.
 
-Each event's bytes stay as they came, so that a dead letter shows what was sent. An event in binary
-mode lies in headers and body; it is kept as the structured event that says the same, around the
-body's own bytes.
+Each event's bytes stay as they came, so that a dead letter shows what was sent; of an event in
+binary mode that is its headers and its body.
 """
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from urllib.parse import unquote
+from urllib.parse import unquote_to_bytes
 
 import msgspec
 
@@ -20,19 +18,17 @@ from ledger.arrivals import EVENT_BYTES_MAX, RejectedError
 from ledger.cloudevents import parse_line
 from ledger.errors import LedgerError
 from ledger.intake import LINES_MAX, Batch, Line, read_lines
+from ledger.messages import PACKED, Header, read_lines_of_message
 
 STRUCTURED = "application/cloudevents+json"
 BATCHED = "application/cloudevents-batch+json"
 LINES = ("application/x-ndjson", "application/ndjson", "application/jsonl")
-_PROTOBUF = ("application/protobuf", "application/x-protobuf")
 _PREFIX = "ce-"
 # The body says these, or its content type does.
 _NOT_IN_HEADERS = {"data", "data_base64", "datacontenttype"}
 _ATTRIBUTE = re.compile(r"[a-z0-9_]+", re.ASCII)
 
 _cut = msgspec.json.Decoder(list[msgspec.Raw]).decode
-_whole = msgspec.json.Decoder(msgspec.Raw).decode
-_encode = msgspec.json.Encoder().encode
 
 Read = Callable[[], Batch]
 
@@ -68,8 +64,9 @@ def reader_of(content_type: str, headers: Mapping[str, str], body: bytes, delive
         return partial(read_events, delivery, _events_of(body))
     if kind in LINES:
         return partial(read_lines, delivery, body, 1)
-    if f"{_PREFIX}specversion" in headers and not kind.startswith("application/cloudevents"):
-        return partial(_read_binary, delivery, kind, _attributes(kind, headers), body)
+    is_packed = kind == PACKED or kind.startswith("application/cloudevents")
+    if f"{_PREFIX}specversion" in headers and not is_packed:
+        return partial(_read_binary, delivery, _event_headers(kind, headers), body)
     raise UnknownContentTypeError(
         f"content type {kind[:80] or 'missing'!r}: must be {STRUCTURED} (one event), {BATCHED} (a "
         f"JSON array of them), {LINES[0]} (one a line), or that of the data with the event's "
@@ -106,36 +103,22 @@ def _events_of(body: bytes) -> list[msgspec.Raw]:
     return events
 
 
-def _attributes(content_type: str, headers: Mapping[str, str]) -> dict[str, str]:
-    attributes: dict[str, str] = {}
+def _event_headers(content_type: str, headers: Mapping[str, str]) -> list[Header]:
+    """Give an event's attributes under the names that they have in a broker's message."""
+    found: list[Header] = [("content-type", (content_type or "application/json").encode())]
     for header, value in headers.items():
-        if not header.startswith(_PREFIX):
-            continue
         name = header.removeprefix(_PREFIX)
+        if name == header:
+            continue
         if not _ATTRIBUTE.fullmatch(name) or name in _NOT_IN_HEADERS:
             raise NotUnderstoodError(f"header {header[:80]}: not an attribute of an event")
-        attributes[name] = unquote(value.strip(), errors="replace")
-    attributes["datacontenttype"] = content_type or "application/json"
-    return attributes
+        found.append((f"ce_{name}", unquote_to_bytes(value.strip())))
+    return found
 
 
-def _read_binary(
-    delivery: str, content_type: str, attributes: Mapping[str, str], body: bytes
-) -> Batch:
-    """Read an event in binary mode from the structured one that says the same."""
-    envelope = _encode(attributes)
-    if not body:
-        return read_events(delivery, [envelope])
-    if content_type not in _PROTOBUF:
-        try:
-            _whole(body)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            reason = f"data is not JSON: {error}"
-        else:
-            return read_events(delivery, [envelope[:-1] + b',"data":' + body + b"}"])
-    else:
-        reason = ""
-    in_base64 = _encode({**attributes, "data_base64": base64.b64encode(body).decode()})
-    if reason:
-        return Batch(delivery, [Line(1, in_base64, None, reason)])
-    return read_events(delivery, [in_base64])
+def _read_binary(delivery: str, headers: Sequence[Header], body: bytes) -> Batch:
+    """Read an event in binary mode as one that came over a broker, where it has the same parts."""
+    lines = read_lines_of_message(1, None, headers, body)
+    for line in lines:
+        line.reason = line.reason.replace("header ce_", "header ce-")
+    return Batch(delivery, lines)

@@ -48,7 +48,9 @@ class MethodCounts:
         self._handled = counts.handled
         self._by_code: dict[str, prometheus.Counter] = {}
         self._started = counts.started.labels(*self._labels)
-        self._seconds = counts.seconds.labels(*self._labels)
+        # Made when it is first needed: it is many rows, for a call that may never come.
+        self._seconds: prometheus.Histogram | None = None
+        self._all_seconds = counts.seconds
 
     def begin(self) -> None:
         """Count a call that came in."""
@@ -60,6 +62,8 @@ class MethodCounts:
         if handled is None:
             handled = self._by_code[code] = self._handled.labels(*self._labels, code)
         handled.inc()
+        if self._seconds is None:
+            self._seconds = self._all_seconds.labels(*self._labels)
         self._seconds.observe(seconds)
 
 

@@ -11,12 +11,16 @@ import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from facade import admin, billing, publishing, queries, usage
+from facade import admin, billing, live, publishing, queries, usage
 from facade.boundary import Boundary
 from facade.edge import Edge
+from facade.ledger_metrics import LedgerCollector
 from ledger.application import Ledger
 from ledger.errors import StartRefusedError
+from ledger.figures import Figures
 from ledger.health import Part, Probe
+from ledger.live_views import EmbeddedViews, LiveViews
+from ledger.probes import probes_of
 
 if TYPE_CHECKING:
     from facade.http import HttpServer
@@ -46,13 +50,18 @@ class Service:
         *,
         edge: Edge | None = None,
         probes: Sequence[Probe] = (),
+        views: LiveViews | None = None,
     ) -> None:
-        """Take an open ledger; `background` runs from start to stop, `probes` tell of it."""
+        """Take an open ledger; `background` runs from start to stop, `probes` tell of that.
+
+        Live views are the ledger's own rows unless given.
+        """
         self.ledger = ledger
-        self.edge = edge or Edge(ledger.settings)
+        self.views = views or EmbeddedViews(ledger.shards, ledger.placing)
+        self.edge = edge or Edge(ledger.settings, ledger.instruments)
+        self.edge.registry.register(LedgerCollector(Figures(ledger.shards)))
         self._serving = Part("grpc")
-        self._writes = Part("writes", ready=True, reason="", is_needed=False)
-        self.probes: list[Probe] = [self._serving, self._writes, *probes]
+        self.probes: list[Probe] = [self._serving, *probes_of(ledger.shards), *probes]
         self.http: HttpServer | None = None
         self._beside = background
         self._settings = ledger.settings
@@ -81,6 +90,7 @@ class Service:
                     billing.handler(),
                     publishing.handler(publisher),
                     queries.handler(queries.QueryServicer(self.ledger)),
+                    live.handler(live.LiveServicer(self.ledger, self.views)),
                     admin.handler(admin.AdminServicer(self.ledger), publisher),
                 )
             )
@@ -97,6 +107,7 @@ class Service:
             ) from error
         self._server = server
         self.ledger.start()
+        await self.ledger.until_current()
         await self._set_health(health_pb2.HealthCheckResponse.SERVING)
         await server.start()
         self._serving.is_well()
@@ -148,10 +159,6 @@ class Service:
         while True:
             if bool(self.ledger.refused) != refused:
                 refused = not refused
-                if refused:
-                    self._writes.waits("nothing can be stored now: " + self.ledger.refused)
-                else:
-                    self._writes.is_well()
                 serving = health_pb2.HealthCheckResponse
                 await self._health.set(WRITES, serving.NOT_SERVING if refused else serving.SERVING)
             await asyncio.sleep(HEALTH_SECONDS)

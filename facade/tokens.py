@@ -116,6 +116,16 @@ def new_token() -> str:
     return TOKEN_PREFIX + secrets.token_urlsafe(TOKEN_BYTES)
 
 
+def entry_of(token: str, name: str, roles: Iterable[str]) -> str:
+    """Write the entry by which the file knows a token."""
+    # A name has no character that TOML reads otherwise, but for these two.
+    quoted = name.replace("\\", "\\\\").replace('"', '\\"')
+    listed = ", ".join(f'"{role}"' for role in dict.fromkeys(roles))
+    return (
+        f'[[tokens]]\nname = "{quoted}"\nroles = [{listed}]\nsha256 = "{digest_of(token).hex()}"\n'
+    )
+
+
 def roles_of(names: Iterable[str]) -> frozenset[Role]:
     """Read roles by their names, with what they include; ValueError names the wrong one."""
     roles = set()

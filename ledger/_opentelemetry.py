@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -31,8 +31,9 @@ from ledger.tracing import Linked, Tracing, Value
 
 LINKS_MAX = 128  # of a group; it may have done a thousand commands
 STEPS_MAX = 64  # of a group: a long one appends and folds a thousand events at a time
-FLUSH_SECONDS = 5.0  # how long a process that ends waits for the collector
-CLOSE_MS = int(FLUSH_SECONDS * 1000)
+EXPORT_SECONDS = 3.0  # how long a batch may take: a process that ends waits for its last one
+
+log = logging.getLogger(__name__)
 
 # Steps of a group by the places with a name between which they lie.
 _STEPS = {
@@ -72,7 +73,9 @@ class OpenTelemetry(Tracing):
                 }
             ),
         )
-        exporter = OTLPSpanExporter(endpoint=endpoint, insecure=endpoint.startswith("http://"))
+        exporter = OTLPSpanExporter(
+            endpoint=endpoint, insecure=endpoint.startswith("http://"), timeout=EXPORT_SECONDS
+        )
         self._provider.add_span_processor(BatchSpanProcessor(exporter))
         self._tracer = self._provider.get_tracer("usage-ledger")
         self._propagator = TraceContextTextMapPropagator()
@@ -133,20 +136,27 @@ class OpenTelemetry(Tracing):
             yield
         finally:
             self._group.passed = None
-            asked = [work.asked_in for work in works if isinstance(work.asked_in, SpanContext)]
-            self._tell_group(asked, passed, began, size=len(works))
+            try:
+                self._tell_group(works, passed, began)
+            except Exception:  # what is told of the work must never undo it
+                log.exception("a group could not be traced")
 
     def _tell_group(
-        self, asked: list[SpanContext], passed: list[tuple[str, int]], began: int, *, size: int
+        self, works: Sequence[Linked], passed: list[tuple[str, int]], began: int
     ) -> None:
-        links = [Link(one) for one in dict.fromkeys(asked) if one.trace_flags.sampled]
+        asked_in = [work.asked_in for work in works]
+        links = {
+            one.span_id: Link(one)
+            for one in asked_in
+            if isinstance(one, SpanContext) and one.trace_flags.sampled
+        }
         if not links:
             return
         span = self._tracer.start_span(
             "writer group",
             context=contexts.Context(),
-            links=links[:LINKS_MAX],
-            attributes={"usage_ledger.works": size},
+            links=list(links.values())[:LINKS_MAX],
+            attributes={"usage_ledger.works": len(works)},
             start_time=began,
         )
         inside = trace.set_span_in_context(span, contexts.Context())
@@ -168,10 +178,6 @@ class OpenTelemetry(Tracing):
 
     def close(self) -> None:
         """Send what was not sent yet."""
-        with contextlib.suppress(
-            Exception
-        ):  # a collector that is gone must not keep us from ending
-            self._provider.force_flush(CLOSE_MS)
         self._provider.shutdown()
 
 

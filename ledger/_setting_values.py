@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator
@@ -122,6 +123,23 @@ def texts(value: object) -> tuple[str, ...]:
     raise ValueError("it must be a list of texts, or one text with commas between them")
 
 
+def database_urls(value: object) -> tuple[str, ...]:
+    """URLs of PostgreSQL databases, each once; a comma inside one is written %2C."""
+    urls = texts(value)
+    for url in urls:
+        if not url.startswith(("postgresql://", "postgres://")):
+            raise ValueError("each must be a URL such as postgresql://user@host:5432/database")
+    if len(set(urls)) != len(urls):
+        raise ValueError("one database stands there twice: each shard has one of its own")
+    return urls
+
+
+def without_password(url: str) -> str:
+    """The URL with stars in the place of its password."""
+    hidden = re.sub(r"(//[^:@/?]*):[^@/]*@", r"\1:***@", url)
+    return re.sub(r"([?&](?:ssl)?password=)[^&]*", r"\1***", hidden)
+
+
 def whole_numbers(value: object) -> tuple[int, ...]:
     """`0,2` or a list of numbers, each once and in order."""
     parts = value.split(",") if isinstance(value, str) else value
@@ -130,6 +148,21 @@ def whole_numbers(value: object) -> tuple[int, ...]:
         if all(re.fullmatch(r"\d{1,9}", text, re.ASCII) for text in texts):
             return tuple(sorted({int(text) for text in texts}))
     raise ValueError('it must be a list of whole numbers from 0, such as [0, 1] or "0,1"')
+
+
+def some_of(*names: str) -> BeforeValidator:
+    """Any of these names, each once, in this order; `none` is none of them."""
+
+    def check(value: object) -> tuple[str, ...]:
+        parts = value.split(",") if isinstance(value, str) else value
+        if isinstance(parts, list | tuple):
+            given = {str(part).strip() for part in parts} - {"", "none"}
+            if given <= set(names):
+                return tuple(name for name in names if name in given)
+        listed = ", ".join(names)
+        raise ValueError(f'it must be a list of some of {listed}, or "none"')
+
+    return BeforeValidator(check)
 
 
 def switch(value: object) -> bool:
@@ -164,7 +197,7 @@ def base_url(value: object) -> str:
     )
 
 
-def otlp_endpoint(value: object) -> str:
+def collector(value: object) -> str:
     """Where traces go; unlike a base URL it may carry nothing but host and port."""
     try:
         parts = urlsplit(value if isinstance(value, str) else "")
@@ -188,16 +221,6 @@ def ratio(value: object) -> Decimal:
     if number.is_finite() and 0 <= number <= 1:
         return number
     raise ValueError("it must be a decimal from 0 (none) to 1 (all), such as 0.01")
-
-
-def is_loopback(host: str) -> bool:
-    """Tell whether only this machine reaches a listener on a host; brackets are taken off."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False  # a name may stand for any address, so it is taken for the widest
 
 
 def instant(value: object) -> dt.datetime:
@@ -250,3 +273,20 @@ def quoted(value: object) -> str:
     if len(text) > QUOTED_CHARACTERS_MAX:
         return f"{text[:QUOTED_CHARACTERS_MAX]}…"
     return text
+
+
+def readable(value: Any) -> str | int | bool | dict[str, str] | None:
+    """A value as people read it: lists with commas, rates and times as text."""
+    match value:
+        case tuple():
+            return ", ".join(map(str, value)) or None
+        case dict():
+            return {key: format(rate, "f") for key, rate in value.items()}
+        case Decimal():
+            return format(value, "f")
+        case dt.datetime():
+            return value.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        case Path():
+            return str(value)
+    shown: str | int | bool | None = value
+    return shown

@@ -13,25 +13,27 @@ from ledger._setting_values import (
     address,
     addresses,
     base_url,
+    collector,
+    database_urls,
     file_path,
     instant,
-    is_loopback,
     kafka_name,
     one_of,
-    otlp_endpoint,
     parse_duration,
     quoted,
     rates,
     ratio,
+    some_of,
     switch,
-    texts,
     whole_number,
     whole_numbers,
 )
+from ledger.addresses import host_and_port, is_loopback
 
 ENV_PREFIX = "USAGE_LEDGER_"
 # int32 on the wire.
 LIMIT_CREDITS_MAX = 2**31 - 1
+SERVE_PARTS = ("intake", "project", "relay", "jobs", "views")
 SHARDS_MAX = 1_000  # each has connections and threads of its own in every process
 
 Milliseconds = Annotated[int, BeforeValidator(parse_duration)]
@@ -108,14 +110,24 @@ class DeadLetterSettings(_Group):
     retention: Milliseconds = 90 * 86_400_000
 
 
+class ServeSettings(_Group):
+    """What `serve` does beside answering calls; other processes may do it with PostgreSQL."""
+
+    parts: Annotated[tuple[str, ...], some_of(*SERVE_PARTS)] = SERVE_PARTS
+
+
 class PostgresSettings(_Group):
     """Where the shards lie; needed, and read, only with `store = "postgres"`."""
 
-    # One a shard, the first shard's first; never shown, for they may hold passwords.
-    urls: Annotated[tuple[str, ...], BeforeValidator(texts)] = ()
+    # One a shard, the first shard's first; their passwords are never shown.
+    urls: Annotated[tuple[str, ...], BeforeValidator(database_urls)] = ()
+    # Instead of a password in each URL; read anew for each connection.
     password_file: FilePath | None = None
+    # Connections for reading, of each shard and process.
     pool_size: Annotated[int, whole_number(2, 200)] = 10
+    # True: an empty or older database is migrated by whoever starts first.
     migrate_at_start: Switch = False
+    # True: a server that may lose what it has answered is let pass.
     allow_unsafe: Switch = False
 
 
@@ -202,6 +214,15 @@ class KafkaSettings(_Group):
         return self
 
 
+class LiveViewSettings(_Group):
+    """Live meters and spending alerts: the ledger folds them into its own rows, or Faust does."""
+
+    folded_by: Annotated[Literal["ledger", "faust"], one_of("ledger", "faust")] = "ledger"
+    faust_store: Annotated[Literal["memory", "rocksdb"], one_of("memory", "rocksdb")] = "memory"
+    # None: `faust` in the data directory.
+    faust_data_dir: FilePath | None = None
+
+
 class LogSettings(_Group):
     level: Annotated[
         Literal["debug", "info", "warning", "error"], one_of("debug", "info", "warning", "error")
@@ -247,7 +268,7 @@ class AuthSettings(_Group):
 class TracingSettings(_Group):
     """None: nothing is traced, and that costs nothing."""
 
-    otlp_endpoint: Annotated[str, BeforeValidator(otlp_endpoint)] | None = None
+    otlp_endpoint: Annotated[str, BeforeValidator(collector)] | None = None
     # Of the calls that come without a trace of their own; one that is traced already goes on.
     sampling_ratio: Annotated[Decimal, BeforeValidator(ratio)] = Decimal(1)
 
@@ -277,6 +298,7 @@ class Settings(BaseSettings):
         Literal["sqlite", "memory", "postgres"], one_of("sqlite", "memory", "postgres")
     ] = "sqlite"
     postgres: PostgresSettings = PostgresSettings()
+    serve: ServeSettings = ServeSettings()
     sqlite: SqliteSettings = SqliteSettings()
     shards: ShardSettings = ShardSettings()
     ledger_interval: Milliseconds = 3_600_000
@@ -289,6 +311,7 @@ class Settings(BaseSettings):
     free_credit_key_file: FilePath | None = None
     dead_letters: DeadLetterSettings = DeadLetterSettings()
     kafka: KafkaSettings = KafkaSettings()
+    live_views: LiveViewSettings = LiveViewSettings()
     log: LogSettings = LogSettings()
     http: HttpSettings = HttpSettings()
     tls: TlsSettings = TlsSettings()
@@ -313,19 +336,22 @@ class Settings(BaseSettings):
     @property
     def listen_address(self) -> tuple[str, int]:
         """Host without brackets, and port."""
-        return _host_and_port(self.listen)
+        return host_and_port(self.listen)
 
     @property
     def http_address(self) -> tuple[str, int] | None:
         """Host without brackets, and port; None without HTTP."""
-        return None if self.http.listen is None else _host_and_port(self.http.listen)
+        return None if self.http.listen is None else host_and_port(self.http.listen)
 
-    def exposures(self) -> list[str]:
-        """Name what must not be reached from other machines as it is, one sentence each."""
+    def exposures(self, *, grpc: bool = True) -> list[str]:
+        """Name what other machines should not reach as it is, one sentence each.
+
+        A role without gRPC does not listen on `listen`, though its settings may be those of all.
+        """
         problems: list[str] = []
-        listeners = (("listen", self.listen), ("http.listen", self.http.listen))
-        for name, at in listeners if not self.insecure else ():
-            if at is None or is_loopback(_host_and_port(at)[0]):
+        listeners = (("listen", self.listen if grpc else None), ("http.listen", self.http.listen))
+        for name, at in listeners:
+            if at is None or is_loopback(host_and_port(at)[0]):
                 continue
             if self.auth.tokens_file is None and self.tls.client_ca_file is None:
                 problems.append(
@@ -360,8 +386,3 @@ class Settings(BaseSettings):
     def price_rates(self) -> dict[str, Decimal]:
         """Credits per minute by workspace class, exact."""
         return dict(self.prices.credits_per_minute)
-
-
-def _host_and_port(at: str) -> tuple[str, int]:
-    host, _, port = at.rpartition(":")
-    return host.strip("[]"), int(port)

@@ -34,6 +34,7 @@ from ledger.intake import (
     take,
 )
 from ledger.job_plan import JobPlan
+from ledger.metrics import Instruments
 from ledger.placing import Placing, refuse_missing_shards
 from ledger.queries import Queries
 from ledger.receipts import in_shard, joined
@@ -43,8 +44,12 @@ from ledger.stores import OpenStore, open_stores
 from persistence import SourceKey, StoreUnavailableError
 
 KEY_FILE = "free-credit.key"
+# A service waits so long at its start to show what was in the log; then it answers that some of it
+# is not current.
+CURRENT_SECONDS = 30.0
 CALL_PREFIX = "call:"  # of the delivery names of publishing calls that name no source themselves
-CALLS_KEPT = 10_000  # publishing calls whose counts are kept one by one
+HTTP_PREFIX = "http:"  # ... and of connections over HTTP that name none
+CALLS_KEPT = 10_000  # of each of these, whose counts are kept one by one
 
 T = TypeVar("T")
 TakeLines = Callable[[Group, Batch], Receipt]
@@ -63,6 +68,7 @@ class Ledger:
         directory: Directory | None = None,
         before_fold: Callable[[str], None] | None = None,
         failpoint: Callable[[str], None] = lambda _name: None,
+        instruments: Instruments | None = None,
         role: str = "serve",
         projects: bool = True,
     ) -> None:
@@ -78,6 +84,7 @@ class Ledger:
         self.cost_centers = CostCenters(self, directory or directory_of(settings.directory))
         self.dead_letters = DeadLetters(self)
         self._email_hmac: EmailHmac | None = None
+        self.instruments = instruments or Instruments()
         self.shards: list[Shard] = []
         holder = new_holder()
         opened = open_stores(settings, role)
@@ -94,6 +101,7 @@ class Ledger:
                         projects=projects,
                         before_fold=before_fold,
                         failpoint=failpoint,
+                        instruments=self.instruments,
                     )
                 )
             refuse_missing_shards(self.shards)
@@ -122,6 +130,11 @@ class Ledger:
         self.loop = asyncio.get_running_loop()
         for shard in self.shards:
             shard.start()
+
+    async def until_current(self) -> None:
+        """Return when reads show what was in the logs at the start, if this process folds them."""
+        for shard in self.shards:
+            await shard.until_current(CURRENT_SECONDS)
 
     def close(self) -> None:
         """Finish what was submitted and close the stores."""
@@ -284,8 +297,11 @@ class Ledger:
         """Keep counts of the newest publishing calls one by one, of older ones as a sum."""
 
         def act(group: Group) -> int:
-            merged = group.transaction.merge_deliveries(
-                prefix=CALL_PREFIX, into=CALL_PREFIX + "older", keep=CALLS_KEPT
+            merged = sum(
+                group.transaction.merge_deliveries(
+                    prefix=prefix, into=prefix + "older", keep=CALLS_KEPT
+                )
+                for prefix in (CALL_PREFIX, HTTP_PREFIX)
             )
             group.caches.deliveries.clear()  # a call that still goes on gets a new row
             return merged

@@ -27,6 +27,9 @@ NAMES = (
     "intake-taken",  # a batch of the bus is durable, and the consumer does not know it yet
     "intake-committed",  # ... and the bus was told
     "after-deliver",  # a batch was handed to another system, its position not yet moved
+    "live-folded",  # a batch of the Faust worker: nothing of it is written
+    "live-alerted",  # its alerts are on their topic
+    "live-written",  # its states are in the changelog, nothing is acknowledged
     "before-commit",
     "after-commit",  # durable, but nobody was told
     "before-checkpoint",

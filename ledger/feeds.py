@@ -12,6 +12,7 @@ from collections.abc import Coroutine, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
+from ledger import tracing
 from ledger.errors import LedgerError
 from ledger.group import Group
 from ledger.intake import Batch, Line, Receipt, Reject, payer_of_line, take
@@ -113,6 +114,17 @@ class Feed:
 
     async def take_batch(self, messages: Sequence[Message], after: int) -> FeedReceipt:
         """The same as `take`, on the event loop."""
+        with tracing.span(
+            "intake batch",
+            **{
+                "messaging.destination.name": self.topic,
+                "messaging.destination.partition.id": str(self.source.partition),
+                "messaging.batch.message_count": len(messages),
+            },
+        ):
+            return await self._take_batch(messages, after)
+
+    async def _take_batch(self, messages: Sequence[Message], after: int) -> FeedReceipt:
         if len(self._shards) > 1:
             expected = [await self._expected(shard) for shard in self._shards]
             begun = [position for position in expected if position is not None]
@@ -169,6 +181,7 @@ class Feed:
                     self.source, topic=self.topic, expected=expected, position=after
                 )
             except PositionMovedError as error:
+                self._ledger.instruments.lost_compare_and_sets.add("intake")
                 raise SourceMovedError(str(error)) from error
             group.context.failpoint("after-intake-position")
             return take(group, batch)

@@ -104,7 +104,7 @@ class Instruments:
         """Start at zero."""
         # From the beginning of a transaction that appended to its commit.
         self.append_seconds = Histogram(APPEND_SECONDS)
-        # By what was lost: `intake`, `tail` or `projection`. Somebody else had gone on meanwhile.
+        # By whose position it was: `intake` or `tail`. Somebody else had moved it meanwhile.
         self.lost_compare_and_sets = Counter()
         # Messages between what was taken and the partition's end, by topic and partition.
         self.intake_lag = Gauge()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from ledger.health import Probe
 from ledger.projector import Projector
 from ledger.shards import Shard
 from ledger.tails import Tail
@@ -12,7 +15,6 @@ STANDS_BY = "stands by: another process does it"
 class StoreProbe:
     """Whether a shard's store can be written."""
 
-    is_needed = True
     alive = True
     lag: int | None = None
 
@@ -20,6 +22,12 @@ class StoreProbe:
         """Look at a shard."""
         self._shard = shard
         self.name = f"store-{shard.number}"
+
+    @property
+    def is_needed(self) -> bool:
+        """Tell whether not even reads are answered: who only reads must not be sent away."""
+        watch = self._shard.watch
+        return watch is not None and bool(watch.trouble)
 
     @property
     def ready(self) -> bool:
@@ -91,3 +99,13 @@ class TailProbe:
     def lag(self) -> int | None:
         """Count the events it has not handed over; None while another process does."""
         return None if self._tail.stands_by else self._tail.lag
+
+
+def probes_of(shards: Sequence[Shard]) -> list[Probe]:
+    """Tell how the parts are that every process of a ledger has."""
+    probes: list[Probe] = []
+    for shard in shards:
+        probes.append(StoreProbe(shard))
+        if shard.projector is not None:
+            probes.append(ProjectorProbe(shard, shard.projector))
+    return probes

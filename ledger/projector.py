@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 
 from events import UnreadableEventError
+from ledger import tracing
 from ledger.folding import fold_events_at_once
 from persistence import StoreUnavailableError, WritableStore
 
@@ -56,6 +57,8 @@ class Projector:
         self.holds_lease = False
         self.stands_by = False  # while another projector folds
         self.folded = 0
+        # Set once all that was there at the start is folded, or another projector folds.
+        self.settled = threading.Event()
         self._thread = threading.Thread(target=self._run, name="projector", daemon=True)
 
     def start(self) -> None:
@@ -91,6 +94,7 @@ class Projector:
         try:
             if not self._has_lease():
                 self.stands_by, self.waiting = True, "another projector, which holds the lease"
+                self.settled.set()
                 return TROUBLE_SECONDS
             self.stands_by = False
             if not self._begun:
@@ -105,7 +109,10 @@ class Projector:
             log.exception("the projector failed; trying again")
             return self._wait_for("a mistake of its own, see the log", NEWER_SECONDS)
         self.waiting = ""
-        return 0.0 if folded else IDLE_SECONDS
+        if folded:
+            return 0.0
+        self.settled.set()
+        return IDLE_SECONDS
 
     def _wait_for(self, what: str, seconds: float) -> float:
         self.stands_by = False
@@ -168,6 +175,12 @@ class Projector:
 
     def fold_next(self) -> int:
         """Fold the next batch in one transaction; give how many events."""
+        with tracing.span("fold batch") as span:
+            folded = self._fold_next()
+            span.set("usage_ledger.events", folded)
+        return folded
+
+    def _fold_next(self) -> int:
         with self._store.folding() as transaction:
             standing, paused = transaction.standing()
             position = min(

@@ -46,10 +46,14 @@ def compare_with_log(reader: Reader) -> Iterator[Law]:
 
 
 def _fold(reader: Reader, fresh: SQLiteStore) -> Law:
-    """Fold the log, and on the way compare personal fields with their events' commitments."""
+    """Fold the log as far as the live rows are, and compare personal fields on the way.
+
+    Each event's fields are compared with what the event commits to.
+    """
     position, compared = 0, 0
     breaches: list[str] = []
-    while stored := reader.log(after=position, limit=REBUILD_BATCH):
+    end = max(reader.standing().values())
+    while stored := reader.log(after=position, limit=min(REBUILD_BATCH, end - position)):
         with fresh.transaction() as transaction:
             fold_events(transaction, stored)
         fresh.checkpoint()

@@ -2,10 +2,10 @@
 
 An option beats an environment variable (`USAGE_LEDGER_LISTEN`, groups with two underscores:
 `USAGE_LEDGER_LOG__LEVEL`), a variable beats the file, the file beats the default. Whatever is wrong
-is refused with one sentence a problem. No setting holds a secret: they name files that do.
+is refused with one sentence a problem. Secrets lie in files that settings name; a password in
+`postgres.urls` is shown as stars.
 """
 
-import datetime as dt
 import difflib
 import functools
 import os
@@ -19,7 +19,13 @@ from typing import Any, Literal
 from pydantic import BaseModel, ValidationError
 from pydantic_settings import EnvSettingsSource
 
-from ledger._setting_values import format_duration, parse_duration, quoted
+from ledger._setting_values import (
+    format_duration,
+    parse_duration,
+    quoted,
+    readable,
+    without_password,
+)
 from ledger._settings_model import (
     ENV_PREFIX,
     AuthSettings,
@@ -75,6 +81,8 @@ UNQUOTED = frozenset(
         "free_credit_key_file",
         "kafka.key_file",
         "kafka.sasl_password_file",
+        "postgres.urls",
+        "postgres.password_file",
         "tls.key_file",
         "auth.tokens_file",
     }
@@ -87,6 +95,7 @@ READ_AT_START = (
     "kafka.cert_file",
     "kafka.key_file",
     "kafka.sasl_password_file",
+    "postgres.password_file",
     "tls.cert_file",
     "tls.key_file",
     "tls.client_ca_file",
@@ -94,8 +103,11 @@ READ_AT_START = (
 )
 
 Origin = Literal["default", "file", "env", "option"]
-_FILE_PATHS = {("data_dir",), ("free_credit_key_file",)} | {
-    tuple(name.split(".")) for name in READ_AT_START
+_FILE_PATHS = {
+    ("data_dir",),
+    ("free_credit_key_file",),
+    ("live_views", "faust_data_dir"),
+    *(tuple(name.split(".")) for name in READ_AT_START),
 }
 
 
@@ -330,10 +342,6 @@ def _shown(settings: Settings, name: str) -> str | int | bool | dict[str, str] |
     readers = (getattr(part, "func", None) for part in type(model).model_fields[leaf].metadata)
     if parse_duration in readers:
         return format_duration(value)
-    if isinstance(value, dict):
-        return {key: format(rate, "f") for key, rate in value.items()}
-    if isinstance(value, Decimal):
-        return format(value, "f")
-    if isinstance(value, dt.datetime):
-        return value.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    return str(value) if isinstance(value, Path) else value
+    if name == "postgres.urls":
+        value = tuple(map(without_password, value))
+    return readable(value)

@@ -14,6 +14,7 @@ from ledger.clock import Clock
 from ledger.core import Core
 from ledger.errors import UnavailableError
 from ledger.group import FOLDED_INLINE_MAX, Group
+from ledger.metrics import Instruments
 from ledger.patience import current_patience
 from ledger.projector import Projector
 from ledger.queries import Queries
@@ -23,7 +24,6 @@ from ledger.writer import Writer
 from persistence import Progress, Transaction
 
 READERS = 6  # connections of a shared store that calls read on at once; its pool has some more
-
 T = TypeVar("T")
 
 
@@ -40,6 +40,7 @@ class Shard:
         projects: bool,
         before_fold: Callable[[str], None] | None,
         failpoint: Callable[[str], None],
+        instruments: Instruments,
     ) -> None:
         """Bring the read model up to date where that is the writer's; start nothing yet."""
         self.number = number
@@ -47,6 +48,7 @@ class Shard:
         self._new_reader = opened.new_reader
         self._clock = clock
         self._holder = holder
+        self.instruments = instruments
         self.core = Core(
             self.store, clock, before_fold=before_fold, failpoint=failpoint, shard=number
         )
@@ -69,7 +71,7 @@ class Shard:
                     failpoint=failpoint,
                     on_folded=self.watch.nudge,
                 )
-        self.writer = Writer(self.core, on_append=self._on_append)
+        self.writer = Writer(self.core, on_append=self._on_append, instruments=instruments)
 
     # Life --------------------------------------------------------------------------------------
 
@@ -206,6 +208,16 @@ class Shard:
                 f"the projections are {self.head - self.watch.folded} events behind the log: try"
                 " again when they have caught up; see `usage-ledger status`"
             ) from None
+
+    async def until_current(self, timeout_seconds: float) -> None:
+        """Return when this process has folded what was in the log at its start, or stands by."""
+        projector, watch = self.projector, self.watch
+        if projector is None or watch is None:
+            return
+        loop = asyncio.get_running_loop()
+        await loop.run_in_executor(self._threads, projector.settled.wait, timeout_seconds)
+        await loop.run_in_executor(self._threads, watch.look)
+        await asyncio.sleep(0)  # what was seen is told on this loop
 
     # Following the log -------------------------------------------------------------------------
 

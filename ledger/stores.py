@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 from ledger.errors import StartRefusedError
 from ledger.settings import Settings
 from persistence import Reader, StoreError, WritableStore
 from persistence.sqlite import SQLiteReader, SQLiteStore
+
+if TYPE_CHECKING:
+    from persistence.postgres import Database
 
 
 class OpenStore(NamedTuple):
@@ -41,21 +45,15 @@ def open_stores(settings: Settings, role: str) -> list[OpenStore]:
     return opened
 
 
-def _open_file(settings: Settings, number: int) -> OpenStore:
-    data_dir = settings.data_dir if number == 0 else settings.data_dir / f"shard-{number}"
-    sqlite = SQLiteStore(
-        None if settings.store == "memory" else data_dir, synchronous=settings.sqlite.synchronous
-    )
-    return OpenStore(sqlite, lambda: SQLiteReader(sqlite))
+def data_dir_of(settings: Settings, number: int) -> Path:
+    """Give the folder of a shard that lies in a file."""
+    return settings.data_dir if number == 0 else settings.data_dir / f"shard-{number}"
 
 
-def _open_databases(settings: Settings, role: str, opened: list[OpenStore]) -> None:
+def databases_of(settings: Settings, role: str) -> list[Database]:
+    """Give the databases of the shards; StartRefusedError when there are none."""
     try:
-        from persistence.postgres import (  # noqa: PLC0415  # an extra that most do without
-            Database,
-            PostgresReader,
-            PostgresStore,
-        )
+        from persistence.postgres import Database  # noqa: PLC0415  # an extra that most do without
     except ImportError as error:
         raise StartRefusedError(
             'store is "postgres", which needs more packages: pip install "usage-ledger[cluster]"'
@@ -63,10 +61,24 @@ def _open_databases(settings: Settings, role: str, opened: list[OpenStore]) -> N
     given = settings.postgres
     if not given.urls:
         raise StartRefusedError('store is "postgres", so set postgres.urls')
+    return [Database(url, given.password_file, role=role) for url in given.urls]
+
+
+def _open_file(settings: Settings, number: int) -> OpenStore:
+    data_dir = None if settings.store == "memory" else data_dir_of(settings, number)
+    sqlite = SQLiteStore(data_dir, synchronous=settings.sqlite.synchronous)
+    return OpenStore(sqlite, lambda: SQLiteReader(sqlite))
+
+
+def _open_databases(settings: Settings, role: str, opened: list[OpenStore]) -> None:
+    databases = databases_of(settings, role)
+    from persistence.postgres import PostgresReader, PostgresStore  # noqa: PLC0415  # as above
+
+    given = settings.postgres
     ledger_id: str | None = None
-    for number, url in enumerate(given.urls):
+    for number, database in enumerate(databases):
         store = PostgresStore(
-            Database(url, given.password_file, role=role),
+            database,
             shard=number,
             ledger_id=ledger_id,
             pool_size=given.pool_size,

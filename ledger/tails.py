@@ -91,6 +91,7 @@ class Tail:
                 self.waiting = ""
                 await self.shard.appended(self.position, LOOK_SECONDS)
         except PositionMovedError:
+            self.shard.instruments.lost_compare_and_sets.add("tail")
             self._is_positioned = False
             return self._wait_for("its position: another process moved it", TROUBLE_SECONDS)
         except StoreUnavailableError as error:

@@ -93,9 +93,9 @@ def configure_tracing(settings: TracingSettings, *, role: str) -> Tracing:
     if settings.otlp_endpoint is not None:
         try:
             from ledger._opentelemetry import OpenTelemetry  # noqa: PLC0415  # an extra
-        except ImportError as error:
+        except ImportError:
             raise StartRefusedError(
-                f"tracing.otlp_endpoint is set, but {error.name or 'opentelemetry'} is not "
+                "tracing.otlp_endpoint is set, but the packages of OpenTelemetry are not "
                 "installed: install usage-ledger[cluster], or remove the setting"
             ) from None
         _current = OpenTelemetry(settings, role=role)

@@ -75,13 +75,14 @@ class Watch:
 
     def _run(self) -> None:
         while not self._stopping:
-            pause = self._look()
+            pause = self.look()
             with self._wake:
                 if not self._nudged:
                     self._wake.wait(pause)
                 self._nudged = False
 
-    def _look(self) -> float:
+    def look(self) -> float:
+        """Look now, on this thread; give how long to wait before the next look."""
         try:
             progress = self._store.progress()
         except StoreUnavailableError as error:

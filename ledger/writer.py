@@ -14,9 +14,11 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
+from ledger import tracing
 from ledger.core import Core, Work
 from ledger.errors import UnavailableError
 from ledger.group import Group
+from ledger.metrics import Instruments
 from persistence import StoreUnavailableError
 
 BULK_SECONDS_MAX = 0.2  # a group of published events ends after this, when no command is near
@@ -32,7 +34,7 @@ log = logging.getLogger(__name__)
 class Submitted(Work):
     """Work with somebody waiting for it on an event loop."""
 
-    __slots__ = ("future", "position")
+    __slots__ = ("asked_in", "future", "position")
 
     def __init__(
         self, act: Callable[[Group], Any], author: str, future: asyncio.Future[Any]
@@ -41,6 +43,7 @@ class Submitted(Work):
         super().__init__(act, author)
         self.future = future
         self.position = 0  # of the log's head once this was committed
+        self.asked_in = tracing.current().here()  # the span of who waits
 
 
 class _Bulk(Submitted):
@@ -53,7 +56,11 @@ class Writer:
     """Runs the core on a thread of its own."""
 
     def __init__(
-        self, core: Core, *, on_append: Callable[[int], None] = lambda _head: None
+        self,
+        core: Core,
+        *,
+        on_append: Callable[[int], None] = lambda _head: None,
+        instruments: Instruments | None = None,
     ) -> None:
         """Start the thread with `start`.
 
@@ -61,6 +68,7 @@ class Writer:
         """
         self._core = core
         self._on_append = on_append
+        self._instruments = instruments or Instruments()
         self._commands: deque[Submitted] = deque()
         self._bulk: deque[Submitted] = deque()
         self._wake = threading.Condition()
@@ -85,6 +93,11 @@ class Writer:
             self._thread.join()
         if self._checkpointer is not None:
             self._checkpointer.join()
+
+    @property
+    def waiting(self) -> tuple[int, int]:
+        """Count the commands and the batches of events that wait."""
+        return len(self._commands), len(self._bulk)
 
     async def command(self, act: Callable[[Group], Any], author: str) -> tuple[Any, int]:
         """Do a command; give its result and the head of the log once it is durable."""
@@ -149,7 +162,8 @@ class Writer:
         )
         head = self._core.head
         try:
-            self._core.run(feed)
+            with tracing.current().group(feed.taken):
+                self._core.run(feed)
             if self.refused and self._core.head == head:
                 self._probe()  # a group that appended nothing proves nothing
             else:
@@ -159,6 +173,7 @@ class Writer:
         finally:
             _answer(feed.taken, self._core.head)
         if self._core.head != head:
+            self._instruments.append_seconds.observe(time.monotonic() - now)
             self._on_append(self._core.head)
         self._maybe_checkpoint()
 

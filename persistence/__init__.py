@@ -6,6 +6,8 @@ from persistence.errors import (
     StoreRefusedError,
     StoreUnavailableError,
 )
+from persistence.live import AlertPlace, LiveReader, LiveRow, LiveRows, RunningRow, place_of
+from persistence.migration import MigrationRow
 from persistence.reading import (
     ClosedCycle,
     DraftRows,
@@ -32,6 +34,7 @@ from persistence.store import (
 )
 
 __all__ = [
+    "AlertPlace",
     "ClosedCycle",
     "Counts",
     "DeadLetter",
@@ -40,12 +43,17 @@ __all__ = [
     "Inboxed",
     "IntakeRow",
     "JobRow",
+    "LiveReader",
+    "LiveRow",
+    "LiveRows",
+    "MigrationRow",
     "OtherRow",
     "Personal",
     "PositionMovedError",
     "Progress",
     "ProjectionRow",
     "Reader",
+    "RunningRow",
     "SourceKey",
     "StatusRows",
     "StoreError",
@@ -56,4 +64,5 @@ __all__ = [
     "Transaction",
     "UsageRow",
     "WritableStore",
+    "place_of",
 ]

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import NamedTuple, Protocol
 
+from persistence.live import LiveReader
 from persistence.store import Counts, DeadLetter, Personal, StreamEvent
 from projections import Accrual, Amount, ClockRow, CostCenterRow, OpenCycle, Pause
 
@@ -122,11 +123,24 @@ class StatusRows(NamedTuple):
     tails: dict[str, int]
 
 
+class Tallies(NamedTuple):
+    """Counts that whoever watches the ledger asks for again and again."""
+
+    # Partitions by their whole names, anything else added up by its kind: `call`, `file`, `http`,
+    # `import`, `stdin`, `other`.
+    deliveries: list[tuple[str, Counts]]
+    dead_letters: int
+
+
 class Reader(Protocol):
     """A connection for reading. Each method sees one committed state; `snapshot` joins several."""
 
     def snapshot(self) -> AbstractContextManager[None]:
         """Let everything inside see the same state."""
+
+    @property
+    def live(self) -> LiveReader:
+        """Live meters and alerts."""
 
     def balance(self, payer: bytes) -> int:
         """Give what a payer owes in cents; 0 without entries."""
@@ -197,6 +211,9 @@ class Reader(Protocol):
     def stream(self, stream: str, *, after: int = 0) -> list[StreamEvent]:
         """Give a stream, from the version behind `after` on."""
 
+    def streams(self, ids: Sequence[str]) -> dict[str, list[StreamEvent]]:
+        """Give whole streams, each in order; streams without events are left out."""
+
     def version(self, stream: str) -> int:
         """Give the version of a stream's newest event; 0 without events."""
 
@@ -222,6 +239,12 @@ class Reader(Protocol):
 
     def status(self, *, runs_since: int, stopped_since: int) -> StatusRows:
         """Tell how the ledger is."""
+
+    def tallies(self) -> Tallies:
+        """Add up what was delivered, and count the dead letters; reads both tables."""
+
+    def standing(self) -> dict[str, int]:
+        """Give where every projection stands."""
 
     def rows_of(self, table: str) -> Iterator[tuple[object, ...]]:
         """Give every row of a table of the read model, in one order whatever wrote it."""

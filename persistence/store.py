@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 from typing import NamedTuple, Protocol
 
 from events import Recorded
+from persistence.live import LiveRows
 from projections import Pause, Positions, Rows
 
 EventKey = tuple[int, bytes]  # number of the source, event id as bytes
@@ -92,6 +93,10 @@ class Transaction(Protocol):
     @property
     def positions(self) -> Positions:
         """Where projections stand."""
+
+    @property
+    def live(self) -> LiveRows:
+        """Live meters and alerts."""
 
     @property
     def head(self) -> int:

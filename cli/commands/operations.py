@@ -172,6 +172,9 @@ def check(
         bool,
         typer.Option("--fold-log", help="Also fold the whole log anew and compare every row."),
     ] = False,
+    meters: Annotated[
+        bool, typer.Option("--meters", help="Also compare the live meters with the ledger.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Recompute the laws of the ledger on the live store.
@@ -180,7 +183,8 @@ def check(
     """
     from cli import operations
 
-    finish(operations.check(target=target, fold_log=fold_log, as_json=as_json))
+    exit_code = operations.check(target=target, fold_log=fold_log, meters=meters, as_json=as_json)
+    finish(exit_code)
 
 
 def add_to(app: typer.Typer) -> None:

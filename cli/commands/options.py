@@ -55,21 +55,28 @@ Listen = Annotated[
         "--listen", metavar="HOST:PORT", help="Where to listen; port 0 takes any that is free."
     ),
 ]
-Store = Annotated[
-    Literal["sqlite", "memory"] | None,
-    typer.Option("--store", help="Keep the ledger in a file, or in memory for a trial."),
-]
 HttpListen = Annotated[
     str | None,
     typer.Option(
         "--http-listen",
         metavar="HOST:PORT",
-        help="Where to answer /healthz, /readyz and /metrics; nowhere unless given.",
+        help="Where to answer HTTP: health, metrics, POST /events (serve); else nowhere.",
     ),
 ]
 Insecure = Annotated[
     bool,
-    typer.Option("--insecure", help="Listen beyond loopback with neither tokens nor mutual TLS."),
+    typer.Option(
+        "--insecure",
+        help="Listen beyond this machine although nobody is authenticated, or tokens cross the "
+        "network in the clear.",
+    ),
+]
+Store = Annotated[
+    Literal["sqlite", "memory", "postgres"] | None,
+    typer.Option(
+        "--store",
+        help="Keep the ledger in a file, in memory for a trial, or where postgres.urls says.",
+    ),
 ]
 NoJobs = Annotated[
     bool, typer.Option("--no-jobs", help="Do not reconcile and reset on a schedule.")

@@ -1,7 +1,7 @@
 """The PostgreSQL store."""
 
 from persistence.postgres.database import Database
-from persistence.postgres.migrations import SCHEMA_VERSION, finish, migrate, state
+from persistence.postgres.migrations import SCHEMA_VERSION, finish, migrate, migrate_shards, state
 from persistence.postgres.reads import PostgresReader
 from persistence.postgres.store import PostgresStore
 
@@ -12,5 +12,6 @@ __all__ = [
     "PostgresStore",
     "finish",
     "migrate",
+    "migrate_shards",
     "state",
 ]

@@ -47,7 +47,7 @@ class Line:
             session = self._begin()
             try:
                 yield session
-                session.run(b"COMMIT")
+                session.control(b"COMMIT")
             except BaseException as error:
                 self._undo(session)
                 if is_trouble(error):
@@ -62,7 +62,7 @@ class Line:
         try:
             if self._session is not None:
                 try:
-                    self._session.run(b"BEGIN")
+                    self._session.control(b"BEGIN")
                 except psycopg.Error as error:
                     if not is_trouble(error):
                         raise
@@ -71,7 +71,7 @@ class Line:
                     return self._session
             connection = self._database.connect(self._purpose)
             self._session = PostgresSession(connection)
-            self._session.run(b"BEGIN")
+            self._session.control(b"BEGIN")
         except psycopg.Error as error:
             self._drop()
             if not is_trouble(error):
@@ -89,7 +89,7 @@ class Line:
             return
         try:
             if connection.info.transaction_status != TransactionStatus.IDLE:
-                session.run(b"ROLLBACK")
+                session.control(b"ROLLBACK")
         except psycopg.Error:
             self._drop()
 

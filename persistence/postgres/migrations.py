@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -19,7 +19,7 @@ from persistence.errors import StoreRefusedError, StoreUnavailableError
 from persistence.migration import Migration, MigrationRow
 from persistence.postgres.database import Database, refuse_wrong_url
 from persistence.postgres.identity import identity, refuse_another
-from persistence.postgres.schema import CLUSTER, INTAKE, LOG, READ_MODEL
+from persistence.postgres.schema import CLUSTER, INTAKE, LIVE, LOG, READ_MODEL
 from persistence.postgres.schema import MIGRATIONS as MIGRATIONS_TABLE
 from persistence.postgres.trouble import is_trouble
 from persistence.sql import Row
@@ -108,6 +108,13 @@ MIGRATIONS: tuple[Migration[Connection[Row]], ...] = (
         _create_cluster,
         _lacks("intake_positions", "placement", "tails", "leases"),
     ),
+    Migration(
+        3,
+        "live meters and alerts",
+        _has("meters", "alerts"),
+        lambda connection: _run(connection, LIVE),
+        _lacks("meters", "alerts"),
+    ),
 )
 SCHEMA_VERSION = MIGRATIONS[-1].number
 
@@ -176,6 +183,18 @@ def _take(
             f"{database.name} cannot take migration {migration.number} ({migration.note}):"
             f" {objection}; restore a backup"
         )
+
+
+def migrate_shards(databases: Sequence[Database]) -> list[list[MigrationRow]]:
+    """Migrate every shard of a ledger, the first one first; give what was applied to each."""
+    done: list[list[MigrationRow]] = []
+    ledger_id: str | None = None
+    for shard, database in enumerate(databases):
+        done.append(migrate(database, shard=shard, ledger_id=ledger_id))
+        if ledger_id is None:
+            with migrating(database) as connection:
+                ledger_id = identity(connection, database).ledger_id
+    return done
 
 
 def state(database: Database) -> list[MigrationRow]:

@@ -19,9 +19,12 @@ CONNECTION_WAIT_S = 1.0  # readers sit on the event loop: who waits there, lets 
 # After nothing could be had, so long nobody waits again: else a server that is away would stop the
 # event loop for a second with every call.
 PAUSE_S = 0.5
-RECONNECT_TIMEOUT_S = 10.0
+# The pool would try again by itself after 1, 2, 4 … seconds and meanwhile make no other connection,
+# so readers would wait although the server is back. They ask again themselves, and that tries anew.
+RECONNECT_TIMEOUT_S = 0.0
 
-log = logging.getLogger(__name__)
+# It tells each attempt; readers and writers tell the same, once.
+logging.getLogger("psycopg.pool").setLevel(logging.ERROR)
 
 
 class ReaderPool:
@@ -39,6 +42,8 @@ class ReaderPool:
             min_size=1,
             max_size=size,
             configure=configured,
+            # One round trip more, but a server that was restarted is no error to anybody.
+            check=ConnectionPool.check_connection,
             timeout=CONNECTION_WAIT_S,
             reconnect_timeout=RECONNECT_TIMEOUT_S,
             max_lifetime=3_600.0,

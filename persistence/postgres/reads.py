@@ -30,6 +30,8 @@ _Answer = TypeVar("_Answer")
 class PostgresReader(SqlReader):
     """Implements `persistence.Reader`; used by one thread at a time."""
 
+    folds_later = True
+
     def __init__(self, store: PostgresStore) -> None:
         """Borrow a connection when it is first needed, and keep it."""
         self._pool = store.readers
@@ -98,7 +100,8 @@ class PostgresReader(SqlReader):
         if self._cursor is None:
             return
         try:
-            self._cursor.execute(b"ROLLBACK")
+            # Not ROLLBACK: after one psycopg forgets every prepared statement.
+            self._cursor.execute(b"COMMIT")
         except psycopg.Error:
             self._cursor.connection.close()
             self._give_back()

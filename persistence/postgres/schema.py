@@ -252,6 +252,28 @@ CREATE TABLE leases (
 ) WITH (fillfactor = 20)
 """
 
+LIVE = """
+CREATE TABLE meters (
+    payer bytea PRIMARY KEY,
+    position bigint NOT NULL,
+    has_running bigint NOT NULL,
+    state bytea NOT NULL
+) WITH (fillfactor = 50);
+CREATE INDEX meters_running ON meters (payer) WHERE has_running = 1;
+CREATE TABLE alerts (
+    payer bytea NOT NULL,
+    cycle bigint NOT NULL,
+    threshold bigint NOT NULL,
+    recorded_at bigint NOT NULL,
+    balance_cents bigint NOT NULL,
+    spending_limit bigint NOT NULL,
+    position bigint NOT NULL,
+    PRIMARY KEY (payer, cycle, threshold)
+);
+CREATE INDEX alerts_by_time ON alerts (recorded_at, payer, cycle, threshold);
+CREATE INDEX alerts_by_payer ON alerts (payer, recorded_at, cycle, threshold)
+"""
+
 MIGRATIONS = """
 CREATE TABLE migrations (
     number bigint PRIMARY KEY,

@@ -45,10 +45,9 @@ class PostgresSession:
         self._cursor = connection.cursor(binary=True)
         self._streams = 0
 
-    def run(self, statement: bytes, values: Sequence[Any] = ()) -> int:
-        """Run a statement in PostgreSQL's spelling; give how many rows it wrote or found."""
-        self._cursor.execute(statement, values)
-        return self._cursor.rowcount
+    def control(self, statement: bytes) -> None:
+        """Begin, commit, undo, set: one message, for there is nothing to plan."""
+        self._cursor.execute(statement, prepare=False)
 
     def all(self, statement: str, values: Sequence[Any] = ()) -> list[Any]:
         """Give the rows that a statement answers with."""
@@ -71,7 +70,7 @@ class PostgresSession:
         return self._wrote(translated(statement), values)
 
     def _wrote(self, statement: bytes, values: Sequence[Any]) -> int:
-        count = self.run(statement, values)
+        count = self._cursor.execute(statement, values).rowcount
         self.rows_written += count
         return count
 
@@ -148,16 +147,16 @@ class PostgresSession:
     @contextmanager
     def savepoint(self) -> Iterator[None]:
         """Undo what happens inside when it raises, and nothing else."""
-        self.run(b"SAVEPOINT fold")
+        self.control(b"SAVEPOINT fold")
         try:
             yield
         except BaseException as error:
             if is_trouble(error) or self.connection.broken:  # the whole transaction is lost
                 raise StoreUnavailableError(str(error)) from error
-            self.run(b"ROLLBACK TO SAVEPOINT fold")
-            self.run(b"RELEASE SAVEPOINT fold")
+            self.control(b"ROLLBACK TO SAVEPOINT fold")
+            self.control(b"RELEASE SAVEPOINT fold")
             raise
-        self.run(b"RELEASE SAVEPOINT fold")
+        self.control(b"RELEASE SAVEPOINT fold")
 
 
 def _given(columns: Columns) -> str:

@@ -169,7 +169,7 @@ class PostgresStore:
         """Empty every projection, so that the log can be folded anew."""
         with self._folder.transaction() as session:
             session.all(LOCK_PROJECTIONS)
-            session.run(b"SET LOCAL statement_timeout = 0")
+            session.control(b"SET LOCAL statement_timeout = 0")
             for tables in TABLES.values():
                 for table in tables:
                     # Not TRUNCATE: who reads an older state would suddenly see nothing.

@@ -7,14 +7,14 @@ Arrays are put into their binary form here: psycopg's own way costs more than th
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import psycopg
 from psycopg.adapt import AdaptersMap, Buffer, Dumper, Loader
 from psycopg.pq import Format
 from psycopg.types.numeric import Int8BinaryDumper, Int8Dumper
-from psycopg.types.string import StrBinaryDumper
+from psycopg.types.string import BytesBinaryDumper, StrBinaryDumper
 
 from persistence.sql import Columns, Row
 
@@ -67,8 +67,9 @@ def array(kind: str, values: Sequence[Any]) -> _Array:
         )
     if kind == BYTEA:
         return ByteaArray(_head(17, values) + _sized(values))
-    encoded = [None if value is None else value.encode() for value in values]
-    return TextArray(_head(25, values) + _sized(encoded))
+    # Classes, types and rates are few and come again and again.
+    encoded = {value: None if value is None else value.encode() for value in set(values)}
+    return TextArray(_head(25, values) + _sized([encoded[value] for value in values]))
 
 
 def array_of(values: Sequence[Any]) -> _Array:
@@ -92,14 +93,13 @@ def _head(element_oid: int, values: Sequence[Any]) -> bytes:
     return struct.pack(">iiIii", 1, 1, element_oid, len(values), 1)
 
 
-def _sized(values: Iterable[bytes | None]) -> bytes:
-    parts: list[bytes] = []
-    for value in values:
-        if value is None:
-            parts.append(_NULL)
-        else:
-            parts += (_length(len(value)), value)
-    return b"".join(parts)
+def _sized(values: Sequence[bytes | None]) -> bytes:
+    """Put the length before each value."""
+    sizes = {-1 if value is None else len(value) for value in values}
+    if len(sizes) == 1 and -1 not in sizes:  # ids, mostly
+        before = _length(sizes.pop())
+        return before + before.join(values)  # type: ignore[arg-type]  # none of them is None
+    return b"".join([_NULL if value is None else _length(len(value)) + value for value in values])
 
 
 class _ArrayDumper(Dumper):
@@ -155,9 +155,11 @@ def adapters() -> AdaptersMap:
     An integer is a bigint however small, so that a prepared statement serves all of them.
     """
     known = AdaptersMap(psycopg.adapters)
+    known.register_dumper(bool, _BoolDumper)
+    # The last one of a type in the database is the one that streams use; these are not in Python.
     for dumper in (Int8Dumper, Int8BinaryDumper):
         known.register_dumper(int, dumper)
-    known.register_dumper(bool, _BoolDumper)
+    known.register_dumper(bytes, BytesBinaryDumper)
     known.register_dumper(str, StrBinaryDumper)
     known.register_dumper(BigintArray, _BigintArrayDumper)
     known.register_dumper(ByteaArray, _ByteaArrayDumper)

@@ -15,11 +15,13 @@ from persistence.reading import (
     OtherRow,
     StatusRows,
     SuspectRow,
+    Tallies,
     UsageRow,
 )
 from persistence.sql.audit import audit
 from persistence.sql.listing import entry_page, range_totals
-from persistence.sql.status import status_rows
+from persistence.sql.live import SqlLiveReader
+from persistence.sql.status import status_rows, tallies
 from persistence.sql.transaction import NEWEST_VERSION
 from persistence.store import DeadLetter, Personal, StreamEvent
 from projections import Accrual, Amount, ClockRow, CostCenterRow, OpenCycle
@@ -41,6 +43,8 @@ _EVENT = "position, originator_id, originator_version, topic, state"
 class SqlReader(ABC):
     """Implements `persistence.Reader`; a backend brings the connection."""
 
+    folds_later = False  # whether rows may lag behind the log
+
     @abstractmethod
     def snapshot(self) -> AbstractContextManager[None]:
         """Let everything inside see the same state."""
@@ -56,6 +60,11 @@ class SqlReader(ABC):
     def _one(self, statement: str, values: Sequence[Any] = ()) -> Any:
         rows = self._all(statement, values)
         return rows[0] if rows else None
+
+    @property
+    def live(self) -> SqlLiveReader:
+        """Live meters and alerts."""
+        return SqlLiveReader(self._all, self.snapshot)
 
     def balance(self, payer: bytes) -> int:
         """Give what a payer owes in cents; 0 without entries."""
@@ -245,6 +254,18 @@ class SqlReader(ABC):
         )
         return [StreamEvent(*row) for row in rows]
 
+    def streams(self, ids: Sequence[str]) -> dict[str, list[StreamEvent]]:
+        """Give whole streams, each in order; streams without events are left out."""
+        found: dict[str, list[StreamEvent]] = {}
+        statement = (
+            f"SELECT {_EVENT} FROM stored_events WHERE originator_id {{among}}"
+            " ORDER BY originator_id, originator_version"
+        )
+        for row in self._among(statement, ids):
+            event = StreamEvent(*row)
+            found.setdefault(event.stream, []).append(event)
+        return found
+
     def version(self, stream: str) -> int:
         """Give the version of a stream's newest event; 0 without events."""
         version: int = self._one(NEWEST_VERSION, (stream,))[0]
@@ -325,6 +346,11 @@ class SqlReader(ABC):
         row = self._one("SELECT * FROM personal WHERE position = ?", (position,))
         return Personal(*row) if row else None
 
+    def tallies(self) -> Tallies:
+        """Add up what was delivered, and count the dead letters; reads both tables."""
+        with self.snapshot():
+            return tallies(self._all)
+
     def jobs(self) -> list[JobRow]:
         """Give when jobs last ran."""
         return [JobRow(*row) for row in self._all("SELECT * FROM jobs ORDER BY name")]
@@ -354,7 +380,11 @@ class SqlReader(ABC):
     def audit(self) -> Iterator[tuple[str, int, list[str]]]:
         """Recompute the laws: give (law, how many compared, breaches) one after the other."""
         with self.snapshot():
-            yield from audit(self._all)
+            yield from audit(self._all, folds_later=self.folds_later)
+
+    def standing(self) -> dict[str, int]:
+        """Give where every projection stands."""
+        return dict(self._all("SELECT name, position FROM projections"))
 
     @abstractmethod
     def close(self) -> None:

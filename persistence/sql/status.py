@@ -5,11 +5,30 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from persistence.reading import IntakeRow, JobRow, ProjectionRow, StatusRows
+from persistence.reading import IntakeRow, JobRow, ProjectionRow, StatusRows, Tallies
 from persistence.store import Counts
 from projections import Accrual, ClockRow, Pause
 
 DELIVERIES_SHOWN = 100
+
+
+# Whoever makes up names of deliveries makes up no more than these kinds.
+DELIVERIES_BY_KIND = (
+    "SELECT CASE WHEN substr(name, 1, 6) = 'kafka:' THEN name"
+    " WHEN substr(name, 1, 5) IN ('call:', 'file:', 'http:') THEN substr(name, 1, 4)"
+    " WHEN substr(name, 1, 7) = 'import:' THEN 'import'"
+    " WHEN name = 'stdin' THEN name ELSE 'other' END AS kind,"
+    " sum(received), sum(recorded), sum(repeated), sum(rejected) FROM deliveries GROUP BY 1"
+)
+DEAD_LETTERS = "SELECT count(*) FROM dead_letters"
+
+
+def tallies(select: Callable[..., list[Any]]) -> Tallies:
+    """Add up what was delivered, and count the dead letters."""
+    return Tallies(
+        [(row[0], Counts(*map(int, row[1:]))) for row in select(DELIVERIES_BY_KIND)],
+        select(DEAD_LETTERS)[0][0],
+    )
 
 
 def status_rows(

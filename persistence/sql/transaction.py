@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 from persistence.errors import PositionMovedError
+from persistence.sql.live import SqlLiveRows
 from persistence.sql.rows import SqlRows, storable
 from persistence.sql.session import Session, listed
 from persistence.store import (
@@ -41,6 +42,7 @@ class SqlTransaction:
         self._change = session.change
         self.rows = SqlRows(session)
         self.positions = self.rows
+        self.live = SqlLiveRows(session)
 
     def standing(self) -> tuple[dict[str, int], dict[str, Pause]]:
         """Give where each projection stands, and which are paused."""
@@ -159,9 +161,9 @@ class SqlTransaction:
     def merge_deliveries(self, *, prefix: str, into: str, keep: int) -> int:
         """Add up all but the newest sources of delivery with a prefix; give how many."""
         rows = self._all(
-            "SELECT id FROM deliveries WHERE substr(name, 1, ?) = ? AND name <> ?"
+            "SELECT id FROM deliveries WHERE name >= ? AND name < ? AND name <> ?"
             " ORDER BY id DESC LIMIT ? OFFSET ?",
-            (len(prefix), prefix, into, _ALL, keep),
+            (prefix, prefix[:-1] + chr(ord(prefix[-1]) + 1), into, _ALL, keep),
         )
         if not rows:
             return 0

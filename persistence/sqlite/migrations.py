@@ -8,9 +8,10 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 from persistence.errors import StoreRefusedError
-from persistence.migration import Migration
+from persistence.migration import Migration, MigrationRow
 from persistence.sqlite.schema import INTAKE, LOG, READ_MODEL
 from projections import PROJECTIONS, VERSION
 
@@ -34,6 +35,28 @@ CREATE TABLE intake_positions (
 ) WITHOUT ROWID;
 CREATE TABLE placement (payer BLOB PRIMARY KEY, shard INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE tails (name TEXT PRIMARY KEY, position INTEGER NOT NULL) WITHOUT ROWID;
+"""
+
+_LIVE = """
+CREATE TABLE meters (
+    payer BLOB NOT NULL PRIMARY KEY,
+    position INTEGER NOT NULL,
+    has_running INTEGER NOT NULL,
+    state BLOB NOT NULL
+);
+CREATE INDEX meters_running ON meters (payer) WHERE has_running = 1;
+CREATE TABLE alerts (
+    payer BLOB NOT NULL,
+    cycle INTEGER NOT NULL,
+    threshold INTEGER NOT NULL,
+    recorded_at INTEGER NOT NULL,
+    balance_cents INTEGER NOT NULL,
+    spending_limit INTEGER NOT NULL,
+    position INTEGER NOT NULL,
+    PRIMARY KEY (payer, cycle, threshold)
+) WITHOUT ROWID;
+CREATE INDEX alerts_by_time ON alerts (recorded_at, payer, cycle, threshold);
+CREATE INDEX alerts_by_payer ON alerts (payer, recorded_at, cycle, threshold);
 """
 
 # Whoever is known had a shard all along: the only one.
@@ -112,6 +135,13 @@ MIGRATIONS: tuple[Migration[sqlite3.Connection], ...] = (
         _create_cluster,
         _unplaced,
     ),
+    Migration(
+        3,
+        "live meters and alerts",
+        _has("meters", "alerts"),
+        lambda connection: _run(connection, _LIVE),
+        _lacks("meters", "alerts"),
+    ),
 )
 SCHEMA_VERSION = MIGRATIONS[-1].number
 
@@ -137,3 +167,23 @@ def migrate(connection: sqlite3.Connection, path: str) -> None:
         [(number, note, now, now) for number, note, *_ in MIGRATIONS],
     )
     connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+
+
+def migrations_of(path: Path) -> list[MigrationRow]:
+    """Give every migration as a ledger's file has it, without changing a byte of it."""
+    done: dict[int, MigrationRow] = {}
+    version = 0
+    if path.exists() and path.stat().st_size:
+        look = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
+        try:
+            version = look.execute("PRAGMA user_version").fetchone()[0]
+            if "migrations" in _tables(look):
+                rows = look.execute("SELECT number, note, applied_at, finished_at FROM migrations")
+                done = {row[0]: MigrationRow(*row) for row in rows}
+        finally:
+            look.close()
+    # Version 1 wrote down nothing of what was applied: it was, at a time that nobody knows.
+    return [
+        done.get(number) or MigrationRow(number, note, 0 if number <= version else None, None)
+        for number, note, *_ in MIGRATIONS
+    ]

@@ -30,16 +30,7 @@ class SQLiteReader(SqlReader):
         if self._lock is not None:
             self._connection = store.connection
         else:
-            self._connection = sqlite3.connect(
-                f"{Path(store.path).absolute().as_uri()}?mode=ro",  # escapes ? # and %
-                uri=True,
-                isolation_level=None,
-                timeout=BUSY_TIMEOUT_S,
-                check_same_thread=False,
-                cached_statements=256,
-            )
-            self._connection.execute(f"PRAGMA cache_size = -{READER_CACHE_KIB}")
-            self._connection.execute("PRAGMA query_only = on")
+            self._connection = _opened(store.path)
         self._depth = 0
 
     def _all(self, statement: str, values: Sequence[Any] = ()) -> list[Any]:
@@ -88,3 +79,20 @@ class SQLiteReader(SqlReader):
         """Close the connection."""
         if self._lock is None:
             self._connection.close()
+
+
+def _opened(path: str) -> sqlite3.Connection:
+    try:
+        connection = sqlite3.connect(
+            f"{Path(path).absolute().as_uri()}?mode=ro",  # escapes ? # and %
+            uri=True,
+            isolation_level=None,
+            timeout=BUSY_TIMEOUT_S,
+            check_same_thread=False,
+            cached_statements=256,
+        )
+        connection.execute(f"PRAGMA cache_size = -{READER_CACHE_KIB}")
+        connection.execute("PRAGMA query_only = on")
+    except sqlite3.OperationalError as error:
+        raise StoreUnavailableError(str(error)) from error
+    return connection

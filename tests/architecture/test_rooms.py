@@ -63,6 +63,8 @@ class TestRooms:
             ("ledger", "import sqlite3", "only persistence speaks SQL"),
             ("ledger", "import grpc", "only facade and cli speak gRPC"),
             ("facade", "import persistence", "facade imports ledger"),
+            ("ledger", "import aiohttp", "only facade speaks HTTP and to Prometheus"),
+            ("facade", "import opentelemetry", "only ledger speaks to OpenTelemetry"),
             ("jobs", "import events", "jobs import ledger"),
             ("jobs", "from usage.v1 import usage_pb2", "jobs import ledger"),
             ("consumers", "import persistence", "consumers import ledger, projections"),

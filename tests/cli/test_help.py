@@ -9,6 +9,7 @@ import typer.main
 
 from cli.main import app, main
 
+ROLES = ("intake", "project", "relay", "jobs", "faust")
 COMMANDS = [
     "serve",
     "publish",
@@ -33,12 +34,15 @@ COMMANDS = [
     "status",
     "check",
     "config show",
+    "migrate",
+    "token new",
     "topics create",
     "topics check",
+    *ROLES,
 ]
 # What writes, or runs, has nothing to print as JSON.
-SILENT = {"serve", "credit-note add", "instance end", "reconcile", "reset"}
-LOCAL = {"serve", "config show", "topics create", "topics check"}
+SILENT = {"serve", *ROLES, "credit-note add", "instance end", "reconcile", "reset"}
+LOCAL = {"serve", *ROLES, "config show", "migrate", "token new", "topics create", "topics check"}
 
 
 def command_names() -> Iterator[str]:

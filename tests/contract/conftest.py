@@ -1,10 +1,42 @@
-"""A scene for each test: in memory, which is the same code over the same tables."""
+"""Every test of the contract holds on every backend; and a scene for each test.
+
+A scene is in memory where the backend has such a thing: the same code over the same tables.
+"""
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.contract.data.scene import CENT_PRICES, Scene
+from tests.harness.backends import POSTGRES, SHARDS, SQLITE, choose
+
+if TYPE_CHECKING:
+    from tests.servers.postgres import PostgresServer
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run each test on every backend, unless it is about one: mark it `embedded`."""
+    names = [SQLITE, POSTGRES]
+    if metafunc.definition.get_closest_marker("sharded"):
+        names.append(SHARDS)
+    if metafunc.definition.get_closest_marker("embedded"):
+        names = [SQLITE]
+    metafunc.parametrize(
+        "_backend",
+        [pytest.param(n, marks=[pytest.mark.postgres] if n == POSTGRES else []) for n in names],
+        indirect=True,
+    )
+
+
+@pytest.fixture(autouse=True)
+def _backend(request: pytest.FixtureRequest) -> Iterator[None]:
+    server: PostgresServer | None = None
+    if request.param == POSTGRES:
+        server = request.getfixturevalue("postgres_server")
+    with choose(request.param, server) as backend:
+        yield
+        backend.close()
 
 
 @pytest.fixture

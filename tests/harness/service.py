@@ -18,8 +18,10 @@ from jobs import Scheduler
 from ledger.application import Ledger
 from ledger.clock import Clock
 from ledger.directory import Directory
+from ledger.live_folding import live_tail
 from ledger.settings import Settings, load_settings
 from persistence.sqlite import SQLiteStore
+from tests.harness.backends import chosen
 from tests.harness.clock import ManualClock
 from usage.v1 import billing_pb2_grpc, usage_pb2, usage_pb2_grpc
 from usage_ledger.v1 import (
@@ -36,12 +38,14 @@ START_SECONDS_MAX = 30
 def settings_for(data_dir: Path | None, **overrides: Any) -> Settings:
     """Give settings for a test.
 
-    A free port, jobs off unless asked for; no folder means in memory.
+    A free port, jobs off unless asked for; no folder means in memory. What the test's backend
+    needs is set unless the test sets it.
     """
     jobs = {"ledger_enabled": False, "reset_enabled": False}
-    given: dict[str, Any] = {"listen": "127.0.0.1:0", "jobs": jobs} | overrides
+    given: dict[str, Any] = {"listen": "127.0.0.1:0", "jobs": jobs}
+    given |= chosen().settings(data_dir) | overrides
     if data_dir is None:
-        return load_settings(None, store="memory", **given)
+        return load_settings(None, **({"store": "memory"} | given))
     return load_settings(None, data_dir=data_dir, **given)
 
 
@@ -58,9 +62,9 @@ def reflection_stub(channel: grpc.Channel) -> Any:
 class Calls:
     """Stubs of every service on one channel, and the calls that tests make most."""
 
-    def __init__(self, target: str) -> None:
-        """Connect."""
-        self.channel = grpc.insecure_channel(target)
+    def __init__(self, target: str, channel: grpc.Channel | None = None) -> None:
+        """Connect, in plaintext unless a channel is given."""
+        self.channel = channel or grpc.insecure_channel(target)
         self.usage = usage_pb2_grpc.UsageServiceStub(self.channel)
         self.billing = billing_pb2_grpc.BillingServiceStub(self.channel)
         self.publishing = publishing_pb2_grpc.PublishingServiceStub(self.channel)
@@ -72,7 +76,7 @@ class Calls:
     ) -> publishing_pb2.Receipt:
         """Publish lines in blocks and add the receipts up."""
         total = publishing_pb2.Receipt()
-        for response in self.publishing.Publish(_requests(list(lines), delivery, block_lines)):
+        for response in self.publishing.Publish(requests_of(list(lines), delivery, block_lines)):
             receipt = response.receipt
             total.received += receipt.received
             total.recorded += receipt.recorded
@@ -121,9 +125,10 @@ class Calls:
         self.channel.close()
 
 
-def _requests(
+def requests_of(
     lines: Sequence[bytes], delivery: str, block_lines: int
 ) -> Iterator[publishing_pb2.PublishRequest]:
+    """Give lines as the requests of a publishing call."""
     for start in range(0, len(lines), block_lines):
         block = b"".join(line.rstrip(b"\n") + b"\n" for line in lines[start : start + block_lines])
         yield publishing_pb2.PublishRequest(delivery=delivery, first_line=start + 1, lines=block)
@@ -142,8 +147,13 @@ class InProcessService:
         clock: Clock | None = None,
         directory: Directory | None = None,
         before_fold: Callable[[str], None] | None = None,
+        live_views: bool = False,
     ) -> None:
-        """Prepare; `before_fold` is called with a projection's name before it folds."""
+        """Prepare; `before_fold` is called with a projection's name before it folds.
+
+        With `live_views` the log is followed for meters and alerts.
+        """
+        self._live_views = live_views
         self.settings = settings
         self.clock = clock or ManualClock()
         self._directory = directory
@@ -164,7 +174,8 @@ class InProcessService:
             before_fold=self._before_fold,
         )
         self.scheduler = Scheduler(self.ledger)
-        self.service = Service(self.ledger)
+        tails = [live_tail(shard) for shard in self.ledger.shards] if self._live_views else []
+        self.service = Service(self.ledger, [tail.run for tail in tails])
         self.wait(self.service.start())
         self.wait(self.scheduler.plan())
         self.target = f"127.0.0.1:{self.service.port}"

@@ -40,7 +40,15 @@ CONFIGURATION = {
     "log_min_messages": "warning",
 }
 
+# Of a ledger, whether it has events or not.
+KEPT_TABLES = frozenset({"migrations", "ledger", "log_head", "projections"})
+
 _numbers = itertools.count(1)
+
+
+def _rows_of(connection: psycopg.Connection[Any], statement: str) -> list[str]:
+    rows = connection.execute(f"{statement} WHERE schemaname = 'public'").fetchall()
+    return [row[0] for row in rows]
 
 
 class PostgresServer:
@@ -50,6 +58,7 @@ class PostgresServer:
         """Take the URL of a database whose user may make others."""
         self.admin_url = url
         self._names: list[str] = []
+        self._spare: list[str] = []
         self._template = ""
 
     def new_database(self, *, template: str = "", encoding: str = "UTF8") -> str:
@@ -72,6 +81,26 @@ class PostgresServer:
             migrate(Database(url))
             self._template = str(conninfo_to_dict(url)["dbname"])
         return self.new_database(template=self._template)
+
+    def borrow_ledger(self) -> str:
+        """Give the URL of an empty ledger that may have been used before: it costs a tenth."""
+        return self._spare.pop() if self._spare else self.new_ledger()
+
+    def give_back_ledger(self, url: str) -> None:
+        """Empty a borrowed ledger, whoever is still connected to it, for the next test."""
+        with psycopg.connect(url, autocommit=True) as connection, connection.transaction():
+            for table in _rows_of(connection, "SELECT tablename FROM pg_tables"):
+                if table not in KEPT_TABLES:
+                    connection.execute(sql.SQL("DELETE FROM {}").format(sql.Identifier(table)))
+            for name in _rows_of(connection, "SELECT sequencename FROM pg_sequences"):
+                connection.execute(
+                    sql.SQL("ALTER SEQUENCE {} RESTART").format(sql.Identifier(name))
+                )
+            connection.execute("UPDATE log_head SET head = 0")
+            connection.execute(
+                "UPDATE projections SET position = 0, paused_at = NULL, paused_reason = NULL"
+            )
+        self._spare.append(url)
 
     def url_of(self, database: str) -> str:
         """Give the URL of a database of this server."""

@@ -11,6 +11,7 @@ import grpc
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from ledger.facts import FACT_STREAMS
 from tests.harness import Calls, InProcessService, ManualClock
 from tests.oracle import instant
 from tests.oracle.events import instance_event, line_of, named_uuid, payer_of
@@ -200,9 +201,19 @@ def invoices(calls: Calls, payer: str = PAYER) -> list[int]:
 
 
 def log_of(calls: Calls, topic: str = "") -> list[queries_pb2.LogEvent]:
-    """The recorded events of a topic, or all, in the order of the log."""
-    answers = calls.queries.TailLog(queries_pb2.TailLogRequest(from_position=1))
-    events = [event for answer in answers for event in answer.events]
+    """The recorded events of a topic, or all, in the order of the log, shard by shard.
+
+    Of facts for everybody there is one in each shard; those of the first are given.
+    """
+    events = [
+        event
+        for shard in range(len(status(calls).heads))
+        for answer in calls.queries.TailLog(
+            queries_pb2.TailLogRequest(from_position=1, shard=shard)
+        )
+        for event in answer.events
+        if shard == 0 or event.stream not in FACT_STREAMS
+    ]
     return [event for event in events if topic in {"", event.topic}]
 
 
@@ -211,8 +222,8 @@ def status(calls: Calls) -> queries_pb2.GetStatusResponse:
 
 
 def head(calls: Calls) -> int:
-    """How many events the log holds."""
-    return status(calls).head.number
+    """How many events the logs hold."""
+    return sum(position.number for position in status(calls).heads)
 
 
 def cost_centers(calls: Calls) -> list[str]:
@@ -235,6 +246,10 @@ def ask_raw(calls: Calls, method: str, request: bytes, *, stream: bool = False) 
     return bytes(one(request))
 
 
-def submit(service: InProcessService, act: Callable[[Any], Any]) -> Any:
-    """Have the writer do something that no call does."""
-    return service.wait(service.ledger.shards[0].command(act, "local:test"))
+def submit(service: InProcessService, act: Callable[[Any], Any], payer: str | None = None) -> Any:
+    """Have the writer do something that no call does, where a payer lives or in the first shard."""
+    shard = service.ledger.shards[0]
+    if payer is not None:
+        key = bytes.fromhex(payer.removeprefix("team:").replace("-", ""))
+        shard = service.wait(service.ledger.placing.find(key))
+    return service.wait(shard.command(act, "local:test"))

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 
+import pytest
+
 from tests.contract.calls.asking import (
     OTHER,
     PAYER,
@@ -18,6 +20,8 @@ from tests.contract.calls.asking import (
     together,
 )
 from tests.harness import Calls, ManualClock
+
+pytestmark = pytest.mark.sharded
 
 THREADS, ROUNDS = 9, 20
 

@@ -23,6 +23,8 @@ from tests.contract.calls.asking import (
 from tests.harness import Calls, InProcessService, ManualClock, settings_for
 from usage_ledger.v1 import queries_pb2
 
+pytestmark = pytest.mark.sharded
+
 ALREADY_EXISTS = grpc.StatusCode.ALREADY_EXISTS
 
 

@@ -65,6 +65,7 @@ class TestDeadlines:
             attribution_id=PAYER, credits=credits_given, description="sorry"
         )
 
+    @pytest.mark.embedded  # its gate is the fold, which stops no other writer
     @pytest.mark.parametrize(
         "late",
         [
@@ -108,6 +109,7 @@ class TestDeadlines:
         assert expected == topics
         assert -300 == gated.calls.balance_cents(PAYER)
 
+    @pytest.mark.embedded  # as above
     def test_a_call_that_is_cancelled_while_it_waits_does_not_execute_later(
         self, gated: InProcessService, gate: Gate
     ) -> None:

@@ -18,6 +18,8 @@ from tests.contract.calls.asking import (
 from tests.harness import Calls
 from usage.v1 import usage_pb2 as pb
 
+pytestmark = pytest.mark.sharded
+
 
 class TestGetBalance:
     @pytest.mark.parametrize("attribution", BAD_ATTRIBUTIONS)

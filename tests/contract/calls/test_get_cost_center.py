@@ -23,6 +23,8 @@ from tests.contract.calls.asking import (
 )
 from tests.harness import Calls, ManualClock
 
+pytestmark = pytest.mark.sharded
+
 
 class TestGetCostCenter:
     @pytest.mark.parametrize("attribution", BAD_ATTRIBUTIONS)

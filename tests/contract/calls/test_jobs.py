@@ -175,6 +175,7 @@ class TestOneAtATime:
         assert names * 2 == done[:6]
         assert {""} == {plan.last_error for plan in status(service.calls).jobs}
 
+    @pytest.mark.embedded  # elsewhere a lease decides who works
     def test_a_second_instance_on_the_same_store_does_not_start(
         self, service: InProcessService
     ) -> None:

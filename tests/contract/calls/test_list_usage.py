@@ -26,6 +26,8 @@ from tests.harness import Calls, ManualClock
 from tests.oracle.events import named_uuid
 from usage.v1 import usage_pb2 as pb
 
+pytestmark = pytest.mark.sharded
+
 ASCENDING = pb.ListUsageRequest.ORDERING_ASCENDING
 DESCENDING = pb.ListUsageRequest.ORDERING_DESCENDING
 NOON = "2026-11-01T12:00:00Z"

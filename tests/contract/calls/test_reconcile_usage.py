@@ -22,6 +22,8 @@ from tests.contract.calls.asking import (
 from tests.harness import Calls, ManualClock
 from usage.v1 import usage_pb2 as pb
 
+pytestmark = pytest.mark.sharded
+
 
 def reconcile(calls: Calls, *, start: str = "", end: str = "") -> None:
     request = pb.ReconcileUsageRequest()

@@ -30,6 +30,8 @@ from tests.harness import Calls, InProcessService, ManualClock, settings_for
 from tests.oracle.events import payer_of
 from usage_ledger.v1 import admin_pb2, queries_pb2
 
+pytestmark = pytest.mark.sharded
+
 DUE = "2026-12-01T08:00:00Z"
 
 
@@ -258,7 +260,7 @@ class TestAFailingCostCenter:
             event = BillingCycleClosed(group.recorded_at, "local:test", key, 1, "reset", 0, 0, 0)
             group.append(cycle_stream(key, 1), 1, event)
 
-        submit(service, act)
+        submit(service, act, payer)
 
     def test_is_logged_and_counted_and_does_not_stop_the_others(
         self,

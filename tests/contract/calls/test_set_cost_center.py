@@ -27,6 +27,8 @@ from tests.harness import Calls, InProcessService, ManualClock, settings_for
 from usage.v1 import usage_pb2 as pb
 from usage_ledger.v1 import queries_pb2
 
+pytestmark = pytest.mark.sharded
+
 
 class TestSetCostCenter:
     def test_no_cost_center_is_invalid_argument(self, calls: Calls) -> None:

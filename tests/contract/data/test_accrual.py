@@ -1,7 +1,11 @@
 """Section 3: the accrual instant A."""
 
+import pytest
+
 from tests.contract.data.scene import OTHER_PAYER, PAYER, Scene, at, started, stopped, stopping
 from usage_ledger.v1 import queries_pb2
+
+pytestmark = pytest.mark.sharded
 
 
 class TestAccrualInstant:

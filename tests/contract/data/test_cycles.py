@@ -5,6 +5,8 @@ import pytest
 from tests.contract.data.scene import PAYER, Scene, instance, note, ran, started, stopped, stopping
 from usage_ledger.v1 import queries_pb2
 
+pytestmark = pytest.mark.sharded
+
 DECEMBER = "12-01 08:00"
 """When the cycle that starts at the scene's now ends."""
 

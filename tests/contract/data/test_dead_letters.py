@@ -169,6 +169,7 @@ class TestRetry:
         assert (1, 1) == (kept.times, kept.line)
         assert (1, 0, 0, 1) == scene.counts()
 
+    @pytest.mark.embedded  # it writes into the file
     def test_one_that_is_now_accepted_moves_from_rejected_to_recorded(self, tmp_path: Path) -> None:
         line = _accepted_by_now(tmp_path, note(3))
         with Scene(tmp_path) as scene:
@@ -186,6 +187,7 @@ class TestRetry:
             scene.repeat(line)
             assert [] == scene.calls.breaches()
 
+    @pytest.mark.embedded  # it writes into the file
     def test_one_that_was_recorded_meanwhile_moves_to_repeated(self, tmp_path: Path) -> None:
         line = _accepted_by_now(tmp_path, note(3))
         with Scene(tmp_path) as scene:
@@ -197,6 +199,7 @@ class TestRetry:
             assert (2, 1, 1, 0) == scene.counts()
             assert -300 == scene.cents()
 
+    @pytest.mark.embedded  # it writes into the file
     def test_rejected_again_after_it_was_accepted_is_a_new_letter(self, tmp_path: Path) -> None:
         _accepted_by_now(tmp_path, note(3))
         with Scene(tmp_path) as scene:

@@ -10,6 +10,8 @@ from tests.contract.data.scene import PAYER, USER, Scene, instance, ran, started
 from usage.v1 import usage_pb2
 from usage_ledger.v1 import queries_pb2
 
+pytestmark = pytest.mark.sharded
+
 PERSONAL = {
     "contextUrl": 'https://example.org/ü/\N{SNOWMAN}"\\\n',
     "userName": "Grüße \N{PILE OF POO}",

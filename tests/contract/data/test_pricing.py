@@ -6,6 +6,8 @@ import pytest
 
 from tests.contract.data.scene import Scene, ran, started, stopped, stopping
 
+pytestmark = pytest.mark.sharded
+
 DEFAULT_CLASSES = {
     "default": ("0.1666666667", 1000),
     "g1-standard": ("0.1666666667", 1000),

@@ -106,7 +106,10 @@ type RecordedEvent struct {
 	//	*RecordedEvent_PriceListPublished
 	//	*RecordedEvent_FreeCreditClaimed
 	//	*RecordedEvent_MemberImported
-	Event         isRecordedEvent_Event `protobuf_oneof:"event"`
+	Event isRecordedEvent_Event `protobuf_oneof:"event"`
+	// With an event that corrects a final entry: how the entry stood, so that a reader need not keep
+	// entries that are final.
+	Correction    *EntryCorrection `protobuf:"bytes,28,opt,name=correction,proto3" json:"correction,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -343,6 +346,13 @@ func (x *RecordedEvent) GetMemberImported() *MemberImported {
 	return nil
 }
 
+func (x *RecordedEvent) GetCorrection() *EntryCorrection {
+	if x != nil {
+		return x.Correction
+	}
+	return nil
+}
+
 type isRecordedEvent_Event interface {
 	isRecordedEvent_Event()
 }
@@ -449,6 +459,77 @@ func (*RecordedEvent_FreeCreditClaimed) isRecordedEvent_Event() {}
 
 func (*RecordedEvent_MemberImported) isRecordedEvent_Event() {}
 
+// What an event that `corrects` does to the entry of its instance.
+type EntryCorrection struct {
+	state          protoimpl.MessageState `protogen:"open.v1"`
+	WorkspaceClass string                 `protobuf:"bytes,1,opt,name=workspace_class,json=workspaceClass,proto3" json:"workspace_class,omitempty"`
+	// Of the entry before and after.
+	BeforeCents int64 `protobuf:"zigzag64,2,opt,name=before_cents,json=beforeCents,proto3" json:"before_cents,omitempty"`
+	AfterCents  int64 `protobuf:"zigzag64,3,opt,name=after_cents,json=afterCents,proto3" json:"after_cents,omitempty"`
+	// When the event was recorded that had dated the entry before.
+	Dated         *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=dated,proto3" json:"dated,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EntryCorrection) Reset() {
+	*x = EntryCorrection{}
+	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EntryCorrection) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EntryCorrection) ProtoMessage() {}
+
+func (x *EntryCorrection) ProtoReflect() protoreflect.Message {
+	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EntryCorrection.ProtoReflect.Descriptor instead.
+func (*EntryCorrection) Descriptor() ([]byte, []int) {
+	return file_usage_ledger_v1_ledger_events_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *EntryCorrection) GetWorkspaceClass() string {
+	if x != nil {
+		return x.WorkspaceClass
+	}
+	return ""
+}
+
+func (x *EntryCorrection) GetBeforeCents() int64 {
+	if x != nil {
+		return x.BeforeCents
+	}
+	return 0
+}
+
+func (x *EntryCorrection) GetAfterCents() int64 {
+	if x != nil {
+		return x.AfterCents
+	}
+	return 0
+}
+
+func (x *EntryCorrection) GetDated() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Dated
+	}
+	return nil
+}
+
 // An instance began to run. Its price was decided here, and no later event changes it.
 type WorkspaceInstanceStarted struct {
 	state               protoimpl.MessageState `protogen:"open.v1"`
@@ -474,7 +555,7 @@ type WorkspaceInstanceStarted struct {
 
 func (x *WorkspaceInstanceStarted) Reset() {
 	*x = WorkspaceInstanceStarted{}
-	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[2]
+	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -486,7 +567,7 @@ func (x *WorkspaceInstanceStarted) String() string {
 func (*WorkspaceInstanceStarted) ProtoMessage() {}
 
 func (x *WorkspaceInstanceStarted) ProtoReflect() protoreflect.Message {
-	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[2]
+	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -499,7 +580,7 @@ func (x *WorkspaceInstanceStarted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WorkspaceInstanceStarted.ProtoReflect.Descriptor instead.
 func (*WorkspaceInstanceStarted) Descriptor() ([]byte, []int) {
-	return file_usage_ledger_v1_ledger_events_proto_rawDescGZIP(), []int{2}
+	return file_usage_ledger_v1_ledger_events_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *WorkspaceInstanceStarted) GetWorkspaceInstanceId() string {
@@ -600,7 +681,7 @@ type WorkspaceInstanceStopping struct {
 
 func (x *WorkspaceInstanceStopping) Reset() {
 	*x = WorkspaceInstanceStopping{}
-	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[3]
+	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -612,7 +693,7 @@ func (x *WorkspaceInstanceStopping) String() string {
 func (*WorkspaceInstanceStopping) ProtoMessage() {}
 
 func (x *WorkspaceInstanceStopping) ProtoReflect() protoreflect.Message {
-	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[3]
+	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -625,7 +706,7 @@ func (x *WorkspaceInstanceStopping) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WorkspaceInstanceStopping.ProtoReflect.Descriptor instead.
 func (*WorkspaceInstanceStopping) Descriptor() ([]byte, []int) {
-	return file_usage_ledger_v1_ledger_events_proto_rawDescGZIP(), []int{3}
+	return file_usage_ledger_v1_ledger_events_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *WorkspaceInstanceStopping) GetWorkspaceInstanceId() string {
@@ -668,7 +749,7 @@ type WorkspaceInstanceStopped struct {
 
 func (x *WorkspaceInstanceStopped) Reset() {
 	*x = WorkspaceInstanceStopped{}
-	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[4]
+	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -680,7 +761,7 @@ func (x *WorkspaceInstanceStopped) String() string {
 func (*WorkspaceInstanceStopped) ProtoMessage() {}
 
 func (x *WorkspaceInstanceStopped) ProtoReflect() protoreflect.Message {
-	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[4]
+	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -693,7 +774,7 @@ func (x *WorkspaceInstanceStopped) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WorkspaceInstanceStopped.ProtoReflect.Descriptor instead.
 func (*WorkspaceInstanceStopped) Descriptor() ([]byte, []int) {
-	return file_usage_ledger_v1_ledger_events_proto_rawDescGZIP(), []int{4}
+	return file_usage_ledger_v1_ledger_events_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *WorkspaceInstanceStopped) GetWorkspaceInstanceId() string {
@@ -733,7 +814,7 @@ type WorkspaceInstanceEnded struct {
 
 func (x *WorkspaceInstanceEnded) Reset() {
 	*x = WorkspaceInstanceEnded{}
-	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[5]
+	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -745,7 +826,7 @@ func (x *WorkspaceInstanceEnded) String() string {
 func (*WorkspaceInstanceEnded) ProtoMessage() {}
 
 func (x *WorkspaceInstanceEnded) ProtoReflect() protoreflect.Message {
-	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[5]
+	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -758,7 +839,7 @@ func (x *WorkspaceInstanceEnded) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WorkspaceInstanceEnded.ProtoReflect.Descriptor instead.
 func (*WorkspaceInstanceEnded) Descriptor() ([]byte, []int) {
-	return file_usage_ledger_v1_ledger_events_proto_rawDescGZIP(), []int{5}
+	return file_usage_ledger_v1_ledger_events_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *WorkspaceInstanceEnded) GetWorkspaceInstanceId() string {
@@ -821,7 +902,7 @@ type WorkspaceInstanceImported struct {
 
 func (x *WorkspaceInstanceImported) Reset() {
 	*x = WorkspaceInstanceImported{}
-	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[6]
+	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -833,7 +914,7 @@ func (x *WorkspaceInstanceImported) String() string {
 func (*WorkspaceInstanceImported) ProtoMessage() {}
 
 func (x *WorkspaceInstanceImported) ProtoReflect() protoreflect.Message {
-	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[6]
+	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -846,7 +927,7 @@ func (x *WorkspaceInstanceImported) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WorkspaceInstanceImported.ProtoReflect.Descriptor instead.
 func (*WorkspaceInstanceImported) Descriptor() ([]byte, []int) {
-	return file_usage_ledger_v1_ledger_events_proto_rawDescGZIP(), []int{6}
+	return file_usage_ledger_v1_ledger_events_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *WorkspaceInstanceImported) GetWorkspaceInstanceId() string {
@@ -971,7 +1052,7 @@ type CreditNoteIssued struct {
 
 func (x *CreditNoteIssued) Reset() {
 	*x = CreditNoteIssued{}
-	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[7]
+	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -983,7 +1064,7 @@ func (x *CreditNoteIssued) String() string {
 func (*CreditNoteIssued) ProtoMessage() {}
 
 func (x *CreditNoteIssued) ProtoReflect() protoreflect.Message {
-	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[7]
+	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -996,7 +1077,7 @@ func (x *CreditNoteIssued) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreditNoteIssued.ProtoReflect.Descriptor instead.
 func (*CreditNoteIssued) Descriptor() ([]byte, []int) {
-	return file_usage_ledger_v1_ledger_events_proto_rawDescGZIP(), []int{7}
+	return file_usage_ledger_v1_ledger_events_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *CreditNoteIssued) GetAttributionId() string {
@@ -1052,7 +1133,7 @@ type EntryImported struct {
 
 func (x *EntryImported) Reset() {
 	*x = EntryImported{}
-	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[8]
+	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1064,7 +1145,7 @@ func (x *EntryImported) String() string {
 func (*EntryImported) ProtoMessage() {}
 
 func (x *EntryImported) ProtoReflect() protoreflect.Message {
-	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[8]
+	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1077,7 +1158,7 @@ func (x *EntryImported) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EntryImported.ProtoReflect.Descriptor instead.
 func (*EntryImported) Descriptor() ([]byte, []int) {
-	return file_usage_ledger_v1_ledger_events_proto_rawDescGZIP(), []int{8}
+	return file_usage_ledger_v1_ledger_events_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *EntryImported) GetAttributionId() string {
@@ -1145,7 +1226,7 @@ type CostCenterOpened struct {
 
 func (x *CostCenterOpened) Reset() {
 	*x = CostCenterOpened{}
-	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[9]
+	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1157,7 +1238,7 @@ func (x *CostCenterOpened) String() string {
 func (*CostCenterOpened) ProtoMessage() {}
 
 func (x *CostCenterOpened) ProtoReflect() protoreflect.Message {
-	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[9]
+	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1170,7 +1251,7 @@ func (x *CostCenterOpened) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CostCenterOpened.ProtoReflect.Descriptor instead.
 func (*CostCenterOpened) Descriptor() ([]byte, []int) {
-	return file_usage_ledger_v1_ledger_events_proto_rawDescGZIP(), []int{9}
+	return file_usage_ledger_v1_ledger_events_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *CostCenterOpened) GetAttributionId() string {
@@ -1219,7 +1300,7 @@ type SpendingLimitSet struct {
 
 func (x *SpendingLimitSet) Reset() {
 	*x = SpendingLimitSet{}
-	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[10]
+	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1231,7 +1312,7 @@ func (x *SpendingLimitSet) String() string {
 func (*SpendingLimitSet) ProtoMessage() {}
 
 func (x *SpendingLimitSet) ProtoReflect() protoreflect.Message {
-	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[10]
+	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1244,7 +1325,7 @@ func (x *SpendingLimitSet) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SpendingLimitSet.ProtoReflect.Descriptor instead.
 func (*SpendingLimitSet) Descriptor() ([]byte, []int) {
-	return file_usage_ledger_v1_ledger_events_proto_rawDescGZIP(), []int{10}
+	return file_usage_ledger_v1_ledger_events_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *SpendingLimitSet) GetAttributionId() string {
@@ -1279,7 +1360,7 @@ type BillingCycleClosed struct {
 
 func (x *BillingCycleClosed) Reset() {
 	*x = BillingCycleClosed{}
-	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[11]
+	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1291,7 +1372,7 @@ func (x *BillingCycleClosed) String() string {
 func (*BillingCycleClosed) ProtoMessage() {}
 
 func (x *BillingCycleClosed) ProtoReflect() protoreflect.Message {
-	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[11]
+	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1304,7 +1385,7 @@ func (x *BillingCycleClosed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BillingCycleClosed.ProtoReflect.Descriptor instead.
 func (*BillingCycleClosed) Descriptor() ([]byte, []int) {
-	return file_usage_ledger_v1_ledger_events_proto_rawDescGZIP(), []int{11}
+	return file_usage_ledger_v1_ledger_events_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *BillingCycleClosed) GetAttributionId() string {
@@ -1368,7 +1449,7 @@ type BillingCycleStarted struct {
 
 func (x *BillingCycleStarted) Reset() {
 	*x = BillingCycleStarted{}
-	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[12]
+	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1380,7 +1461,7 @@ func (x *BillingCycleStarted) String() string {
 func (*BillingCycleStarted) ProtoMessage() {}
 
 func (x *BillingCycleStarted) ProtoReflect() protoreflect.Message {
-	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[12]
+	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1393,7 +1474,7 @@ func (x *BillingCycleStarted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BillingCycleStarted.ProtoReflect.Descriptor instead.
 func (*BillingCycleStarted) Descriptor() ([]byte, []int) {
-	return file_usage_ledger_v1_ledger_events_proto_rawDescGZIP(), []int{12}
+	return file_usage_ledger_v1_ledger_events_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *BillingCycleStarted) GetAttributionId() string {
@@ -1466,7 +1547,7 @@ type CostCenterImported struct {
 
 func (x *CostCenterImported) Reset() {
 	*x = CostCenterImported{}
-	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[13]
+	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1478,7 +1559,7 @@ func (x *CostCenterImported) String() string {
 func (*CostCenterImported) ProtoMessage() {}
 
 func (x *CostCenterImported) ProtoReflect() protoreflect.Message {
-	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[13]
+	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1491,7 +1572,7 @@ func (x *CostCenterImported) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CostCenterImported.ProtoReflect.Descriptor instead.
 func (*CostCenterImported) Descriptor() ([]byte, []int) {
-	return file_usage_ledger_v1_ledger_events_proto_rawDescGZIP(), []int{13}
+	return file_usage_ledger_v1_ledger_events_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *CostCenterImported) GetAttributionId() string {
@@ -1536,7 +1617,7 @@ type CostCenterTerms struct {
 
 func (x *CostCenterTerms) Reset() {
 	*x = CostCenterTerms{}
-	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[14]
+	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1548,7 +1629,7 @@ func (x *CostCenterTerms) String() string {
 func (*CostCenterTerms) ProtoMessage() {}
 
 func (x *CostCenterTerms) ProtoReflect() protoreflect.Message {
-	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[14]
+	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1561,7 +1642,7 @@ func (x *CostCenterTerms) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CostCenterTerms.ProtoReflect.Descriptor instead.
 func (*CostCenterTerms) Descriptor() ([]byte, []int) {
-	return file_usage_ledger_v1_ledger_events_proto_rawDescGZIP(), []int{14}
+	return file_usage_ledger_v1_ledger_events_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *CostCenterTerms) GetSpendingLimit() int64 {
@@ -1612,7 +1693,7 @@ type UsageReconciled struct {
 
 func (x *UsageReconciled) Reset() {
 	*x = UsageReconciled{}
-	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[15]
+	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1624,7 +1705,7 @@ func (x *UsageReconciled) String() string {
 func (*UsageReconciled) ProtoMessage() {}
 
 func (x *UsageReconciled) ProtoReflect() protoreflect.Message {
-	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[15]
+	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1637,7 +1718,7 @@ func (x *UsageReconciled) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UsageReconciled.ProtoReflect.Descriptor instead.
 func (*UsageReconciled) Descriptor() ([]byte, []int) {
-	return file_usage_ledger_v1_ledger_events_proto_rawDescGZIP(), []int{15}
+	return file_usage_ledger_v1_ledger_events_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *UsageReconciled) GetInstant() *timestamppb.Timestamp {
@@ -1678,7 +1759,7 @@ type ClockConfirmed struct {
 
 func (x *ClockConfirmed) Reset() {
 	*x = ClockConfirmed{}
-	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[16]
+	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1690,7 +1771,7 @@ func (x *ClockConfirmed) String() string {
 func (*ClockConfirmed) ProtoMessage() {}
 
 func (x *ClockConfirmed) ProtoReflect() protoreflect.Message {
-	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[16]
+	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1703,7 +1784,7 @@ func (x *ClockConfirmed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClockConfirmed.ProtoReflect.Descriptor instead.
 func (*ClockConfirmed) Descriptor() ([]byte, []int) {
-	return file_usage_ledger_v1_ledger_events_proto_rawDescGZIP(), []int{16}
+	return file_usage_ledger_v1_ledger_events_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *ClockConfirmed) GetInstant() *timestamppb.Timestamp {
@@ -1729,7 +1810,7 @@ type PriceListPublished struct {
 
 func (x *PriceListPublished) Reset() {
 	*x = PriceListPublished{}
-	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[17]
+	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1741,7 +1822,7 @@ func (x *PriceListPublished) String() string {
 func (*PriceListPublished) ProtoMessage() {}
 
 func (x *PriceListPublished) ProtoReflect() protoreflect.Message {
-	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[17]
+	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1754,7 +1835,7 @@ func (x *PriceListPublished) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PriceListPublished.ProtoReflect.Descriptor instead.
 func (*PriceListPublished) Descriptor() ([]byte, []int) {
-	return file_usage_ledger_v1_ledger_events_proto_rawDescGZIP(), []int{17}
+	return file_usage_ledger_v1_ledger_events_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *PriceListPublished) GetRevision() int64 {
@@ -1795,7 +1876,7 @@ type FreeCreditClaimed struct {
 
 func (x *FreeCreditClaimed) Reset() {
 	*x = FreeCreditClaimed{}
-	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[18]
+	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1807,7 +1888,7 @@ func (x *FreeCreditClaimed) String() string {
 func (*FreeCreditClaimed) ProtoMessage() {}
 
 func (x *FreeCreditClaimed) ProtoReflect() protoreflect.Message {
-	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[18]
+	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1820,7 +1901,7 @@ func (x *FreeCreditClaimed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FreeCreditClaimed.ProtoReflect.Descriptor instead.
 func (*FreeCreditClaimed) Descriptor() ([]byte, []int) {
-	return file_usage_ledger_v1_ledger_events_proto_rawDescGZIP(), []int{18}
+	return file_usage_ledger_v1_ledger_events_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *FreeCreditClaimed) GetAttributionId() string {
@@ -1844,7 +1925,7 @@ type MemberImported struct {
 
 func (x *MemberImported) Reset() {
 	*x = MemberImported{}
-	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[19]
+	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1856,7 +1937,7 @@ func (x *MemberImported) String() string {
 func (*MemberImported) ProtoMessage() {}
 
 func (x *MemberImported) ProtoReflect() protoreflect.Message {
-	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[19]
+	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1869,7 +1950,7 @@ func (x *MemberImported) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MemberImported.ProtoReflect.Descriptor instead.
 func (*MemberImported) Descriptor() ([]byte, []int) {
-	return file_usage_ledger_v1_ledger_events_proto_rawDescGZIP(), []int{19}
+	return file_usage_ledger_v1_ledger_events_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *MemberImported) GetAttributionId() string {
@@ -1906,7 +1987,7 @@ const file_usage_ledger_v1_ledger_events_proto_rawDesc = "" +
 	"\n" +
 	"#usage_ledger/v1/ledger_events.proto\x12\x0fusage_ledger.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a usage_ledger/v1/publishing.proto\"H\n" +
 	"\x0eRecordedEvents\x126\n" +
-	"\x06events\x18\x01 \x03(\v2\x1e.usage_ledger.v1.RecordedEventR\x06events\"\xe4\r\n" +
+	"\x06events\x18\x01 \x03(\v2\x1e.usage_ledger.v1.RecordedEventR\x06events\"\xa6\x0e\n" +
 	"\rRecordedEvent\x125\n" +
 	"\bposition\x18\x01 \x01(\v2\x19.usage_ledger.v1.PositionR\bposition\x12\x16\n" +
 	"\x06stream\x18\x02 \x01(\tR\x06stream\x12\x18\n" +
@@ -1931,8 +2012,17 @@ const file_usage_ledger_v1_ledger_events_proto_rawDesc = "" +
 	"\x0fclock_confirmed\x18\x18 \x01(\v2\x1f.usage_ledger.v1.ClockConfirmedH\x00R\x0eclockConfirmed\x12W\n" +
 	"\x14price_list_published\x18\x19 \x01(\v2#.usage_ledger.v1.PriceListPublishedH\x00R\x12priceListPublished\x12T\n" +
 	"\x13free_credit_claimed\x18\x1a \x01(\v2\".usage_ledger.v1.FreeCreditClaimedH\x00R\x11freeCreditClaimed\x12J\n" +
-	"\x0fmember_imported\x18\x1b \x01(\v2\x1f.usage_ledger.v1.MemberImportedH\x00R\x0ememberImportedB\a\n" +
-	"\x05event\"\x95\x04\n" +
+	"\x0fmember_imported\x18\x1b \x01(\v2\x1f.usage_ledger.v1.MemberImportedH\x00R\x0ememberImported\x12@\n" +
+	"\n" +
+	"correction\x18\x1c \x01(\v2 .usage_ledger.v1.EntryCorrectionR\n" +
+	"correctionB\a\n" +
+	"\x05event\"\xb0\x01\n" +
+	"\x0fEntryCorrection\x12'\n" +
+	"\x0fworkspace_class\x18\x01 \x01(\tR\x0eworkspaceClass\x12!\n" +
+	"\fbefore_cents\x18\x02 \x01(\x12R\vbeforeCents\x12\x1f\n" +
+	"\vafter_cents\x18\x03 \x01(\x12R\n" +
+	"afterCents\x120\n" +
+	"\x05dated\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x05dated\"\x95\x04\n" +
 	"\x18WorkspaceInstanceStarted\x122\n" +
 	"\x15workspace_instance_id\x18\x01 \x01(\tR\x13workspaceInstanceId\x12%\n" +
 	"\x0eattribution_id\x18\x02 \x01(\tR\rattributionId\x12!\n" +
@@ -2081,90 +2171,93 @@ func file_usage_ledger_v1_ledger_events_proto_rawDescGZIP() []byte {
 	return file_usage_ledger_v1_ledger_events_proto_rawDescData
 }
 
-var file_usage_ledger_v1_ledger_events_proto_msgTypes = make([]protoimpl.MessageInfo, 21)
+var file_usage_ledger_v1_ledger_events_proto_msgTypes = make([]protoimpl.MessageInfo, 22)
 var file_usage_ledger_v1_ledger_events_proto_goTypes = []any{
 	(*RecordedEvents)(nil),            // 0: usage_ledger.v1.RecordedEvents
 	(*RecordedEvent)(nil),             // 1: usage_ledger.v1.RecordedEvent
-	(*WorkspaceInstanceStarted)(nil),  // 2: usage_ledger.v1.WorkspaceInstanceStarted
-	(*WorkspaceInstanceStopping)(nil), // 3: usage_ledger.v1.WorkspaceInstanceStopping
-	(*WorkspaceInstanceStopped)(nil),  // 4: usage_ledger.v1.WorkspaceInstanceStopped
-	(*WorkspaceInstanceEnded)(nil),    // 5: usage_ledger.v1.WorkspaceInstanceEnded
-	(*WorkspaceInstanceImported)(nil), // 6: usage_ledger.v1.WorkspaceInstanceImported
-	(*CreditNoteIssued)(nil),          // 7: usage_ledger.v1.CreditNoteIssued
-	(*EntryImported)(nil),             // 8: usage_ledger.v1.EntryImported
-	(*CostCenterOpened)(nil),          // 9: usage_ledger.v1.CostCenterOpened
-	(*SpendingLimitSet)(nil),          // 10: usage_ledger.v1.SpendingLimitSet
-	(*BillingCycleClosed)(nil),        // 11: usage_ledger.v1.BillingCycleClosed
-	(*BillingCycleStarted)(nil),       // 12: usage_ledger.v1.BillingCycleStarted
-	(*CostCenterImported)(nil),        // 13: usage_ledger.v1.CostCenterImported
-	(*CostCenterTerms)(nil),           // 14: usage_ledger.v1.CostCenterTerms
-	(*UsageReconciled)(nil),           // 15: usage_ledger.v1.UsageReconciled
-	(*ClockConfirmed)(nil),            // 16: usage_ledger.v1.ClockConfirmed
-	(*PriceListPublished)(nil),        // 17: usage_ledger.v1.PriceListPublished
-	(*FreeCreditClaimed)(nil),         // 18: usage_ledger.v1.FreeCreditClaimed
-	(*MemberImported)(nil),            // 19: usage_ledger.v1.MemberImported
-	nil,                               // 20: usage_ledger.v1.PriceListPublished.CreditsPerMinuteEntry
-	(*Position)(nil),                  // 21: usage_ledger.v1.Position
-	(*timestamppb.Timestamp)(nil),     // 22: google.protobuf.Timestamp
+	(*EntryCorrection)(nil),           // 2: usage_ledger.v1.EntryCorrection
+	(*WorkspaceInstanceStarted)(nil),  // 3: usage_ledger.v1.WorkspaceInstanceStarted
+	(*WorkspaceInstanceStopping)(nil), // 4: usage_ledger.v1.WorkspaceInstanceStopping
+	(*WorkspaceInstanceStopped)(nil),  // 5: usage_ledger.v1.WorkspaceInstanceStopped
+	(*WorkspaceInstanceEnded)(nil),    // 6: usage_ledger.v1.WorkspaceInstanceEnded
+	(*WorkspaceInstanceImported)(nil), // 7: usage_ledger.v1.WorkspaceInstanceImported
+	(*CreditNoteIssued)(nil),          // 8: usage_ledger.v1.CreditNoteIssued
+	(*EntryImported)(nil),             // 9: usage_ledger.v1.EntryImported
+	(*CostCenterOpened)(nil),          // 10: usage_ledger.v1.CostCenterOpened
+	(*SpendingLimitSet)(nil),          // 11: usage_ledger.v1.SpendingLimitSet
+	(*BillingCycleClosed)(nil),        // 12: usage_ledger.v1.BillingCycleClosed
+	(*BillingCycleStarted)(nil),       // 13: usage_ledger.v1.BillingCycleStarted
+	(*CostCenterImported)(nil),        // 14: usage_ledger.v1.CostCenterImported
+	(*CostCenterTerms)(nil),           // 15: usage_ledger.v1.CostCenterTerms
+	(*UsageReconciled)(nil),           // 16: usage_ledger.v1.UsageReconciled
+	(*ClockConfirmed)(nil),            // 17: usage_ledger.v1.ClockConfirmed
+	(*PriceListPublished)(nil),        // 18: usage_ledger.v1.PriceListPublished
+	(*FreeCreditClaimed)(nil),         // 19: usage_ledger.v1.FreeCreditClaimed
+	(*MemberImported)(nil),            // 20: usage_ledger.v1.MemberImported
+	nil,                               // 21: usage_ledger.v1.PriceListPublished.CreditsPerMinuteEntry
+	(*Position)(nil),                  // 22: usage_ledger.v1.Position
+	(*timestamppb.Timestamp)(nil),     // 23: google.protobuf.Timestamp
 }
 var file_usage_ledger_v1_ledger_events_proto_depIdxs = []int32{
 	1,  // 0: usage_ledger.v1.RecordedEvents.events:type_name -> usage_ledger.v1.RecordedEvent
-	21, // 1: usage_ledger.v1.RecordedEvent.position:type_name -> usage_ledger.v1.Position
-	22, // 2: usage_ledger.v1.RecordedEvent.recorded:type_name -> google.protobuf.Timestamp
-	2,  // 3: usage_ledger.v1.RecordedEvent.workspace_instance_started:type_name -> usage_ledger.v1.WorkspaceInstanceStarted
-	3,  // 4: usage_ledger.v1.RecordedEvent.workspace_instance_stopping:type_name -> usage_ledger.v1.WorkspaceInstanceStopping
-	4,  // 5: usage_ledger.v1.RecordedEvent.workspace_instance_stopped:type_name -> usage_ledger.v1.WorkspaceInstanceStopped
-	7,  // 6: usage_ledger.v1.RecordedEvent.credit_note_issued:type_name -> usage_ledger.v1.CreditNoteIssued
-	15, // 7: usage_ledger.v1.RecordedEvent.usage_reconciled:type_name -> usage_ledger.v1.UsageReconciled
-	5,  // 8: usage_ledger.v1.RecordedEvent.workspace_instance_ended:type_name -> usage_ledger.v1.WorkspaceInstanceEnded
-	6,  // 9: usage_ledger.v1.RecordedEvent.workspace_instance_imported:type_name -> usage_ledger.v1.WorkspaceInstanceImported
-	8,  // 10: usage_ledger.v1.RecordedEvent.entry_imported:type_name -> usage_ledger.v1.EntryImported
-	9,  // 11: usage_ledger.v1.RecordedEvent.cost_center_opened:type_name -> usage_ledger.v1.CostCenterOpened
-	10, // 12: usage_ledger.v1.RecordedEvent.spending_limit_set:type_name -> usage_ledger.v1.SpendingLimitSet
-	11, // 13: usage_ledger.v1.RecordedEvent.billing_cycle_closed:type_name -> usage_ledger.v1.BillingCycleClosed
-	12, // 14: usage_ledger.v1.RecordedEvent.billing_cycle_started:type_name -> usage_ledger.v1.BillingCycleStarted
-	13, // 15: usage_ledger.v1.RecordedEvent.cost_center_imported:type_name -> usage_ledger.v1.CostCenterImported
-	16, // 16: usage_ledger.v1.RecordedEvent.clock_confirmed:type_name -> usage_ledger.v1.ClockConfirmed
-	17, // 17: usage_ledger.v1.RecordedEvent.price_list_published:type_name -> usage_ledger.v1.PriceListPublished
-	18, // 18: usage_ledger.v1.RecordedEvent.free_credit_claimed:type_name -> usage_ledger.v1.FreeCreditClaimed
-	19, // 19: usage_ledger.v1.RecordedEvent.member_imported:type_name -> usage_ledger.v1.MemberImported
-	22, // 20: usage_ledger.v1.WorkspaceInstanceStarted.creation_time:type_name -> google.protobuf.Timestamp
-	22, // 21: usage_ledger.v1.WorkspaceInstanceStarted.started_time:type_name -> google.protobuf.Timestamp
-	22, // 22: usage_ledger.v1.WorkspaceInstanceStopping.stopping_time:type_name -> google.protobuf.Timestamp
-	22, // 23: usage_ledger.v1.WorkspaceInstanceStopping.corrects:type_name -> google.protobuf.Timestamp
-	22, // 24: usage_ledger.v1.WorkspaceInstanceStopped.stopped_time:type_name -> google.protobuf.Timestamp
-	22, // 25: usage_ledger.v1.WorkspaceInstanceEnded.ended_time:type_name -> google.protobuf.Timestamp
-	22, // 26: usage_ledger.v1.WorkspaceInstanceEnded.corrects:type_name -> google.protobuf.Timestamp
-	22, // 27: usage_ledger.v1.WorkspaceInstanceImported.creation_time:type_name -> google.protobuf.Timestamp
-	22, // 28: usage_ledger.v1.WorkspaceInstanceImported.started_time:type_name -> google.protobuf.Timestamp
-	22, // 29: usage_ledger.v1.WorkspaceInstanceImported.stopping_time:type_name -> google.protobuf.Timestamp
-	22, // 30: usage_ledger.v1.WorkspaceInstanceImported.stopped_time:type_name -> google.protobuf.Timestamp
-	22, // 31: usage_ledger.v1.WorkspaceInstanceImported.effective_time:type_name -> google.protobuf.Timestamp
-	22, // 32: usage_ledger.v1.CreditNoteIssued.effective_time:type_name -> google.protobuf.Timestamp
-	22, // 33: usage_ledger.v1.EntryImported.effective_time:type_name -> google.protobuf.Timestamp
-	22, // 34: usage_ledger.v1.CostCenterOpened.cycle_start:type_name -> google.protobuf.Timestamp
-	22, // 35: usage_ledger.v1.CostCenterOpened.next_billing:type_name -> google.protobuf.Timestamp
-	22, // 36: usage_ledger.v1.BillingCycleClosed.closed_at:type_name -> google.protobuf.Timestamp
-	22, // 37: usage_ledger.v1.BillingCycleStarted.cycle_start:type_name -> google.protobuf.Timestamp
-	22, // 38: usage_ledger.v1.BillingCycleStarted.next_billing:type_name -> google.protobuf.Timestamp
-	22, // 39: usage_ledger.v1.BillingCycleStarted.anchor:type_name -> google.protobuf.Timestamp
-	14, // 40: usage_ledger.v1.CostCenterImported.history:type_name -> usage_ledger.v1.CostCenterTerms
-	22, // 41: usage_ledger.v1.CostCenterImported.next_billing:type_name -> google.protobuf.Timestamp
-	22, // 42: usage_ledger.v1.CostCenterTerms.created:type_name -> google.protobuf.Timestamp
-	22, // 43: usage_ledger.v1.CostCenterTerms.cycle_start:type_name -> google.protobuf.Timestamp
-	22, // 44: usage_ledger.v1.CostCenterTerms.next_billing:type_name -> google.protobuf.Timestamp
-	22, // 45: usage_ledger.v1.UsageReconciled.instant:type_name -> google.protobuf.Timestamp
-	22, // 46: usage_ledger.v1.UsageReconciled.from_time:type_name -> google.protobuf.Timestamp
-	22, // 47: usage_ledger.v1.UsageReconciled.to_time:type_name -> google.protobuf.Timestamp
-	22, // 48: usage_ledger.v1.ClockConfirmed.instant:type_name -> google.protobuf.Timestamp
-	22, // 49: usage_ledger.v1.PriceListPublished.in_force_from:type_name -> google.protobuf.Timestamp
-	20, // 50: usage_ledger.v1.PriceListPublished.credits_per_minute:type_name -> usage_ledger.v1.PriceListPublished.CreditsPerMinuteEntry
-	22, // 51: usage_ledger.v1.MemberImported.joined:type_name -> google.protobuf.Timestamp
-	52, // [52:52] is the sub-list for method output_type
-	52, // [52:52] is the sub-list for method input_type
-	52, // [52:52] is the sub-list for extension type_name
-	52, // [52:52] is the sub-list for extension extendee
-	0,  // [0:52] is the sub-list for field type_name
+	22, // 1: usage_ledger.v1.RecordedEvent.position:type_name -> usage_ledger.v1.Position
+	23, // 2: usage_ledger.v1.RecordedEvent.recorded:type_name -> google.protobuf.Timestamp
+	3,  // 3: usage_ledger.v1.RecordedEvent.workspace_instance_started:type_name -> usage_ledger.v1.WorkspaceInstanceStarted
+	4,  // 4: usage_ledger.v1.RecordedEvent.workspace_instance_stopping:type_name -> usage_ledger.v1.WorkspaceInstanceStopping
+	5,  // 5: usage_ledger.v1.RecordedEvent.workspace_instance_stopped:type_name -> usage_ledger.v1.WorkspaceInstanceStopped
+	8,  // 6: usage_ledger.v1.RecordedEvent.credit_note_issued:type_name -> usage_ledger.v1.CreditNoteIssued
+	16, // 7: usage_ledger.v1.RecordedEvent.usage_reconciled:type_name -> usage_ledger.v1.UsageReconciled
+	6,  // 8: usage_ledger.v1.RecordedEvent.workspace_instance_ended:type_name -> usage_ledger.v1.WorkspaceInstanceEnded
+	7,  // 9: usage_ledger.v1.RecordedEvent.workspace_instance_imported:type_name -> usage_ledger.v1.WorkspaceInstanceImported
+	9,  // 10: usage_ledger.v1.RecordedEvent.entry_imported:type_name -> usage_ledger.v1.EntryImported
+	10, // 11: usage_ledger.v1.RecordedEvent.cost_center_opened:type_name -> usage_ledger.v1.CostCenterOpened
+	11, // 12: usage_ledger.v1.RecordedEvent.spending_limit_set:type_name -> usage_ledger.v1.SpendingLimitSet
+	12, // 13: usage_ledger.v1.RecordedEvent.billing_cycle_closed:type_name -> usage_ledger.v1.BillingCycleClosed
+	13, // 14: usage_ledger.v1.RecordedEvent.billing_cycle_started:type_name -> usage_ledger.v1.BillingCycleStarted
+	14, // 15: usage_ledger.v1.RecordedEvent.cost_center_imported:type_name -> usage_ledger.v1.CostCenterImported
+	17, // 16: usage_ledger.v1.RecordedEvent.clock_confirmed:type_name -> usage_ledger.v1.ClockConfirmed
+	18, // 17: usage_ledger.v1.RecordedEvent.price_list_published:type_name -> usage_ledger.v1.PriceListPublished
+	19, // 18: usage_ledger.v1.RecordedEvent.free_credit_claimed:type_name -> usage_ledger.v1.FreeCreditClaimed
+	20, // 19: usage_ledger.v1.RecordedEvent.member_imported:type_name -> usage_ledger.v1.MemberImported
+	2,  // 20: usage_ledger.v1.RecordedEvent.correction:type_name -> usage_ledger.v1.EntryCorrection
+	23, // 21: usage_ledger.v1.EntryCorrection.dated:type_name -> google.protobuf.Timestamp
+	23, // 22: usage_ledger.v1.WorkspaceInstanceStarted.creation_time:type_name -> google.protobuf.Timestamp
+	23, // 23: usage_ledger.v1.WorkspaceInstanceStarted.started_time:type_name -> google.protobuf.Timestamp
+	23, // 24: usage_ledger.v1.WorkspaceInstanceStopping.stopping_time:type_name -> google.protobuf.Timestamp
+	23, // 25: usage_ledger.v1.WorkspaceInstanceStopping.corrects:type_name -> google.protobuf.Timestamp
+	23, // 26: usage_ledger.v1.WorkspaceInstanceStopped.stopped_time:type_name -> google.protobuf.Timestamp
+	23, // 27: usage_ledger.v1.WorkspaceInstanceEnded.ended_time:type_name -> google.protobuf.Timestamp
+	23, // 28: usage_ledger.v1.WorkspaceInstanceEnded.corrects:type_name -> google.protobuf.Timestamp
+	23, // 29: usage_ledger.v1.WorkspaceInstanceImported.creation_time:type_name -> google.protobuf.Timestamp
+	23, // 30: usage_ledger.v1.WorkspaceInstanceImported.started_time:type_name -> google.protobuf.Timestamp
+	23, // 31: usage_ledger.v1.WorkspaceInstanceImported.stopping_time:type_name -> google.protobuf.Timestamp
+	23, // 32: usage_ledger.v1.WorkspaceInstanceImported.stopped_time:type_name -> google.protobuf.Timestamp
+	23, // 33: usage_ledger.v1.WorkspaceInstanceImported.effective_time:type_name -> google.protobuf.Timestamp
+	23, // 34: usage_ledger.v1.CreditNoteIssued.effective_time:type_name -> google.protobuf.Timestamp
+	23, // 35: usage_ledger.v1.EntryImported.effective_time:type_name -> google.protobuf.Timestamp
+	23, // 36: usage_ledger.v1.CostCenterOpened.cycle_start:type_name -> google.protobuf.Timestamp
+	23, // 37: usage_ledger.v1.CostCenterOpened.next_billing:type_name -> google.protobuf.Timestamp
+	23, // 38: usage_ledger.v1.BillingCycleClosed.closed_at:type_name -> google.protobuf.Timestamp
+	23, // 39: usage_ledger.v1.BillingCycleStarted.cycle_start:type_name -> google.protobuf.Timestamp
+	23, // 40: usage_ledger.v1.BillingCycleStarted.next_billing:type_name -> google.protobuf.Timestamp
+	23, // 41: usage_ledger.v1.BillingCycleStarted.anchor:type_name -> google.protobuf.Timestamp
+	15, // 42: usage_ledger.v1.CostCenterImported.history:type_name -> usage_ledger.v1.CostCenterTerms
+	23, // 43: usage_ledger.v1.CostCenterImported.next_billing:type_name -> google.protobuf.Timestamp
+	23, // 44: usage_ledger.v1.CostCenterTerms.created:type_name -> google.protobuf.Timestamp
+	23, // 45: usage_ledger.v1.CostCenterTerms.cycle_start:type_name -> google.protobuf.Timestamp
+	23, // 46: usage_ledger.v1.CostCenterTerms.next_billing:type_name -> google.protobuf.Timestamp
+	23, // 47: usage_ledger.v1.UsageReconciled.instant:type_name -> google.protobuf.Timestamp
+	23, // 48: usage_ledger.v1.UsageReconciled.from_time:type_name -> google.protobuf.Timestamp
+	23, // 49: usage_ledger.v1.UsageReconciled.to_time:type_name -> google.protobuf.Timestamp
+	23, // 50: usage_ledger.v1.ClockConfirmed.instant:type_name -> google.protobuf.Timestamp
+	23, // 51: usage_ledger.v1.PriceListPublished.in_force_from:type_name -> google.protobuf.Timestamp
+	21, // 52: usage_ledger.v1.PriceListPublished.credits_per_minute:type_name -> usage_ledger.v1.PriceListPublished.CreditsPerMinuteEntry
+	23, // 53: usage_ledger.v1.MemberImported.joined:type_name -> google.protobuf.Timestamp
+	54, // [54:54] is the sub-list for method output_type
+	54, // [54:54] is the sub-list for method input_type
+	54, // [54:54] is the sub-list for extension type_name
+	54, // [54:54] is the sub-list for extension extendee
+	0,  // [0:54] is the sub-list for field type_name
 }
 
 func init() { file_usage_ledger_v1_ledger_events_proto_init() }
@@ -2192,14 +2285,14 @@ func file_usage_ledger_v1_ledger_events_proto_init() {
 		(*RecordedEvent_FreeCreditClaimed)(nil),
 		(*RecordedEvent_MemberImported)(nil),
 	}
-	file_usage_ledger_v1_ledger_events_proto_msgTypes[6].OneofWrappers = []any{}
+	file_usage_ledger_v1_ledger_events_proto_msgTypes[7].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_usage_ledger_v1_ledger_events_proto_rawDesc), len(file_usage_ledger_v1_ledger_events_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   21,
+			NumMessages:   22,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -2946,11 +2946,341 @@ func (x *LawResult) GetBreaches() []string {
 	return nil
 }
 
+type ListMetersRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Only this payer; empty: all of them, by attribution ID.
+	AttributionId string `protobuf:"bytes,1,opt,name=attribution_id,json=attributionId,proto3" json:"attribution_id,omitempty"`
+	// 0 means 50; at most 1000.
+	PageSize int32 `protobuf:"varint,2,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	// `next_cursor` of the page before; empty: the first page.
+	Cursor        string `protobuf:"bytes,3,opt,name=cursor,proto3" json:"cursor,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListMetersRequest) Reset() {
+	*x = ListMetersRequest{}
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[40]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListMetersRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListMetersRequest) ProtoMessage() {}
+
+func (x *ListMetersRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[40]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListMetersRequest.ProtoReflect.Descriptor instead.
+func (*ListMetersRequest) Descriptor() ([]byte, []int) {
+	return file_usage_ledger_v1_queries_proto_rawDescGZIP(), []int{40}
+}
+
+func (x *ListMetersRequest) GetAttributionId() string {
+	if x != nil {
+		return x.AttributionId
+	}
+	return ""
+}
+
+func (x *ListMetersRequest) GetPageSize() int32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *ListMetersRequest) GetCursor() string {
+	if x != nil {
+		return x.Cursor
+	}
+	return ""
+}
+
+type ListMetersResponse struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Meters []*PayerMeters         `protobuf:"bytes,1,rep,name=meters,proto3" json:"meters,omitempty"`
+	// Empty on the last page.
+	NextCursor string `protobuf:"bytes,2,opt,name=next_cursor,json=nextCursor,proto3" json:"next_cursor,omitempty"`
+	// Up to where each shard's log is in them.
+	Applied       []*Position `protobuf:"bytes,3,rep,name=applied,proto3" json:"applied,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListMetersResponse) Reset() {
+	*x = ListMetersResponse{}
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[41]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListMetersResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListMetersResponse) ProtoMessage() {}
+
+func (x *ListMetersResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[41]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListMetersResponse.ProtoReflect.Descriptor instead.
+func (*ListMetersResponse) Descriptor() ([]byte, []int) {
+	return file_usage_ledger_v1_queries_proto_rawDescGZIP(), []int{41}
+}
+
+func (x *ListMetersResponse) GetMeters() []*PayerMeters {
+	if x != nil {
+		return x.Meters
+	}
+	return nil
+}
+
+func (x *ListMetersResponse) GetNextCursor() string {
+	if x != nil {
+		return x.NextCursor
+	}
+	return ""
+}
+
+func (x *ListMetersResponse) GetApplied() []*Position {
+	if x != nil {
+		return x.Applied
+	}
+	return nil
+}
+
+type ListAlertsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Only this payer's; empty: everybody's.
+	AttributionId string `protobuf:"bytes,1,opt,name=attribution_id,json=attributionId,proto3" json:"attribution_id,omitempty"`
+	// 0 means 50; at most 1000.
+	PageSize int32 `protobuf:"varint,2,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	// `next_cursor` of the page before; empty: the first page.
+	Cursor        string `protobuf:"bytes,3,opt,name=cursor,proto3" json:"cursor,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListAlertsRequest) Reset() {
+	*x = ListAlertsRequest{}
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[42]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListAlertsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListAlertsRequest) ProtoMessage() {}
+
+func (x *ListAlertsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[42]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListAlertsRequest.ProtoReflect.Descriptor instead.
+func (*ListAlertsRequest) Descriptor() ([]byte, []int) {
+	return file_usage_ledger_v1_queries_proto_rawDescGZIP(), []int{42}
+}
+
+func (x *ListAlertsRequest) GetAttributionId() string {
+	if x != nil {
+		return x.AttributionId
+	}
+	return ""
+}
+
+func (x *ListAlertsRequest) GetPageSize() int32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *ListAlertsRequest) GetCursor() string {
+	if x != nil {
+		return x.Cursor
+	}
+	return ""
+}
+
+type ListAlertsResponse struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Alerts []*SpendingAlert       `protobuf:"bytes,1,rep,name=alerts,proto3" json:"alerts,omitempty"`
+	// Empty on the last page.
+	NextCursor string `protobuf:"bytes,2,opt,name=next_cursor,json=nextCursor,proto3" json:"next_cursor,omitempty"`
+	// Up to where each shard's log is in them.
+	Applied       []*Position `protobuf:"bytes,3,rep,name=applied,proto3" json:"applied,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListAlertsResponse) Reset() {
+	*x = ListAlertsResponse{}
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[43]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListAlertsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListAlertsResponse) ProtoMessage() {}
+
+func (x *ListAlertsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[43]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListAlertsResponse.ProtoReflect.Descriptor instead.
+func (*ListAlertsResponse) Descriptor() ([]byte, []int) {
+	return file_usage_ledger_v1_queries_proto_rawDescGZIP(), []int{43}
+}
+
+func (x *ListAlertsResponse) GetAlerts() []*SpendingAlert {
+	if x != nil {
+		return x.Alerts
+	}
+	return nil
+}
+
+func (x *ListAlertsResponse) GetNextCursor() string {
+	if x != nil {
+		return x.NextCursor
+	}
+	return ""
+}
+
+func (x *ListAlertsResponse) GetApplied() []*Position {
+	if x != nil {
+		return x.Applied
+	}
+	return nil
+}
+
+type CheckMetersRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CheckMetersRequest) Reset() {
+	*x = CheckMetersRequest{}
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[44]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CheckMetersRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CheckMetersRequest) ProtoMessage() {}
+
+func (x *CheckMetersRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[44]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CheckMetersRequest.ProtoReflect.Descriptor instead.
+func (*CheckMetersRequest) Descriptor() ([]byte, []int) {
+	return file_usage_ledger_v1_queries_proto_rawDescGZIP(), []int{44}
+}
+
+type CheckMetersResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Laws          []*LawResult           `protobuf:"bytes,1,rep,name=laws,proto3" json:"laws,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CheckMetersResponse) Reset() {
+	*x = CheckMetersResponse{}
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[45]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CheckMetersResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CheckMetersResponse) ProtoMessage() {}
+
+func (x *CheckMetersResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[45]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CheckMetersResponse.ProtoReflect.Descriptor instead.
+func (*CheckMetersResponse) Descriptor() ([]byte, []int) {
+	return file_usage_ledger_v1_queries_proto_rawDescGZIP(), []int{45}
+}
+
+func (x *CheckMetersResponse) GetLaws() []*LawResult {
+	if x != nil {
+		return x.Laws
+	}
+	return nil
+}
+
 var File_usage_ledger_v1_queries_proto protoreflect.FileDescriptor
 
 const file_usage_ledger_v1_queries_proto_rawDesc = "" +
 	"\n" +
-	"\x1dusage_ledger/v1/queries.proto\x12\x0fusage_ledger.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x14usage/v1/usage.proto\x1a usage_ledger/v1/publishing.proto\"=\n" +
+	"\x1dusage_ledger/v1/queries.proto\x12\x0fusage_ledger.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x14usage/v1/usage.proto\x1a usage_ledger/v1/live_views.proto\x1a usage_ledger/v1/publishing.proto\"=\n" +
 	"\x12GetBalancesRequest\x12'\n" +
 	"\x0fattribution_ids\x18\x01 \x03(\tR\x0eattributionIds\"K\n" +
 	"\x13GetBalancesResponse\x124\n" +
@@ -3183,12 +3513,34 @@ const file_usage_ledger_v1_queries_proto_rawDesc = "" +
 	"\tLawResult\x12\x10\n" +
 	"\x03law\x18\x01 \x01(\tR\x03law\x12\x18\n" +
 	"\achecked\x18\x02 \x01(\x03R\achecked\x12\x1a\n" +
-	"\bbreaches\x18\x03 \x03(\tR\bbreaches*~\n" +
+	"\bbreaches\x18\x03 \x03(\tR\bbreaches\"o\n" +
+	"\x11ListMetersRequest\x12%\n" +
+	"\x0eattribution_id\x18\x01 \x01(\tR\rattributionId\x12\x1b\n" +
+	"\tpage_size\x18\x02 \x01(\x05R\bpageSize\x12\x16\n" +
+	"\x06cursor\x18\x03 \x01(\tR\x06cursor\"\xa0\x01\n" +
+	"\x12ListMetersResponse\x124\n" +
+	"\x06meters\x18\x01 \x03(\v2\x1c.usage_ledger.v1.PayerMetersR\x06meters\x12\x1f\n" +
+	"\vnext_cursor\x18\x02 \x01(\tR\n" +
+	"nextCursor\x123\n" +
+	"\aapplied\x18\x03 \x03(\v2\x19.usage_ledger.v1.PositionR\aapplied\"o\n" +
+	"\x11ListAlertsRequest\x12%\n" +
+	"\x0eattribution_id\x18\x01 \x01(\tR\rattributionId\x12\x1b\n" +
+	"\tpage_size\x18\x02 \x01(\x05R\bpageSize\x12\x16\n" +
+	"\x06cursor\x18\x03 \x01(\tR\x06cursor\"\xa2\x01\n" +
+	"\x12ListAlertsResponse\x126\n" +
+	"\x06alerts\x18\x01 \x03(\v2\x1e.usage_ledger.v1.SpendingAlertR\x06alerts\x12\x1f\n" +
+	"\vnext_cursor\x18\x02 \x01(\tR\n" +
+	"nextCursor\x123\n" +
+	"\aapplied\x18\x03 \x03(\v2\x19.usage_ledger.v1.PositionR\aapplied\"\x14\n" +
+	"\x12CheckMetersRequest\"E\n" +
+	"\x13CheckMetersResponse\x12.\n" +
+	"\x04laws\x18\x01 \x03(\v2\x1a.usage_ledger.v1.LawResultR\x04laws*~\n" +
 	"\tEntryKind\x12\x1a\n" +
 	"\x16ENTRY_KIND_UNSPECIFIED\x10\x00\x12!\n" +
 	"\x1dENTRY_KIND_WORKSPACE_INSTANCE\x10\x01\x12\x16\n" +
 	"\x12ENTRY_KIND_INVOICE\x10\x02\x12\x1a\n" +
-	"\x16ENTRY_KIND_CREDIT_NOTE\x10\x032\x8f\b\n" +
+	"\x16ENTRY_KIND_CREDIT_NOTE\x10\x032\x97\n" +
+	"\n" +
 	"\fQueryService\x12X\n" +
 	"\vGetBalances\x12#.usage_ledger.v1.GetBalancesRequest\x1a$.usage_ledger.v1.GetBalancesResponse\x12d\n" +
 	"\x0fListCostCenters\x12'.usage_ledger.v1.ListCostCentersRequest\x1a(.usage_ledger.v1.ListCostCentersResponse\x12d\n" +
@@ -3200,7 +3552,12 @@ const file_usage_ledger_v1_queries_proto_rawDesc = "" +
 	"\rGetDeadLetter\x12%.usage_ledger.v1.GetDeadLetterRequest\x1a&.usage_ledger.v1.GetDeadLetterResponse\x12R\n" +
 	"\tGetStatus\x12!.usage_ledger.v1.GetStatusRequest\x1a\".usage_ledger.v1.GetStatusResponse\x12N\n" +
 	"\aTailLog\x12\x1f.usage_ledger.v1.TailLogRequest\x1a .usage_ledger.v1.TailLogResponse0\x01\x12F\n" +
-	"\x05Check\x12\x1d.usage_ledger.v1.CheckRequest\x1a\x1e.usage_ledger.v1.CheckResponseBOZMgithub.com/usage-ledger/usage-ledger/clients/go/usage_ledger/v1;usageledgerv1b\x06proto3"
+	"\x05Check\x12\x1d.usage_ledger.v1.CheckRequest\x1a\x1e.usage_ledger.v1.CheckResponse\x12U\n" +
+	"\n" +
+	"ListMeters\x12\".usage_ledger.v1.ListMetersRequest\x1a#.usage_ledger.v1.ListMetersResponse\x12U\n" +
+	"\n" +
+	"ListAlerts\x12\".usage_ledger.v1.ListAlertsRequest\x1a#.usage_ledger.v1.ListAlertsResponse\x12X\n" +
+	"\vCheckMeters\x12#.usage_ledger.v1.CheckMetersRequest\x1a$.usage_ledger.v1.CheckMetersResponseBOZMgithub.com/usage-ledger/usage-ledger/clients/go/usage_ledger/v1;usageledgerv1b\x06proto3"
 
 var (
 	file_usage_ledger_v1_queries_proto_rawDescOnce sync.Once
@@ -3215,7 +3572,7 @@ func file_usage_ledger_v1_queries_proto_rawDescGZIP() []byte {
 }
 
 var file_usage_ledger_v1_queries_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_usage_ledger_v1_queries_proto_msgTypes = make([]protoimpl.MessageInfo, 40)
+var file_usage_ledger_v1_queries_proto_msgTypes = make([]protoimpl.MessageInfo, 46)
 var file_usage_ledger_v1_queries_proto_goTypes = []any{
 	(EntryKind)(0),                       // 0: usage_ledger.v1.EntryKind
 	(SuspectInstance_Reason)(0),          // 1: usage_ledger.v1.SuspectInstance.Reason
@@ -3259,92 +3616,111 @@ var file_usage_ledger_v1_queries_proto_goTypes = []any{
 	(*CheckRequest)(nil),                 // 39: usage_ledger.v1.CheckRequest
 	(*CheckResponse)(nil),                // 40: usage_ledger.v1.CheckResponse
 	(*LawResult)(nil),                    // 41: usage_ledger.v1.LawResult
-	(*v1.CostCenter)(nil),                // 42: usage.v1.CostCenter
-	(*timestamppb.Timestamp)(nil),        // 43: google.protobuf.Timestamp
-	(*Position)(nil),                     // 44: usage_ledger.v1.Position
-	(*durationpb.Duration)(nil),          // 45: google.protobuf.Duration
+	(*ListMetersRequest)(nil),            // 42: usage_ledger.v1.ListMetersRequest
+	(*ListMetersResponse)(nil),           // 43: usage_ledger.v1.ListMetersResponse
+	(*ListAlertsRequest)(nil),            // 44: usage_ledger.v1.ListAlertsRequest
+	(*ListAlertsResponse)(nil),           // 45: usage_ledger.v1.ListAlertsResponse
+	(*CheckMetersRequest)(nil),           // 46: usage_ledger.v1.CheckMetersRequest
+	(*CheckMetersResponse)(nil),          // 47: usage_ledger.v1.CheckMetersResponse
+	(*v1.CostCenter)(nil),                // 48: usage.v1.CostCenter
+	(*timestamppb.Timestamp)(nil),        // 49: google.protobuf.Timestamp
+	(*Position)(nil),                     // 50: usage_ledger.v1.Position
+	(*durationpb.Duration)(nil),          // 51: google.protobuf.Duration
+	(*PayerMeters)(nil),                  // 52: usage_ledger.v1.PayerMeters
+	(*SpendingAlert)(nil),                // 53: usage_ledger.v1.SpendingAlert
 }
 var file_usage_ledger_v1_queries_proto_depIdxs = []int32{
 	4,  // 0: usage_ledger.v1.GetBalancesResponse.balances:type_name -> usage_ledger.v1.Balance
 	7,  // 1: usage_ledger.v1.ListCostCentersResponse.cost_centers:type_name -> usage_ledger.v1.CostCenterDetails
-	42, // 2: usage_ledger.v1.CostCenterDetails.cost_center:type_name -> usage.v1.CostCenter
+	48, // 2: usage_ledger.v1.CostCenterDetails.cost_center:type_name -> usage.v1.CostCenter
 	10, // 3: usage_ledger.v1.GetInvoiceDraftResponse.invoice_draft:type_name -> usage_ledger.v1.InvoiceDraft
-	43, // 4: usage_ledger.v1.InvoiceDraft.cycle_start:type_name -> google.protobuf.Timestamp
-	43, // 5: usage_ledger.v1.InvoiceDraft.next_billing_time:type_name -> google.protobuf.Timestamp
-	42, // 6: usage_ledger.v1.InvoiceDraft.cost_center:type_name -> usage.v1.CostCenter
+	49, // 4: usage_ledger.v1.InvoiceDraft.cycle_start:type_name -> google.protobuf.Timestamp
+	49, // 5: usage_ledger.v1.InvoiceDraft.next_billing_time:type_name -> google.protobuf.Timestamp
+	48, // 6: usage_ledger.v1.InvoiceDraft.cost_center:type_name -> usage.v1.CostCenter
 	11, // 7: usage_ledger.v1.InvoiceDraft.lines:type_name -> usage_ledger.v1.InvoiceDraftLine
-	43, // 8: usage_ledger.v1.InvoiceDraft.accrued_to:type_name -> google.protobuf.Timestamp
+	49, // 8: usage_ledger.v1.InvoiceDraft.accrued_to:type_name -> google.protobuf.Timestamp
 	12, // 9: usage_ledger.v1.InvoiceDraftLine.late_for:type_name -> usage_ledger.v1.ClosedPeriod
-	43, // 10: usage_ledger.v1.ClosedPeriod.start:type_name -> google.protobuf.Timestamp
-	43, // 11: usage_ledger.v1.ClosedPeriod.end:type_name -> google.protobuf.Timestamp
+	49, // 10: usage_ledger.v1.ClosedPeriod.start:type_name -> google.protobuf.Timestamp
+	49, // 11: usage_ledger.v1.ClosedPeriod.end:type_name -> google.protobuf.Timestamp
 	15, // 12: usage_ledger.v1.ListEntriesResponse.entries:type_name -> usage_ledger.v1.Entry
-	43, // 13: usage_ledger.v1.Entry.effective_time:type_name -> google.protobuf.Timestamp
+	49, // 13: usage_ledger.v1.Entry.effective_time:type_name -> google.protobuf.Timestamp
 	0,  // 14: usage_ledger.v1.Entry.kind:type_name -> usage_ledger.v1.EntryKind
-	43, // 15: usage_ledger.v1.GetInstanceResponse.creation_time:type_name -> google.protobuf.Timestamp
-	43, // 16: usage_ledger.v1.GetInstanceResponse.started_time:type_name -> google.protobuf.Timestamp
-	43, // 17: usage_ledger.v1.GetInstanceResponse.stopping_time:type_name -> google.protobuf.Timestamp
-	43, // 18: usage_ledger.v1.GetInstanceResponse.stopped_time:type_name -> google.protobuf.Timestamp
-	43, // 19: usage_ledger.v1.GetInstanceResponse.ended_time:type_name -> google.protobuf.Timestamp
+	49, // 15: usage_ledger.v1.GetInstanceResponse.creation_time:type_name -> google.protobuf.Timestamp
+	49, // 16: usage_ledger.v1.GetInstanceResponse.started_time:type_name -> google.protobuf.Timestamp
+	49, // 17: usage_ledger.v1.GetInstanceResponse.stopping_time:type_name -> google.protobuf.Timestamp
+	49, // 18: usage_ledger.v1.GetInstanceResponse.stopped_time:type_name -> google.protobuf.Timestamp
+	49, // 19: usage_ledger.v1.GetInstanceResponse.ended_time:type_name -> google.protobuf.Timestamp
 	15, // 20: usage_ledger.v1.GetInstanceResponse.entry:type_name -> usage_ledger.v1.Entry
 	18, // 21: usage_ledger.v1.GetInstanceResponse.lines:type_name -> usage_ledger.v1.CycleLine
 	38, // 22: usage_ledger.v1.GetInstanceResponse.events:type_name -> usage_ledger.v1.LogEvent
 	21, // 23: usage_ledger.v1.ListSuspectInstancesResponse.instances:type_name -> usage_ledger.v1.SuspectInstance
 	1,  // 24: usage_ledger.v1.SuspectInstance.reason:type_name -> usage_ledger.v1.SuspectInstance.Reason
-	43, // 25: usage_ledger.v1.SuspectInstance.since:type_name -> google.protobuf.Timestamp
+	49, // 25: usage_ledger.v1.SuspectInstance.since:type_name -> google.protobuf.Timestamp
 	24, // 26: usage_ledger.v1.ListDeadLettersResponse.dead_letters:type_name -> usage_ledger.v1.DeadLetter
-	43, // 27: usage_ledger.v1.DeadLetter.first_rejected:type_name -> google.protobuf.Timestamp
-	43, // 28: usage_ledger.v1.DeadLetter.last_rejected:type_name -> google.protobuf.Timestamp
+	49, // 27: usage_ledger.v1.DeadLetter.first_rejected:type_name -> google.protobuf.Timestamp
+	49, // 28: usage_ledger.v1.DeadLetter.last_rejected:type_name -> google.protobuf.Timestamp
 	24, // 29: usage_ledger.v1.GetDeadLetterResponse.dead_letter:type_name -> usage_ledger.v1.DeadLetter
 	27, // 30: usage_ledger.v1.GetDeadLetterResponse.message:type_name -> usage_ledger.v1.MessageAttributes
 	28, // 31: usage_ledger.v1.MessageAttributes.headers:type_name -> usage_ledger.v1.MessageHeader
-	44, // 32: usage_ledger.v1.GetStatusResponse.head:type_name -> usage_ledger.v1.Position
-	43, // 33: usage_ledger.v1.GetStatusResponse.newest_recorded:type_name -> google.protobuf.Timestamp
+	50, // 32: usage_ledger.v1.GetStatusResponse.head:type_name -> usage_ledger.v1.Position
+	49, // 33: usage_ledger.v1.GetStatusResponse.newest_recorded:type_name -> google.protobuf.Timestamp
 	33, // 34: usage_ledger.v1.GetStatusResponse.projections:type_name -> usage_ledger.v1.ProjectionStatus
 	34, // 35: usage_ledger.v1.GetStatusResponse.total:type_name -> usage_ledger.v1.DeliveryCounts
 	34, // 36: usage_ledger.v1.GetStatusResponse.deliveries:type_name -> usage_ledger.v1.DeliveryCounts
-	43, // 37: usage_ledger.v1.GetStatusResponse.accrued_to:type_name -> google.protobuf.Timestamp
+	49, // 37: usage_ledger.v1.GetStatusResponse.accrued_to:type_name -> google.protobuf.Timestamp
 	35, // 38: usage_ledger.v1.GetStatusResponse.jobs:type_name -> usage_ledger.v1.JobStatus
-	45, // 39: usage_ledger.v1.GetStatusResponse.ledger_interval:type_name -> google.protobuf.Duration
-	44, // 40: usage_ledger.v1.GetStatusResponse.heads:type_name -> usage_ledger.v1.Position
+	51, // 39: usage_ledger.v1.GetStatusResponse.ledger_interval:type_name -> google.protobuf.Duration
+	50, // 40: usage_ledger.v1.GetStatusResponse.heads:type_name -> usage_ledger.v1.Position
 	31, // 41: usage_ledger.v1.GetStatusResponse.intake:type_name -> usage_ledger.v1.IntakeStatus
 	32, // 42: usage_ledger.v1.GetStatusResponse.tails:type_name -> usage_ledger.v1.TailStatus
-	44, // 43: usage_ledger.v1.TailStatus.position:type_name -> usage_ledger.v1.Position
-	44, // 44: usage_ledger.v1.ProjectionStatus.position:type_name -> usage_ledger.v1.Position
-	45, // 45: usage_ledger.v1.JobStatus.every:type_name -> google.protobuf.Duration
-	43, // 46: usage_ledger.v1.JobStatus.last_started:type_name -> google.protobuf.Timestamp
-	43, // 47: usage_ledger.v1.JobStatus.last_finished:type_name -> google.protobuf.Timestamp
-	43, // 48: usage_ledger.v1.JobStatus.next:type_name -> google.protobuf.Timestamp
+	50, // 43: usage_ledger.v1.TailStatus.position:type_name -> usage_ledger.v1.Position
+	50, // 44: usage_ledger.v1.ProjectionStatus.position:type_name -> usage_ledger.v1.Position
+	51, // 45: usage_ledger.v1.JobStatus.every:type_name -> google.protobuf.Duration
+	49, // 46: usage_ledger.v1.JobStatus.last_started:type_name -> google.protobuf.Timestamp
+	49, // 47: usage_ledger.v1.JobStatus.last_finished:type_name -> google.protobuf.Timestamp
+	49, // 48: usage_ledger.v1.JobStatus.next:type_name -> google.protobuf.Timestamp
 	38, // 49: usage_ledger.v1.TailLogResponse.events:type_name -> usage_ledger.v1.LogEvent
-	44, // 50: usage_ledger.v1.LogEvent.position:type_name -> usage_ledger.v1.Position
-	43, // 51: usage_ledger.v1.LogEvent.recorded:type_name -> google.protobuf.Timestamp
+	50, // 50: usage_ledger.v1.LogEvent.position:type_name -> usage_ledger.v1.Position
+	49, // 51: usage_ledger.v1.LogEvent.recorded:type_name -> google.protobuf.Timestamp
 	41, // 52: usage_ledger.v1.CheckResponse.laws:type_name -> usage_ledger.v1.LawResult
-	2,  // 53: usage_ledger.v1.QueryService.GetBalances:input_type -> usage_ledger.v1.GetBalancesRequest
-	5,  // 54: usage_ledger.v1.QueryService.ListCostCenters:input_type -> usage_ledger.v1.ListCostCentersRequest
-	8,  // 55: usage_ledger.v1.QueryService.GetInvoiceDraft:input_type -> usage_ledger.v1.GetInvoiceDraftRequest
-	13, // 56: usage_ledger.v1.QueryService.ListEntries:input_type -> usage_ledger.v1.ListEntriesRequest
-	16, // 57: usage_ledger.v1.QueryService.GetInstance:input_type -> usage_ledger.v1.GetInstanceRequest
-	19, // 58: usage_ledger.v1.QueryService.ListSuspectInstances:input_type -> usage_ledger.v1.ListSuspectInstancesRequest
-	22, // 59: usage_ledger.v1.QueryService.ListDeadLetters:input_type -> usage_ledger.v1.ListDeadLettersRequest
-	25, // 60: usage_ledger.v1.QueryService.GetDeadLetter:input_type -> usage_ledger.v1.GetDeadLetterRequest
-	29, // 61: usage_ledger.v1.QueryService.GetStatus:input_type -> usage_ledger.v1.GetStatusRequest
-	36, // 62: usage_ledger.v1.QueryService.TailLog:input_type -> usage_ledger.v1.TailLogRequest
-	39, // 63: usage_ledger.v1.QueryService.Check:input_type -> usage_ledger.v1.CheckRequest
-	3,  // 64: usage_ledger.v1.QueryService.GetBalances:output_type -> usage_ledger.v1.GetBalancesResponse
-	6,  // 65: usage_ledger.v1.QueryService.ListCostCenters:output_type -> usage_ledger.v1.ListCostCentersResponse
-	9,  // 66: usage_ledger.v1.QueryService.GetInvoiceDraft:output_type -> usage_ledger.v1.GetInvoiceDraftResponse
-	14, // 67: usage_ledger.v1.QueryService.ListEntries:output_type -> usage_ledger.v1.ListEntriesResponse
-	17, // 68: usage_ledger.v1.QueryService.GetInstance:output_type -> usage_ledger.v1.GetInstanceResponse
-	20, // 69: usage_ledger.v1.QueryService.ListSuspectInstances:output_type -> usage_ledger.v1.ListSuspectInstancesResponse
-	23, // 70: usage_ledger.v1.QueryService.ListDeadLetters:output_type -> usage_ledger.v1.ListDeadLettersResponse
-	26, // 71: usage_ledger.v1.QueryService.GetDeadLetter:output_type -> usage_ledger.v1.GetDeadLetterResponse
-	30, // 72: usage_ledger.v1.QueryService.GetStatus:output_type -> usage_ledger.v1.GetStatusResponse
-	37, // 73: usage_ledger.v1.QueryService.TailLog:output_type -> usage_ledger.v1.TailLogResponse
-	40, // 74: usage_ledger.v1.QueryService.Check:output_type -> usage_ledger.v1.CheckResponse
-	64, // [64:75] is the sub-list for method output_type
-	53, // [53:64] is the sub-list for method input_type
-	53, // [53:53] is the sub-list for extension type_name
-	53, // [53:53] is the sub-list for extension extendee
-	0,  // [0:53] is the sub-list for field type_name
+	52, // 53: usage_ledger.v1.ListMetersResponse.meters:type_name -> usage_ledger.v1.PayerMeters
+	50, // 54: usage_ledger.v1.ListMetersResponse.applied:type_name -> usage_ledger.v1.Position
+	53, // 55: usage_ledger.v1.ListAlertsResponse.alerts:type_name -> usage_ledger.v1.SpendingAlert
+	50, // 56: usage_ledger.v1.ListAlertsResponse.applied:type_name -> usage_ledger.v1.Position
+	41, // 57: usage_ledger.v1.CheckMetersResponse.laws:type_name -> usage_ledger.v1.LawResult
+	2,  // 58: usage_ledger.v1.QueryService.GetBalances:input_type -> usage_ledger.v1.GetBalancesRequest
+	5,  // 59: usage_ledger.v1.QueryService.ListCostCenters:input_type -> usage_ledger.v1.ListCostCentersRequest
+	8,  // 60: usage_ledger.v1.QueryService.GetInvoiceDraft:input_type -> usage_ledger.v1.GetInvoiceDraftRequest
+	13, // 61: usage_ledger.v1.QueryService.ListEntries:input_type -> usage_ledger.v1.ListEntriesRequest
+	16, // 62: usage_ledger.v1.QueryService.GetInstance:input_type -> usage_ledger.v1.GetInstanceRequest
+	19, // 63: usage_ledger.v1.QueryService.ListSuspectInstances:input_type -> usage_ledger.v1.ListSuspectInstancesRequest
+	22, // 64: usage_ledger.v1.QueryService.ListDeadLetters:input_type -> usage_ledger.v1.ListDeadLettersRequest
+	25, // 65: usage_ledger.v1.QueryService.GetDeadLetter:input_type -> usage_ledger.v1.GetDeadLetterRequest
+	29, // 66: usage_ledger.v1.QueryService.GetStatus:input_type -> usage_ledger.v1.GetStatusRequest
+	36, // 67: usage_ledger.v1.QueryService.TailLog:input_type -> usage_ledger.v1.TailLogRequest
+	39, // 68: usage_ledger.v1.QueryService.Check:input_type -> usage_ledger.v1.CheckRequest
+	42, // 69: usage_ledger.v1.QueryService.ListMeters:input_type -> usage_ledger.v1.ListMetersRequest
+	44, // 70: usage_ledger.v1.QueryService.ListAlerts:input_type -> usage_ledger.v1.ListAlertsRequest
+	46, // 71: usage_ledger.v1.QueryService.CheckMeters:input_type -> usage_ledger.v1.CheckMetersRequest
+	3,  // 72: usage_ledger.v1.QueryService.GetBalances:output_type -> usage_ledger.v1.GetBalancesResponse
+	6,  // 73: usage_ledger.v1.QueryService.ListCostCenters:output_type -> usage_ledger.v1.ListCostCentersResponse
+	9,  // 74: usage_ledger.v1.QueryService.GetInvoiceDraft:output_type -> usage_ledger.v1.GetInvoiceDraftResponse
+	14, // 75: usage_ledger.v1.QueryService.ListEntries:output_type -> usage_ledger.v1.ListEntriesResponse
+	17, // 76: usage_ledger.v1.QueryService.GetInstance:output_type -> usage_ledger.v1.GetInstanceResponse
+	20, // 77: usage_ledger.v1.QueryService.ListSuspectInstances:output_type -> usage_ledger.v1.ListSuspectInstancesResponse
+	23, // 78: usage_ledger.v1.QueryService.ListDeadLetters:output_type -> usage_ledger.v1.ListDeadLettersResponse
+	26, // 79: usage_ledger.v1.QueryService.GetDeadLetter:output_type -> usage_ledger.v1.GetDeadLetterResponse
+	30, // 80: usage_ledger.v1.QueryService.GetStatus:output_type -> usage_ledger.v1.GetStatusResponse
+	37, // 81: usage_ledger.v1.QueryService.TailLog:output_type -> usage_ledger.v1.TailLogResponse
+	40, // 82: usage_ledger.v1.QueryService.Check:output_type -> usage_ledger.v1.CheckResponse
+	43, // 83: usage_ledger.v1.QueryService.ListMeters:output_type -> usage_ledger.v1.ListMetersResponse
+	45, // 84: usage_ledger.v1.QueryService.ListAlerts:output_type -> usage_ledger.v1.ListAlertsResponse
+	47, // 85: usage_ledger.v1.QueryService.CheckMeters:output_type -> usage_ledger.v1.CheckMetersResponse
+	72, // [72:86] is the sub-list for method output_type
+	58, // [58:72] is the sub-list for method input_type
+	58, // [58:58] is the sub-list for extension type_name
+	58, // [58:58] is the sub-list for extension extendee
+	0,  // [0:58] is the sub-list for field type_name
 }
 
 func init() { file_usage_ledger_v1_queries_proto_init() }
@@ -3352,6 +3728,7 @@ func file_usage_ledger_v1_queries_proto_init() {
 	if File_usage_ledger_v1_queries_proto != nil {
 		return
 	}
+	file_usage_ledger_v1_live_views_proto_init()
 	file_usage_ledger_v1_publishing_proto_init()
 	file_usage_ledger_v1_queries_proto_msgTypes[25].OneofWrappers = []any{}
 	file_usage_ledger_v1_queries_proto_msgTypes[26].OneofWrappers = []any{}
@@ -3361,7 +3738,7 @@ func file_usage_ledger_v1_queries_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_usage_ledger_v1_queries_proto_rawDesc), len(file_usage_ledger_v1_queries_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   40,
+			NumMessages:   46,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

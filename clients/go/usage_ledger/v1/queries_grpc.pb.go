@@ -32,6 +32,9 @@ const (
 	QueryService_GetStatus_FullMethodName            = "/usage_ledger.v1.QueryService/GetStatus"
 	QueryService_TailLog_FullMethodName              = "/usage_ledger.v1.QueryService/TailLog"
 	QueryService_Check_FullMethodName                = "/usage_ledger.v1.QueryService/Check"
+	QueryService_ListMeters_FullMethodName           = "/usage_ledger.v1.QueryService/ListMeters"
+	QueryService_ListAlerts_FullMethodName           = "/usage_ledger.v1.QueryService/ListAlerts"
+	QueryService_CheckMeters_FullMethodName          = "/usage_ledger.v1.QueryService/CheckMeters"
 )
 
 // QueryServiceClient is the client API for QueryService service.
@@ -62,6 +65,12 @@ type QueryServiceClient interface {
 	TailLog(ctx context.Context, in *TailLogRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[TailLogResponse], error)
 	// Recomputes the laws of the ledger on the live store and names every breach.
 	Check(ctx context.Context, in *CheckRequest, opts ...grpc.CallOption) (*CheckResponse, error)
+	// What runs and what it costs an hour, by cost center and workspace class, and rates by window.
+	ListMeters(ctx context.Context, in *ListMetersRequest, opts ...grpc.CallOption) (*ListMetersResponse, error)
+	// Balances that reached 50, 80 or 100 % of a spending limit, newest first.
+	ListAlerts(ctx context.Context, in *ListAlertsRequest, opts ...grpc.CallOption) (*ListAlertsResponse, error)
+	// Compares the meters with the ledger: what runs, credits per hour, balances.
+	CheckMeters(ctx context.Context, in *CheckMetersRequest, opts ...grpc.CallOption) (*CheckMetersResponse, error)
 }
 
 type queryServiceClient struct {
@@ -191,6 +200,36 @@ func (c *queryServiceClient) Check(ctx context.Context, in *CheckRequest, opts .
 	return out, nil
 }
 
+func (c *queryServiceClient) ListMeters(ctx context.Context, in *ListMetersRequest, opts ...grpc.CallOption) (*ListMetersResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListMetersResponse)
+	err := c.cc.Invoke(ctx, QueryService_ListMeters_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *queryServiceClient) ListAlerts(ctx context.Context, in *ListAlertsRequest, opts ...grpc.CallOption) (*ListAlertsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListAlertsResponse)
+	err := c.cc.Invoke(ctx, QueryService_ListAlerts_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *queryServiceClient) CheckMeters(ctx context.Context, in *CheckMetersRequest, opts ...grpc.CallOption) (*CheckMetersResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(CheckMetersResponse)
+	err := c.cc.Invoke(ctx, QueryService_CheckMeters_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // QueryServiceServer is the server API for QueryService service.
 // All implementations must embed UnimplementedQueryServiceServer
 // for forward compatibility.
@@ -219,6 +258,12 @@ type QueryServiceServer interface {
 	TailLog(*TailLogRequest, grpc.ServerStreamingServer[TailLogResponse]) error
 	// Recomputes the laws of the ledger on the live store and names every breach.
 	Check(context.Context, *CheckRequest) (*CheckResponse, error)
+	// What runs and what it costs an hour, by cost center and workspace class, and rates by window.
+	ListMeters(context.Context, *ListMetersRequest) (*ListMetersResponse, error)
+	// Balances that reached 50, 80 or 100 % of a spending limit, newest first.
+	ListAlerts(context.Context, *ListAlertsRequest) (*ListAlertsResponse, error)
+	// Compares the meters with the ledger: what runs, credits per hour, balances.
+	CheckMeters(context.Context, *CheckMetersRequest) (*CheckMetersResponse, error)
 	mustEmbedUnimplementedQueryServiceServer()
 }
 
@@ -261,6 +306,15 @@ func (UnimplementedQueryServiceServer) TailLog(*TailLogRequest, grpc.ServerStrea
 }
 func (UnimplementedQueryServiceServer) Check(context.Context, *CheckRequest) (*CheckResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Check not implemented")
+}
+func (UnimplementedQueryServiceServer) ListMeters(context.Context, *ListMetersRequest) (*ListMetersResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListMeters not implemented")
+}
+func (UnimplementedQueryServiceServer) ListAlerts(context.Context, *ListAlertsRequest) (*ListAlertsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListAlerts not implemented")
+}
+func (UnimplementedQueryServiceServer) CheckMeters(context.Context, *CheckMetersRequest) (*CheckMetersResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method CheckMeters not implemented")
 }
 func (UnimplementedQueryServiceServer) mustEmbedUnimplementedQueryServiceServer() {}
 func (UnimplementedQueryServiceServer) testEmbeddedByValue()                      {}
@@ -474,6 +528,60 @@ func _QueryService_Check_Handler(srv interface{}, ctx context.Context, dec func(
 	return interceptor(ctx, in, info, handler)
 }
 
+func _QueryService_ListMeters_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListMetersRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(QueryServiceServer).ListMeters(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: QueryService_ListMeters_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(QueryServiceServer).ListMeters(ctx, req.(*ListMetersRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _QueryService_ListAlerts_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListAlertsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(QueryServiceServer).ListAlerts(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: QueryService_ListAlerts_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(QueryServiceServer).ListAlerts(ctx, req.(*ListAlertsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _QueryService_CheckMeters_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CheckMetersRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(QueryServiceServer).CheckMeters(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: QueryService_CheckMeters_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(QueryServiceServer).CheckMeters(ctx, req.(*CheckMetersRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // QueryService_ServiceDesc is the grpc.ServiceDesc for QueryService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -520,6 +628,18 @@ var QueryService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Check",
 			Handler:    _QueryService_Check_Handler,
+		},
+		{
+			MethodName: "ListMeters",
+			Handler:    _QueryService_ListMeters_Handler,
+		},
+		{
+			MethodName: "ListAlerts",
+			Handler:    _QueryService_ListAlerts_Handler,
+		},
+		{
+			MethodName: "CheckMeters",
+			Handler:    _QueryService_CheckMeters_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{

@@ -77,6 +77,7 @@ class RecordedEvent(_message.Message):
     PRICE_LIST_PUBLISHED_FIELD_NUMBER: _builtins.int
     FREE_CREDIT_CLAIMED_FIELD_NUMBER: _builtins.int
     MEMBER_IMPORTED_FIELD_NUMBER: _builtins.int
+    CORRECTION_FIELD_NUMBER: _builtins.int
     stream: _builtins.str
     """For example `instance:<uuid>`."""
     version: _builtins.int
@@ -125,6 +126,12 @@ class RecordedEvent(_message.Message):
     def free_credit_claimed(self) -> Global___FreeCreditClaimed: ...
     @_builtins.property
     def member_imported(self) -> Global___MemberImported: ...
+    @_builtins.property
+    def correction(self) -> Global___EntryCorrection:
+        """With an event that corrects a final entry: how the entry stood, so that a reader need not keep
+        entries that are final.
+        """
+
     def __init__(
         self,
         *,
@@ -151,16 +158,51 @@ class RecordedEvent(_message.Message):
         price_list_published: Global___PriceListPublished | None = ...,
         free_credit_claimed: Global___FreeCreditClaimed | None = ...,
         member_imported: Global___MemberImported | None = ...,
+        correction: Global___EntryCorrection | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["billing_cycle_closed", b"billing_cycle_closed", "billing_cycle_started", b"billing_cycle_started", "clock_confirmed", b"clock_confirmed", "cost_center_imported", b"cost_center_imported", "cost_center_opened", b"cost_center_opened", "credit_note_issued", b"credit_note_issued", "entry_imported", b"entry_imported", "event", b"event", "free_credit_claimed", b"free_credit_claimed", "member_imported", b"member_imported", "position", b"position", "price_list_published", b"price_list_published", "recorded", b"recorded", "spending_limit_set", b"spending_limit_set", "usage_reconciled", b"usage_reconciled", "workspace_instance_ended", b"workspace_instance_ended", "workspace_instance_imported", b"workspace_instance_imported", "workspace_instance_started", b"workspace_instance_started", "workspace_instance_stopped", b"workspace_instance_stopped", "workspace_instance_stopping", b"workspace_instance_stopping"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["billing_cycle_closed", b"billing_cycle_closed", "billing_cycle_started", b"billing_cycle_started", "clock_confirmed", b"clock_confirmed", "correction", b"correction", "cost_center_imported", b"cost_center_imported", "cost_center_opened", b"cost_center_opened", "credit_note_issued", b"credit_note_issued", "entry_imported", b"entry_imported", "event", b"event", "free_credit_claimed", b"free_credit_claimed", "member_imported", b"member_imported", "position", b"position", "price_list_published", b"price_list_published", "recorded", b"recorded", "spending_limit_set", b"spending_limit_set", "usage_reconciled", b"usage_reconciled", "workspace_instance_ended", b"workspace_instance_ended", "workspace_instance_imported", b"workspace_instance_imported", "workspace_instance_started", b"workspace_instance_started", "workspace_instance_stopped", b"workspace_instance_stopped", "workspace_instance_stopping", b"workspace_instance_stopping"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["author", b"author", "billing_cycle_closed", b"billing_cycle_closed", "billing_cycle_started", b"billing_cycle_started", "clock_confirmed", b"clock_confirmed", "cost_center_imported", b"cost_center_imported", "cost_center_opened", b"cost_center_opened", "credit_note_issued", b"credit_note_issued", "entry_imported", b"entry_imported", "event", b"event", "free_credit_claimed", b"free_credit_claimed", "member_imported", b"member_imported", "position", b"position", "price_list_published", b"price_list_published", "recorded", b"recorded", "spending_limit_set", b"spending_limit_set", "stream", b"stream", "topic", b"topic", "usage_reconciled", b"usage_reconciled", "version", b"version", "workspace_instance_ended", b"workspace_instance_ended", "workspace_instance_imported", b"workspace_instance_imported", "workspace_instance_started", b"workspace_instance_started", "workspace_instance_stopped", b"workspace_instance_stopped", "workspace_instance_stopping", b"workspace_instance_stopping"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["author", b"author", "billing_cycle_closed", b"billing_cycle_closed", "billing_cycle_started", b"billing_cycle_started", "clock_confirmed", b"clock_confirmed", "correction", b"correction", "cost_center_imported", b"cost_center_imported", "cost_center_opened", b"cost_center_opened", "credit_note_issued", b"credit_note_issued", "entry_imported", b"entry_imported", "event", b"event", "free_credit_claimed", b"free_credit_claimed", "member_imported", b"member_imported", "position", b"position", "price_list_published", b"price_list_published", "recorded", b"recorded", "spending_limit_set", b"spending_limit_set", "stream", b"stream", "topic", b"topic", "usage_reconciled", b"usage_reconciled", "version", b"version", "workspace_instance_ended", b"workspace_instance_ended", "workspace_instance_imported", b"workspace_instance_imported", "workspace_instance_started", b"workspace_instance_started", "workspace_instance_stopped", b"workspace_instance_stopped", "workspace_instance_stopping", b"workspace_instance_stopping"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["workspace_instance_started", "workspace_instance_stopping", "workspace_instance_stopped", "credit_note_issued", "usage_reconciled", "workspace_instance_ended", "workspace_instance_imported", "entry_imported", "cost_center_opened", "spending_limit_set", "billing_cycle_closed", "billing_cycle_started", "cost_center_imported", "clock_confirmed", "price_list_published", "free_credit_claimed", "member_imported"]  # noqa: Y015
     _WhichOneofArgType_event: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_event) -> _WhichOneofReturnType_event | None: ...
 
 Global___RecordedEvent: _TypeAlias = RecordedEvent  # noqa: Y015
+
+@_typing.final
+class EntryCorrection(_message.Message):
+    """What an event that `corrects` does to the entry of its instance."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WORKSPACE_CLASS_FIELD_NUMBER: _builtins.int
+    BEFORE_CENTS_FIELD_NUMBER: _builtins.int
+    AFTER_CENTS_FIELD_NUMBER: _builtins.int
+    DATED_FIELD_NUMBER: _builtins.int
+    workspace_class: _builtins.str
+    before_cents: _builtins.int
+    """Of the entry before and after."""
+    after_cents: _builtins.int
+    @_builtins.property
+    def dated(self) -> _timestamp_pb2.Timestamp:
+        """When the event was recorded that had dated the entry before."""
+
+    def __init__(
+        self,
+        *,
+        workspace_class: _builtins.str = ...,
+        before_cents: _builtins.int = ...,
+        after_cents: _builtins.int = ...,
+        dated: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["dated", b"dated"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after_cents", b"after_cents", "before_cents", b"before_cents", "dated", b"dated", "workspace_class", b"workspace_class"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EntryCorrection: _TypeAlias = EntryCorrection  # noqa: Y015
 
 @_typing.final
 class WorkspaceInstanceStarted(_message.Message):

@@ -11,6 +11,7 @@ from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from usage.v1 import usage_pb2 as _usage_pb2
+from usage_ledger.v1 import live_views_pb2 as _live_views_pb2
 from usage_ledger.v1 import publishing_pb2 as _publishing_pb2
 import builtins as _builtins
 import sys
@@ -1339,3 +1340,154 @@ class LawResult(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___LawResult: _TypeAlias = LawResult  # noqa: Y015
+
+@_typing.final
+class ListMetersRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ATTRIBUTION_ID_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    CURSOR_FIELD_NUMBER: _builtins.int
+    attribution_id: _builtins.str
+    """Only this payer; empty: all of them, by attribution ID."""
+    page_size: _builtins.int
+    """0 means 50; at most 1000."""
+    cursor: _builtins.str
+    """`next_cursor` of the page before; empty: the first page."""
+    def __init__(
+        self,
+        *,
+        attribution_id: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        cursor: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attribution_id", b"attribution_id", "cursor", b"cursor", "page_size", b"page_size"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListMetersRequest: _TypeAlias = ListMetersRequest  # noqa: Y015
+
+@_typing.final
+class ListMetersResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    METERS_FIELD_NUMBER: _builtins.int
+    NEXT_CURSOR_FIELD_NUMBER: _builtins.int
+    APPLIED_FIELD_NUMBER: _builtins.int
+    next_cursor: _builtins.str
+    """Empty on the last page."""
+    @_builtins.property
+    def meters(self) -> _containers.RepeatedCompositeFieldContainer[_live_views_pb2.PayerMeters]: ...
+    @_builtins.property
+    def applied(self) -> _containers.RepeatedCompositeFieldContainer[_publishing_pb2.Position]:
+        """Up to where each shard's log is in them."""
+
+    def __init__(
+        self,
+        *,
+        meters: _abc.Iterable[_live_views_pb2.PayerMeters] | None = ...,
+        next_cursor: _builtins.str = ...,
+        applied: _abc.Iterable[_publishing_pb2.Position] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["applied", b"applied", "meters", b"meters", "next_cursor", b"next_cursor"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListMetersResponse: _TypeAlias = ListMetersResponse  # noqa: Y015
+
+@_typing.final
+class ListAlertsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ATTRIBUTION_ID_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    CURSOR_FIELD_NUMBER: _builtins.int
+    attribution_id: _builtins.str
+    """Only this payer's; empty: everybody's."""
+    page_size: _builtins.int
+    """0 means 50; at most 1000."""
+    cursor: _builtins.str
+    """`next_cursor` of the page before; empty: the first page."""
+    def __init__(
+        self,
+        *,
+        attribution_id: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        cursor: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attribution_id", b"attribution_id", "cursor", b"cursor", "page_size", b"page_size"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListAlertsRequest: _TypeAlias = ListAlertsRequest  # noqa: Y015
+
+@_typing.final
+class ListAlertsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ALERTS_FIELD_NUMBER: _builtins.int
+    NEXT_CURSOR_FIELD_NUMBER: _builtins.int
+    APPLIED_FIELD_NUMBER: _builtins.int
+    next_cursor: _builtins.str
+    """Empty on the last page."""
+    @_builtins.property
+    def alerts(self) -> _containers.RepeatedCompositeFieldContainer[_live_views_pb2.SpendingAlert]: ...
+    @_builtins.property
+    def applied(self) -> _containers.RepeatedCompositeFieldContainer[_publishing_pb2.Position]:
+        """Up to where each shard's log is in them."""
+
+    def __init__(
+        self,
+        *,
+        alerts: _abc.Iterable[_live_views_pb2.SpendingAlert] | None = ...,
+        next_cursor: _builtins.str = ...,
+        applied: _abc.Iterable[_publishing_pb2.Position] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["alerts", b"alerts", "applied", b"applied", "next_cursor", b"next_cursor"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListAlertsResponse: _TypeAlias = ListAlertsResponse  # noqa: Y015
+
+@_typing.final
+class CheckMetersRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CheckMetersRequest: _TypeAlias = CheckMetersRequest  # noqa: Y015
+
+@_typing.final
+class CheckMetersResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LAWS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def laws(self) -> _containers.RepeatedCompositeFieldContainer[Global___LawResult]: ...
+    def __init__(
+        self,
+        *,
+        laws: _abc.Iterable[Global___LawResult] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["laws", b"laws"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CheckMetersResponse: _TypeAlias = CheckMetersResponse  # noqa: Y015

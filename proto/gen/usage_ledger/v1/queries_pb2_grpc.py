@@ -90,6 +90,21 @@ class QueryServiceStub:
                 request_serializer=usage__ledger_dot_v1_dot_queries__pb2.CheckRequest.SerializeToString,
                 response_deserializer=usage__ledger_dot_v1_dot_queries__pb2.CheckResponse.FromString,
                 _registered_method=True)
+        self.ListMeters = channel.unary_unary(
+                '/usage_ledger.v1.QueryService/ListMeters',
+                request_serializer=usage__ledger_dot_v1_dot_queries__pb2.ListMetersRequest.SerializeToString,
+                response_deserializer=usage__ledger_dot_v1_dot_queries__pb2.ListMetersResponse.FromString,
+                _registered_method=True)
+        self.ListAlerts = channel.unary_unary(
+                '/usage_ledger.v1.QueryService/ListAlerts',
+                request_serializer=usage__ledger_dot_v1_dot_queries__pb2.ListAlertsRequest.SerializeToString,
+                response_deserializer=usage__ledger_dot_v1_dot_queries__pb2.ListAlertsResponse.FromString,
+                _registered_method=True)
+        self.CheckMeters = channel.unary_unary(
+                '/usage_ledger.v1.QueryService/CheckMeters',
+                request_serializer=usage__ledger_dot_v1_dot_queries__pb2.CheckMetersRequest.SerializeToString,
+                response_deserializer=usage__ledger_dot_v1_dot_queries__pb2.CheckMetersResponse.FromString,
+                _registered_method=True)
 
 
 class QueryServiceServicer:
@@ -173,6 +188,27 @@ class QueryServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListMeters(self, request, context):
+        """What runs and what it costs an hour, by cost center and workspace class, and rates by window.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListAlerts(self, request, context):
+        """Balances that reached 50, 80 or 100 % of a spending limit, newest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CheckMeters(self, request, context):
+        """Compares the meters with the ledger: what runs, credits per hour, balances.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_QueryServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -230,6 +266,21 @@ def add_QueryServiceServicer_to_server(servicer, server):
                     servicer.Check,
                     request_deserializer=usage__ledger_dot_v1_dot_queries__pb2.CheckRequest.FromString,
                     response_serializer=usage__ledger_dot_v1_dot_queries__pb2.CheckResponse.SerializeToString,
+            ),
+            'ListMeters': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListMeters,
+                    request_deserializer=usage__ledger_dot_v1_dot_queries__pb2.ListMetersRequest.FromString,
+                    response_serializer=usage__ledger_dot_v1_dot_queries__pb2.ListMetersResponse.SerializeToString,
+            ),
+            'ListAlerts': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListAlerts,
+                    request_deserializer=usage__ledger_dot_v1_dot_queries__pb2.ListAlertsRequest.FromString,
+                    response_serializer=usage__ledger_dot_v1_dot_queries__pb2.ListAlertsResponse.SerializeToString,
+            ),
+            'CheckMeters': grpc.unary_unary_rpc_method_handler(
+                    servicer.CheckMeters,
+                    request_deserializer=usage__ledger_dot_v1_dot_queries__pb2.CheckMetersRequest.FromString,
+                    response_serializer=usage__ledger_dot_v1_dot_queries__pb2.CheckMetersResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -530,6 +581,87 @@ class QueryService:
             '/usage_ledger.v1.QueryService/Check',
             usage__ledger_dot_v1_dot_queries__pb2.CheckRequest.SerializeToString,
             usage__ledger_dot_v1_dot_queries__pb2.CheckResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListMeters(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/usage_ledger.v1.QueryService/ListMeters',
+            usage__ledger_dot_v1_dot_queries__pb2.ListMetersRequest.SerializeToString,
+            usage__ledger_dot_v1_dot_queries__pb2.ListMetersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListAlerts(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/usage_ledger.v1.QueryService/ListAlerts',
+            usage__ledger_dot_v1_dot_queries__pb2.ListAlertsRequest.SerializeToString,
+            usage__ledger_dot_v1_dot_queries__pb2.ListAlertsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CheckMeters(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/usage_ledger.v1.QueryService/CheckMeters',
+            usage__ledger_dot_v1_dot_queries__pb2.CheckMetersRequest.SerializeToString,
+            usage__ledger_dot_v1_dot_queries__pb2.CheckMetersResponse.FromString,
             options,
             channel_credentials,
             insecure,

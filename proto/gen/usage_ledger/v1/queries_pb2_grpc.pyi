@@ -55,6 +55,12 @@ class QueryServiceStub:
     """Recorded events in the order of the log, from a position on; waits for new ones if asked to."""
     Check: _grpc.UnaryUnaryMultiCallable[_queries_pb2.CheckRequest, _queries_pb2.CheckResponse]
     """Recomputes the laws of the ledger on the live store and names every breach."""
+    ListMeters: _grpc.UnaryUnaryMultiCallable[_queries_pb2.ListMetersRequest, _queries_pb2.ListMetersResponse]
+    """What runs and what it costs an hour, by cost center and workspace class, and rates by window."""
+    ListAlerts: _grpc.UnaryUnaryMultiCallable[_queries_pb2.ListAlertsRequest, _queries_pb2.ListAlertsResponse]
+    """Balances that reached 50, 80 or 100 % of a spending limit, newest first."""
+    CheckMeters: _grpc.UnaryUnaryMultiCallable[_queries_pb2.CheckMetersRequest, _queries_pb2.CheckMetersResponse]
+    """Compares the meters with the ledger: what runs, credits per hour, balances."""
 
 @_typing.type_check_only
 class QueryServiceAsyncStub(QueryServiceStub):
@@ -83,6 +89,12 @@ class QueryServiceAsyncStub(QueryServiceStub):
     """Recorded events in the order of the log, from a position on; waits for new ones if asked to."""
     Check: _aio.UnaryUnaryMultiCallable[_queries_pb2.CheckRequest, _queries_pb2.CheckResponse]  # type: ignore[assignment]
     """Recomputes the laws of the ledger on the live store and names every breach."""
+    ListMeters: _aio.UnaryUnaryMultiCallable[_queries_pb2.ListMetersRequest, _queries_pb2.ListMetersResponse]  # type: ignore[assignment]
+    """What runs and what it costs an hour, by cost center and workspace class, and rates by window."""
+    ListAlerts: _aio.UnaryUnaryMultiCallable[_queries_pb2.ListAlertsRequest, _queries_pb2.ListAlertsResponse]  # type: ignore[assignment]
+    """Balances that reached 50, 80 or 100 % of a spending limit, newest first."""
+    CheckMeters: _aio.UnaryUnaryMultiCallable[_queries_pb2.CheckMetersRequest, _queries_pb2.CheckMetersResponse]  # type: ignore[assignment]
+    """Compares the meters with the ledger: what runs, credits per hour, balances."""
 
 class QueryServiceServicer(metaclass=_abc_1.ABCMeta):
     """Reads for operators, dashboards and bulk consumers."""
@@ -174,5 +186,29 @@ class QueryServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_queries_pb2.CheckResponse, _abc.Awaitable[_queries_pb2.CheckResponse]]:
         """Recomputes the laws of the ledger on the live store and names every breach."""
+
+    @_abc_1.abstractmethod
+    def ListMeters(
+        self,
+        request: _queries_pb2.ListMetersRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_queries_pb2.ListMetersResponse, _abc.Awaitable[_queries_pb2.ListMetersResponse]]:
+        """What runs and what it costs an hour, by cost center and workspace class, and rates by window."""
+
+    @_abc_1.abstractmethod
+    def ListAlerts(
+        self,
+        request: _queries_pb2.ListAlertsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_queries_pb2.ListAlertsResponse, _abc.Awaitable[_queries_pb2.ListAlertsResponse]]:
+        """Balances that reached 50, 80 or 100 % of a spending limit, newest first."""
+
+    @_abc_1.abstractmethod
+    def CheckMeters(
+        self,
+        request: _queries_pb2.CheckMetersRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_queries_pb2.CheckMetersResponse, _abc.Awaitable[_queries_pb2.CheckMetersResponse]]:
+        """Compares the meters with the ledger: what runs, credits per hour, balances."""
 
 def add_QueryServiceServicer_to_server(servicer: QueryServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -19,7 +19,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file usage_ledger/v1/ledger_events.proto.
  */
 export const file_usage_ledger_v1_ledger_events: GenFile = /*@__PURE__*/
-  fileDesc("CiN1c2FnZV9sZWRnZXIvdjEvbGVkZ2VyX2V2ZW50cy5wcm90bxIPdXNhZ2VfbGVkZ2VyLnYxIkAKDlJlY29yZGVkRXZlbnRzEi4KBmV2ZW50cxgBIAMoCzIeLnVzYWdlX2xlZGdlci52MS5SZWNvcmRlZEV2ZW50ItQKCg1SZWNvcmRlZEV2ZW50EisKCHBvc2l0aW9uGAEgASgLMhkudXNhZ2VfbGVkZ2VyLnYxLlBvc2l0aW9uEg4KBnN0cmVhbRgCIAEoCRIPCgd2ZXJzaW9uGAMgASgDEg0KBXRvcGljGAQgASgJEiwKCHJlY29yZGVkGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIOCgZhdXRob3IYBiABKAkSTwoad29ya3NwYWNlX2luc3RhbmNlX3N0YXJ0ZWQYCiABKAsyKS51c2FnZV9sZWRnZXIudjEuV29ya3NwYWNlSW5zdGFuY2VTdGFydGVkSAASUQobd29ya3NwYWNlX2luc3RhbmNlX3N0b3BwaW5nGAsgASgLMioudXNhZ2VfbGVkZ2VyLnYxLldvcmtzcGFjZUluc3RhbmNlU3RvcHBpbmdIABJPChp3b3Jrc3BhY2VfaW5zdGFuY2Vfc3RvcHBlZBgMIAEoCzIpLnVzYWdlX2xlZGdlci52MS5Xb3Jrc3BhY2VJbnN0YW5jZVN0b3BwZWRIABI/ChJjcmVkaXRfbm90ZV9pc3N1ZWQYDSABKAsyIS51c2FnZV9sZWRnZXIudjEuQ3JlZGl0Tm90ZUlzc3VlZEgAEjwKEHVzYWdlX3JlY29uY2lsZWQYDiABKAsyIC51c2FnZV9sZWRnZXIudjEuVXNhZ2VSZWNvbmNpbGVkSAASSwoYd29ya3NwYWNlX2luc3RhbmNlX2VuZGVkGBAgASgLMicudXNhZ2VfbGVkZ2VyLnYxLldvcmtzcGFjZUluc3RhbmNlRW5kZWRIABJRCht3b3Jrc3BhY2VfaW5zdGFuY2VfaW1wb3J0ZWQYESABKAsyKi51c2FnZV9sZWRnZXIudjEuV29ya3NwYWNlSW5zdGFuY2VJbXBvcnRlZEgAEjgKDmVudHJ5X2ltcG9ydGVkGBIgASgLMh4udXNhZ2VfbGVkZ2VyLnYxLkVudHJ5SW1wb3J0ZWRIABI/ChJjb3N0X2NlbnRlcl9vcGVuZWQYEyABKAsyIS51c2FnZV9sZWRnZXIudjEuQ29zdENlbnRlck9wZW5lZEgAEj8KEnNwZW5kaW5nX2xpbWl0X3NldBgUIAEoCzIhLnVzYWdlX2xlZGdlci52MS5TcGVuZGluZ0xpbWl0U2V0SAASQwoUYmlsbGluZ19jeWNsZV9jbG9zZWQYFSABKAsyIy51c2FnZV9sZWRnZXIudjEuQmlsbGluZ0N5Y2xlQ2xvc2VkSAASRQoVYmlsbGluZ19jeWNsZV9zdGFydGVkGBYgASgLMiQudXNhZ2VfbGVkZ2VyLnYxLkJpbGxpbmdDeWNsZVN0YXJ0ZWRIABJDChRjb3N0X2NlbnRlcl9pbXBvcnRlZBgXIAEoCzIjLnVzYWdlX2xlZGdlci52MS5Db3N0Q2VudGVySW1wb3J0ZWRIABI6Cg9jbG9ja19jb25maXJtZWQYGCABKAsyHy51c2FnZV9sZWRnZXIudjEuQ2xvY2tDb25maXJtZWRIABJDChRwcmljZV9saXN0X3B1Ymxpc2hlZBgZIAEoCzIjLnVzYWdlX2xlZGdlci52MS5QcmljZUxpc3RQdWJsaXNoZWRIABJBChNmcmVlX2NyZWRpdF9jbGFpbWVkGBogASgLMiIudXNhZ2VfbGVkZ2VyLnYxLkZyZWVDcmVkaXRDbGFpbWVkSAASOgoPbWVtYmVyX2ltcG9ydGVkGBsgASgLMh8udXNhZ2VfbGVkZ2VyLnYxLk1lbWJlckltcG9ydGVkSABCBwoFZXZlbnQi6gIKGFdvcmtzcGFjZUluc3RhbmNlU3RhcnRlZBIdChV3b3Jrc3BhY2VfaW5zdGFuY2VfaWQYASABKAkSFgoOYXR0cmlidXRpb25faWQYAiABKAkSFAoMd29ya3NwYWNlX2lkGAMgASgJEhcKD3dvcmtzcGFjZV9jbGFzcxgEIAEoCRIWCg53b3Jrc3BhY2VfdHlwZRgFIAEoCRIPCgd1c2VyX2lkGAYgASgJEhIKCnByb2plY3RfaWQYByABKAkSMQoNY3JlYXRpb25fdGltZRgIIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASMAoMc3RhcnRlZF90aW1lGAkgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIWCg5wcmljZV9yZXZpc2lvbhgKIAEoAxIaChJjcmVkaXRzX3Blcl9taW51dGUYCyABKAkSEgoKY29tbWl0bWVudBgMIAEoDCKzAQoZV29ya3NwYWNlSW5zdGFuY2VTdG9wcGluZxIdChV3b3Jrc3BhY2VfaW5zdGFuY2VfaWQYASABKAkSFgoOYXR0cmlidXRpb25faWQYAiABKAkSMQoNc3RvcHBpbmdfdGltZRgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLAoIY29ycmVjdHMYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIoMBChhXb3Jrc3BhY2VJbnN0YW5jZVN0b3BwZWQSHQoVd29ya3NwYWNlX2luc3RhbmNlX2lkGAEgASgJEhYKDmF0dHJpYnV0aW9uX2lkGAIgASgJEjAKDHN0b3BwZWRfdGltZRgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiwQEKFldvcmtzcGFjZUluc3RhbmNlRW5kZWQSHQoVd29ya3NwYWNlX2luc3RhbmNlX2lkGAEgASgJEhYKDmF0dHJpYnV0aW9uX2lkGAIgASgJEi4KCmVuZGVkX3RpbWUYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiwKCGNvcnJlY3RzGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBISCgpjb21taXRtZW50GAUgASgMIpwEChlXb3Jrc3BhY2VJbnN0YW5jZUltcG9ydGVkEh0KFXdvcmtzcGFjZV9pbnN0YW5jZV9pZBgBIAEoCRIWCg5hdHRyaWJ1dGlvbl9pZBgCIAEoCRIUCgx3b3Jrc3BhY2VfaWQYAyABKAkSFwoPd29ya3NwYWNlX2NsYXNzGAQgASgJEhYKDndvcmtzcGFjZV90eXBlGAUgASgJEg8KB3VzZXJfaWQYBiABKAkSMQoNY3JlYXRpb25fdGltZRgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASMAoMc3RhcnRlZF90aW1lGAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIxCg1zdG9wcGluZ190aW1lGAkgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIwCgxzdG9wcGVkX3RpbWUYCiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjIKDmVmZmVjdGl2ZV90aW1lGAsgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIZCgxjcmVkaXRfY2VudHMYDCABKBJIAIgBARIWCg5wcmljZV9yZXZpc2lvbhgNIAEoAxIaChJjcmVkaXRzX3Blcl9taW51dGUYDiABKAkSEgoKY29tbWl0bWVudBgPIAEoDEIPCg1fY3JlZGl0X2NlbnRzIpkBChBDcmVkaXROb3RlSXNzdWVkEhYKDmF0dHJpYnV0aW9uX2lkGAEgASgJEhQKDGNyZWRpdF9jZW50cxgCIAEoEhIyCg5lZmZlY3RpdmVfdGltZRgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDwoHdXNlcl9pZBgEIAEoCRISCgpjb21taXRtZW50GAUgASgMIrYBCg1FbnRyeUltcG9ydGVkEhYKDmF0dHJpYnV0aW9uX2lkGAEgASgJEhAKCGVudHJ5X2lkGAIgASgJEgwKBGtpbmQYAyABKAkSFAoMY3JlZGl0X2NlbnRzGAQgASgSEjIKDmVmZmVjdGl2ZV90aW1lGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIPCgd1c2VyX2lkGAYgASgJEhIKCmNvbW1pdG1lbnQYByABKAwitwEKEENvc3RDZW50ZXJPcGVuZWQSFgoOYXR0cmlidXRpb25faWQYASABKAkSFgoOc3BlbmRpbmdfbGltaXQYAiABKBISEAoIc3RyYXRlZ3kYAyABKAkSLwoLY3ljbGVfc3RhcnQYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjAKDG5leHRfYmlsbGluZxgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiQgoQU3BlbmRpbmdMaW1pdFNldBIWCg5hdHRyaWJ1dGlvbl9pZBgBIAEoCRIWCg5zcGVuZGluZ19saW1pdBgCIAEoEiKxAQoSQmlsbGluZ0N5Y2xlQ2xvc2VkEhYKDmF0dHJpYnV0aW9uX2lkGAEgASgJEhQKDGN5Y2xlX251bWJlchgCIAEoAxIOCgZyZWFzb24YAyABKAkSLQoJY2xvc2VkX2F0GAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIVCg1iYWxhbmNlX2NlbnRzGAUgASgSEhcKD3dyaXRlX29mZl9jZW50cxgGIAEoEiKNAgoTQmlsbGluZ0N5Y2xlU3RhcnRlZBIWCg5hdHRyaWJ1dGlvbl9pZBgBIAEoCRIUCgxjeWNsZV9udW1iZXIYAiABKAMSFgoOc3BlbmRpbmdfbGltaXQYAyABKBISEAoIc3RyYXRlZ3kYBCABKAkSLwoLY3ljbGVfc3RhcnQYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjAKDG5leHRfYmlsbGluZxgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASKgoGYW5jaG9yGAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIPCgdwZXJpb2RzGAggASgDIqcBChJDb3N0Q2VudGVySW1wb3J0ZWQSFgoOYXR0cmlidXRpb25faWQYASABKAkSMQoHaGlzdG9yeRgCIAMoCzIgLnVzYWdlX2xlZGdlci52MS5Db3N0Q2VudGVyVGVybXMSFAoMY3ljbGVfbnVtYmVyGAMgASgDEjAKDG5leHRfYmlsbGluZxgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiywEKD0Nvc3RDZW50ZXJUZXJtcxIWCg5zcGVuZGluZ19saW1pdBgBIAEoEhIQCghzdHJhdGVneRgCIAEoCRIrCgdjcmVhdGVkGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgtjeWNsZV9zdGFydBgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASMAoMbmV4dF9iaWxsaW5nGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCK2AQoPVXNhZ2VSZWNvbmNpbGVkEisKB2luc3RhbnQYASABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi0KCWZyb21fdGltZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASKwoHdG9fdGltZRgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASGgoSbGVkZ2VyX2ludGVydmFsX21zGAQgASgDIj0KDkNsb2NrQ29uZmlybWVkEisKB2luc3RhbnQYASABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIvsBChJQcmljZUxpc3RQdWJsaXNoZWQSEAoIcmV2aXNpb24YASABKAMSMQoNaW5fZm9yY2VfZnJvbRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASVQoSY3JlZGl0c19wZXJfbWludXRlGAMgAygLMjkudXNhZ2VfbGVkZ2VyLnYxLlByaWNlTGlzdFB1Ymxpc2hlZC5DcmVkaXRzUGVyTWludXRlRW50cnkSEAoIZmFsbGJhY2sYBCABKAkaNwoVQ3JlZGl0c1Blck1pbnV0ZUVudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEiKwoRRnJlZUNyZWRpdENsYWltZWQSFgoOYXR0cmlidXRpb25faWQYASABKAkieQoOTWVtYmVySW1wb3J0ZWQSFgoOYXR0cmlidXRpb25faWQYASABKAkSDwoHdXNlcl9pZBgCIAEoCRIqCgZqb2luZWQYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhIKCmVtYWlsX2htYWMYBCABKAlCT1pNZ2l0aHViLmNvbS91c2FnZS1sZWRnZXIvdXNhZ2UtbGVkZ2VyL2NsaWVudHMvZ28vdXNhZ2VfbGVkZ2VyL3YxO3VzYWdlbGVkZ2VydjFiBnByb3RvMw", [file_google_protobuf_timestamp, file_usage_ledger_v1_publishing]);
+  fileDesc("CiN1c2FnZV9sZWRnZXIvdjEvbGVkZ2VyX2V2ZW50cy5wcm90bxIPdXNhZ2VfbGVkZ2VyLnYxIkAKDlJlY29yZGVkRXZlbnRzEi4KBmV2ZW50cxgBIAMoCzIeLnVzYWdlX2xlZGdlci52MS5SZWNvcmRlZEV2ZW50IooLCg1SZWNvcmRlZEV2ZW50EisKCHBvc2l0aW9uGAEgASgLMhkudXNhZ2VfbGVkZ2VyLnYxLlBvc2l0aW9uEg4KBnN0cmVhbRgCIAEoCRIPCgd2ZXJzaW9uGAMgASgDEg0KBXRvcGljGAQgASgJEiwKCHJlY29yZGVkGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIOCgZhdXRob3IYBiABKAkSTwoad29ya3NwYWNlX2luc3RhbmNlX3N0YXJ0ZWQYCiABKAsyKS51c2FnZV9sZWRnZXIudjEuV29ya3NwYWNlSW5zdGFuY2VTdGFydGVkSAASUQobd29ya3NwYWNlX2luc3RhbmNlX3N0b3BwaW5nGAsgASgLMioudXNhZ2VfbGVkZ2VyLnYxLldvcmtzcGFjZUluc3RhbmNlU3RvcHBpbmdIABJPChp3b3Jrc3BhY2VfaW5zdGFuY2Vfc3RvcHBlZBgMIAEoCzIpLnVzYWdlX2xlZGdlci52MS5Xb3Jrc3BhY2VJbnN0YW5jZVN0b3BwZWRIABI/ChJjcmVkaXRfbm90ZV9pc3N1ZWQYDSABKAsyIS51c2FnZV9sZWRnZXIudjEuQ3JlZGl0Tm90ZUlzc3VlZEgAEjwKEHVzYWdlX3JlY29uY2lsZWQYDiABKAsyIC51c2FnZV9sZWRnZXIudjEuVXNhZ2VSZWNvbmNpbGVkSAASSwoYd29ya3NwYWNlX2luc3RhbmNlX2VuZGVkGBAgASgLMicudXNhZ2VfbGVkZ2VyLnYxLldvcmtzcGFjZUluc3RhbmNlRW5kZWRIABJRCht3b3Jrc3BhY2VfaW5zdGFuY2VfaW1wb3J0ZWQYESABKAsyKi51c2FnZV9sZWRnZXIudjEuV29ya3NwYWNlSW5zdGFuY2VJbXBvcnRlZEgAEjgKDmVudHJ5X2ltcG9ydGVkGBIgASgLMh4udXNhZ2VfbGVkZ2VyLnYxLkVudHJ5SW1wb3J0ZWRIABI/ChJjb3N0X2NlbnRlcl9vcGVuZWQYEyABKAsyIS51c2FnZV9sZWRnZXIudjEuQ29zdENlbnRlck9wZW5lZEgAEj8KEnNwZW5kaW5nX2xpbWl0X3NldBgUIAEoCzIhLnVzYWdlX2xlZGdlci52MS5TcGVuZGluZ0xpbWl0U2V0SAASQwoUYmlsbGluZ19jeWNsZV9jbG9zZWQYFSABKAsyIy51c2FnZV9sZWRnZXIudjEuQmlsbGluZ0N5Y2xlQ2xvc2VkSAASRQoVYmlsbGluZ19jeWNsZV9zdGFydGVkGBYgASgLMiQudXNhZ2VfbGVkZ2VyLnYxLkJpbGxpbmdDeWNsZVN0YXJ0ZWRIABJDChRjb3N0X2NlbnRlcl9pbXBvcnRlZBgXIAEoCzIjLnVzYWdlX2xlZGdlci52MS5Db3N0Q2VudGVySW1wb3J0ZWRIABI6Cg9jbG9ja19jb25maXJtZWQYGCABKAsyHy51c2FnZV9sZWRnZXIudjEuQ2xvY2tDb25maXJtZWRIABJDChRwcmljZV9saXN0X3B1Ymxpc2hlZBgZIAEoCzIjLnVzYWdlX2xlZGdlci52MS5QcmljZUxpc3RQdWJsaXNoZWRIABJBChNmcmVlX2NyZWRpdF9jbGFpbWVkGBogASgLMiIudXNhZ2VfbGVkZ2VyLnYxLkZyZWVDcmVkaXRDbGFpbWVkSAASOgoPbWVtYmVyX2ltcG9ydGVkGBsgASgLMh8udXNhZ2VfbGVkZ2VyLnYxLk1lbWJlckltcG9ydGVkSAASNAoKY29ycmVjdGlvbhgcIAEoCzIgLnVzYWdlX2xlZGdlci52MS5FbnRyeUNvcnJlY3Rpb25CBwoFZXZlbnQigAEKD0VudHJ5Q29ycmVjdGlvbhIXCg93b3Jrc3BhY2VfY2xhc3MYASABKAkSFAoMYmVmb3JlX2NlbnRzGAIgASgSEhMKC2FmdGVyX2NlbnRzGAMgASgSEikKBWRhdGVkGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCLqAgoYV29ya3NwYWNlSW5zdGFuY2VTdGFydGVkEh0KFXdvcmtzcGFjZV9pbnN0YW5jZV9pZBgBIAEoCRIWCg5hdHRyaWJ1dGlvbl9pZBgCIAEoCRIUCgx3b3Jrc3BhY2VfaWQYAyABKAkSFwoPd29ya3NwYWNlX2NsYXNzGAQgASgJEhYKDndvcmtzcGFjZV90eXBlGAUgASgJEg8KB3VzZXJfaWQYBiABKAkSEgoKcHJvamVjdF9pZBgHIAEoCRIxCg1jcmVhdGlvbl90aW1lGAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIwCgxzdGFydGVkX3RpbWUYCSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhYKDnByaWNlX3JldmlzaW9uGAogASgDEhoKEmNyZWRpdHNfcGVyX21pbnV0ZRgLIAEoCRISCgpjb21taXRtZW50GAwgASgMIrMBChlXb3Jrc3BhY2VJbnN0YW5jZVN0b3BwaW5nEh0KFXdvcmtzcGFjZV9pbnN0YW5jZV9pZBgBIAEoCRIWCg5hdHRyaWJ1dGlvbl9pZBgCIAEoCRIxCg1zdG9wcGluZ190aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIsCghjb3JyZWN0cxgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAigwEKGFdvcmtzcGFjZUluc3RhbmNlU3RvcHBlZBIdChV3b3Jrc3BhY2VfaW5zdGFuY2VfaWQYASABKAkSFgoOYXR0cmlidXRpb25faWQYAiABKAkSMAoMc3RvcHBlZF90aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCLBAQoWV29ya3NwYWNlSW5zdGFuY2VFbmRlZBIdChV3b3Jrc3BhY2VfaW5zdGFuY2VfaWQYASABKAkSFgoOYXR0cmlidXRpb25faWQYAiABKAkSLgoKZW5kZWRfdGltZRgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLAoIY29ycmVjdHMYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhIKCmNvbW1pdG1lbnQYBSABKAwinAQKGVdvcmtzcGFjZUluc3RhbmNlSW1wb3J0ZWQSHQoVd29ya3NwYWNlX2luc3RhbmNlX2lkGAEgASgJEhYKDmF0dHJpYnV0aW9uX2lkGAIgASgJEhQKDHdvcmtzcGFjZV9pZBgDIAEoCRIXCg93b3Jrc3BhY2VfY2xhc3MYBCABKAkSFgoOd29ya3NwYWNlX3R5cGUYBSABKAkSDwoHdXNlcl9pZBgGIAEoCRIxCg1jcmVhdGlvbl90aW1lGAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIwCgxzdGFydGVkX3RpbWUYCCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjEKDXN0b3BwaW5nX3RpbWUYCSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjAKDHN0b3BwZWRfdGltZRgKIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASMgoOZWZmZWN0aXZlX3RpbWUYCyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhkKDGNyZWRpdF9jZW50cxgMIAEoEkgAiAEBEhYKDnByaWNlX3JldmlzaW9uGA0gASgDEhoKEmNyZWRpdHNfcGVyX21pbnV0ZRgOIAEoCRISCgpjb21taXRtZW50GA8gASgMQg8KDV9jcmVkaXRfY2VudHMimQEKEENyZWRpdE5vdGVJc3N1ZWQSFgoOYXR0cmlidXRpb25faWQYASABKAkSFAoMY3JlZGl0X2NlbnRzGAIgASgSEjIKDmVmZmVjdGl2ZV90aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIPCgd1c2VyX2lkGAQgASgJEhIKCmNvbW1pdG1lbnQYBSABKAwitgEKDUVudHJ5SW1wb3J0ZWQSFgoOYXR0cmlidXRpb25faWQYASABKAkSEAoIZW50cnlfaWQYAiABKAkSDAoEa2luZBgDIAEoCRIUCgxjcmVkaXRfY2VudHMYBCABKBISMgoOZWZmZWN0aXZlX3RpbWUYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg8KB3VzZXJfaWQYBiABKAkSEgoKY29tbWl0bWVudBgHIAEoDCK3AQoQQ29zdENlbnRlck9wZW5lZBIWCg5hdHRyaWJ1dGlvbl9pZBgBIAEoCRIWCg5zcGVuZGluZ19saW1pdBgCIAEoEhIQCghzdHJhdGVneRgDIAEoCRIvCgtjeWNsZV9zdGFydBgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASMAoMbmV4dF9iaWxsaW5nGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCJCChBTcGVuZGluZ0xpbWl0U2V0EhYKDmF0dHJpYnV0aW9uX2lkGAEgASgJEhYKDnNwZW5kaW5nX2xpbWl0GAIgASgSIrEBChJCaWxsaW5nQ3ljbGVDbG9zZWQSFgoOYXR0cmlidXRpb25faWQYASABKAkSFAoMY3ljbGVfbnVtYmVyGAIgASgDEg4KBnJlYXNvbhgDIAEoCRItCgljbG9zZWRfYXQYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhUKDWJhbGFuY2VfY2VudHMYBSABKBISFwoPd3JpdGVfb2ZmX2NlbnRzGAYgASgSIo0CChNCaWxsaW5nQ3ljbGVTdGFydGVkEhYKDmF0dHJpYnV0aW9uX2lkGAEgASgJEhQKDGN5Y2xlX251bWJlchgCIAEoAxIWCg5zcGVuZGluZ19saW1pdBgDIAEoEhIQCghzdHJhdGVneRgEIAEoCRIvCgtjeWNsZV9zdGFydBgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASMAoMbmV4dF9iaWxsaW5nGAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIqCgZhbmNob3IYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg8KB3BlcmlvZHMYCCABKAMipwEKEkNvc3RDZW50ZXJJbXBvcnRlZBIWCg5hdHRyaWJ1dGlvbl9pZBgBIAEoCRIxCgdoaXN0b3J5GAIgAygLMiAudXNhZ2VfbGVkZ2VyLnYxLkNvc3RDZW50ZXJUZXJtcxIUCgxjeWNsZV9udW1iZXIYAyABKAMSMAoMbmV4dF9iaWxsaW5nGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCLLAQoPQ29zdENlbnRlclRlcm1zEhYKDnNwZW5kaW5nX2xpbWl0GAEgASgSEhAKCHN0cmF0ZWd5GAIgASgJEisKB2NyZWF0ZWQYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi8KC2N5Y2xlX3N0YXJ0GAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIwCgxuZXh0X2JpbGxpbmcYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIrYBCg9Vc2FnZVJlY29uY2lsZWQSKwoHaW5zdGFudBgBIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLQoJZnJvbV90aW1lGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIrCgd0b190aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIaChJsZWRnZXJfaW50ZXJ2YWxfbXMYBCABKAMiPQoOQ2xvY2tDb25maXJtZWQSKwoHaW5zdGFudBgBIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAi+wEKElByaWNlTGlzdFB1Ymxpc2hlZBIQCghyZXZpc2lvbhgBIAEoAxIxCg1pbl9mb3JjZV9mcm9tGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBJVChJjcmVkaXRzX3Blcl9taW51dGUYAyADKAsyOS51c2FnZV9sZWRnZXIudjEuUHJpY2VMaXN0UHVibGlzaGVkLkNyZWRpdHNQZXJNaW51dGVFbnRyeRIQCghmYWxsYmFjaxgEIAEoCRo3ChVDcmVkaXRzUGVyTWludXRlRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASIrChFGcmVlQ3JlZGl0Q2xhaW1lZBIWCg5hdHRyaWJ1dGlvbl9pZBgBIAEoCSJ5Cg5NZW1iZXJJbXBvcnRlZBIWCg5hdHRyaWJ1dGlvbl9pZBgBIAEoCRIPCgd1c2VyX2lkGAIgASgJEioKBmpvaW5lZBgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEgoKZW1haWxfaG1hYxgEIAEoCUJPWk1naXRodWIuY29tL3VzYWdlLWxlZGdlci91c2FnZS1sZWRnZXIvY2xpZW50cy9nby91c2FnZV9sZWRnZXIvdjE7dXNhZ2VsZWRnZXJ2MWIGcHJvdG8z", [file_google_protobuf_timestamp, file_usage_ledger_v1_publishing]);
 
 /**
  * The value of one message: events of one key, in the order of the log.
@@ -192,6 +192,14 @@ export type RecordedEvent = Message<"usage_ledger.v1.RecordedEvent"> & {
     value: MemberImported;
     case: "memberImported";
   } | { case: undefined; value?: undefined };
+
+  /**
+   * With an event that corrects a final entry: how the entry stood, so that a reader need not keep
+   * entries that are final.
+   *
+   * @generated from field: usage_ledger.v1.EntryCorrection correction = 28;
+   */
+  correction?: EntryCorrection | undefined;
 };
 
 /**
@@ -200,6 +208,44 @@ export type RecordedEvent = Message<"usage_ledger.v1.RecordedEvent"> & {
  */
 export const RecordedEventSchema: GenMessage<RecordedEvent> = /*@__PURE__*/
   messageDesc(file_usage_ledger_v1_ledger_events, 1);
+
+/**
+ * What an event that `corrects` does to the entry of its instance.
+ *
+ * @generated from message usage_ledger.v1.EntryCorrection
+ */
+export type EntryCorrection = Message<"usage_ledger.v1.EntryCorrection"> & {
+  /**
+   * @generated from field: string workspace_class = 1;
+   */
+  workspaceClass: string;
+
+  /**
+   * Of the entry before and after.
+   *
+   * @generated from field: sint64 before_cents = 2;
+   */
+  beforeCents: bigint;
+
+  /**
+   * @generated from field: sint64 after_cents = 3;
+   */
+  afterCents: bigint;
+
+  /**
+   * When the event was recorded that had dated the entry before.
+   *
+   * @generated from field: google.protobuf.Timestamp dated = 4;
+   */
+  dated?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message usage_ledger.v1.EntryCorrection.
+ * Use `create(EntryCorrectionSchema)` to create a new message.
+ */
+export const EntryCorrectionSchema: GenMessage<EntryCorrection> = /*@__PURE__*/
+  messageDesc(file_usage_ledger_v1_ledger_events, 2);
 
 /**
  * An instance began to run. Its price was decided here, and no later event changes it.
@@ -281,7 +327,7 @@ export type WorkspaceInstanceStarted = Message<"usage_ledger.v1.WorkspaceInstanc
  * Use `create(WorkspaceInstanceStartedSchema)` to create a new message.
  */
 export const WorkspaceInstanceStartedSchema: GenMessage<WorkspaceInstanceStarted> = /*@__PURE__*/
-  messageDesc(file_usage_ledger_v1_ledger_events, 2);
+  messageDesc(file_usage_ledger_v1_ledger_events, 3);
 
 /**
  * An instance was asked to stop; usage ends here.
@@ -317,7 +363,7 @@ export type WorkspaceInstanceStopping = Message<"usage_ledger.v1.WorkspaceInstan
  * Use `create(WorkspaceInstanceStoppingSchema)` to create a new message.
  */
 export const WorkspaceInstanceStoppingSchema: GenMessage<WorkspaceInstanceStopping> = /*@__PURE__*/
-  messageDesc(file_usage_ledger_v1_ledger_events, 3);
+  messageDesc(file_usage_ledger_v1_ledger_events, 4);
 
 /**
  * An instance is gone; its entry is final.
@@ -346,7 +392,7 @@ export type WorkspaceInstanceStopped = Message<"usage_ledger.v1.WorkspaceInstanc
  * Use `create(WorkspaceInstanceStoppedSchema)` to create a new message.
  */
 export const WorkspaceInstanceStoppedSchema: GenMessage<WorkspaceInstanceStopped> = /*@__PURE__*/
-  messageDesc(file_usage_ledger_v1_ledger_events, 4);
+  messageDesc(file_usage_ledger_v1_ledger_events, 5);
 
 /**
  * An operator ended an instance, or corrected when it had ended.
@@ -389,7 +435,7 @@ export type WorkspaceInstanceEnded = Message<"usage_ledger.v1.WorkspaceInstanceE
  * Use `create(WorkspaceInstanceEndedSchema)` to create a new message.
  */
 export const WorkspaceInstanceEndedSchema: GenMessage<WorkspaceInstanceEnded> = /*@__PURE__*/
-  messageDesc(file_usage_ledger_v1_ledger_events, 5);
+  messageDesc(file_usage_ledger_v1_ledger_events, 6);
 
 /**
  * An instance taken over from another ledger, at what that ledger had charged for it.
@@ -480,7 +526,7 @@ export type WorkspaceInstanceImported = Message<"usage_ledger.v1.WorkspaceInstan
  * Use `create(WorkspaceInstanceImportedSchema)` to create a new message.
  */
 export const WorkspaceInstanceImportedSchema: GenMessage<WorkspaceInstanceImported> = /*@__PURE__*/
-  messageDesc(file_usage_ledger_v1_ledger_events, 6);
+  messageDesc(file_usage_ledger_v1_ledger_events, 7);
 
 /**
  * Credits were given back to a payer.
@@ -525,7 +571,7 @@ export type CreditNoteIssued = Message<"usage_ledger.v1.CreditNoteIssued"> & {
  * Use `create(CreditNoteIssuedSchema)` to create a new message.
  */
 export const CreditNoteIssuedSchema: GenMessage<CreditNoteIssued> = /*@__PURE__*/
-  messageDesc(file_usage_ledger_v1_ledger_events, 7);
+  messageDesc(file_usage_ledger_v1_ledger_events, 8);
 
 /**
  * An invoice or credit note entry taken over from another ledger.
@@ -578,7 +624,7 @@ export type EntryImported = Message<"usage_ledger.v1.EntryImported"> & {
  * Use `create(EntryImportedSchema)` to create a new message.
  */
 export const EntryImportedSchema: GenMessage<EntryImported> = /*@__PURE__*/
-  messageDesc(file_usage_ledger_v1_ledger_events, 8);
+  messageDesc(file_usage_ledger_v1_ledger_events, 9);
 
 /**
  * A payer got a cost center; its first counted cycle, number 1, starts.
@@ -621,7 +667,7 @@ export type CostCenterOpened = Message<"usage_ledger.v1.CostCenterOpened"> & {
  * Use `create(CostCenterOpenedSchema)` to create a new message.
  */
 export const CostCenterOpenedSchema: GenMessage<CostCenterOpened> = /*@__PURE__*/
-  messageDesc(file_usage_ledger_v1_ledger_events, 9);
+  messageDesc(file_usage_ledger_v1_ledger_events, 10);
 
 /**
  * The spending limit changed, nothing else.
@@ -645,7 +691,7 @@ export type SpendingLimitSet = Message<"usage_ledger.v1.SpendingLimitSet"> & {
  * Use `create(SpendingLimitSetSchema)` to create a new message.
  */
 export const SpendingLimitSetSchema: GenMessage<SpendingLimitSet> = /*@__PURE__*/
-  messageDesc(file_usage_ledger_v1_ledger_events, 10);
+  messageDesc(file_usage_ledger_v1_ledger_events, 11);
 
 /**
  * A cycle ended.
@@ -695,7 +741,7 @@ export type BillingCycleClosed = Message<"usage_ledger.v1.BillingCycleClosed"> &
  * Use `create(BillingCycleClosedSchema)` to create a new message.
  */
 export const BillingCycleClosedSchema: GenMessage<BillingCycleClosed> = /*@__PURE__*/
-  messageDesc(file_usage_ledger_v1_ledger_events, 11);
+  messageDesc(file_usage_ledger_v1_ledger_events, 12);
 
 /**
  * The cost center's next cycle, with the terms that hold in it.
@@ -753,7 +799,7 @@ export type BillingCycleStarted = Message<"usage_ledger.v1.BillingCycleStarted">
  * Use `create(BillingCycleStartedSchema)` to create a new message.
  */
 export const BillingCycleStartedSchema: GenMessage<BillingCycleStarted> = /*@__PURE__*/
-  messageDesc(file_usage_ledger_v1_ledger_events, 12);
+  messageDesc(file_usage_ledger_v1_ledger_events, 13);
 
 /**
  * A cost center taken over with its history.
@@ -789,7 +835,7 @@ export type CostCenterImported = Message<"usage_ledger.v1.CostCenterImported"> &
  * Use `create(CostCenterImportedSchema)` to create a new message.
  */
 export const CostCenterImportedSchema: GenMessage<CostCenterImported> = /*@__PURE__*/
-  messageDesc(file_usage_ledger_v1_ledger_events, 13);
+  messageDesc(file_usage_ledger_v1_ledger_events, 14);
 
 /**
  * One state of a cost center in the ledger it came from.
@@ -828,7 +874,7 @@ export type CostCenterTerms = Message<"usage_ledger.v1.CostCenterTerms"> & {
  * Use `create(CostCenterTermsSchema)` to create a new message.
  */
 export const CostCenterTermsSchema: GenMessage<CostCenterTerms> = /*@__PURE__*/
-  messageDesc(file_usage_ledger_v1_ledger_events, 14);
+  messageDesc(file_usage_ledger_v1_ledger_events, 15);
 
 /**
  * Every instance running now is accrued to `instant`. A fact for everybody: in every partition.
@@ -862,7 +908,7 @@ export type UsageReconciled = Message<"usage_ledger.v1.UsageReconciled"> & {
  * Use `create(UsageReconciledSchema)` to create a new message.
  */
 export const UsageReconciledSchema: GenMessage<UsageReconciled> = /*@__PURE__*/
-  messageDesc(file_usage_ledger_v1_ledger_events, 15);
+  messageDesc(file_usage_ledger_v1_ledger_events, 16);
 
 /**
  * An operator confirmed the clock. A fact for everybody.
@@ -881,7 +927,7 @@ export type ClockConfirmed = Message<"usage_ledger.v1.ClockConfirmed"> & {
  * Use `create(ClockConfirmedSchema)` to create a new message.
  */
 export const ClockConfirmedSchema: GenMessage<ClockConfirmed> = /*@__PURE__*/
-  messageDesc(file_usage_ledger_v1_ledger_events, 16);
+  messageDesc(file_usage_ledger_v1_ledger_events, 17);
 
 /**
  * New rates came into force. A fact for everybody.
@@ -921,7 +967,7 @@ export type PriceListPublished = Message<"usage_ledger.v1.PriceListPublished"> &
  * Use `create(PriceListPublishedSchema)` to create a new message.
  */
 export const PriceListPublishedSchema: GenMessage<PriceListPublished> = /*@__PURE__*/
-  messageDesc(file_usage_ledger_v1_ledger_events, 17);
+  messageDesc(file_usage_ledger_v1_ledger_events, 18);
 
 /**
  * A user brought the free credits to a cost center, for ever.
@@ -940,7 +986,7 @@ export type FreeCreditClaimed = Message<"usage_ledger.v1.FreeCreditClaimed"> & {
  * Use `create(FreeCreditClaimedSchema)` to create a new message.
  */
 export const FreeCreditClaimedSchema: GenMessage<FreeCreditClaimed> = /*@__PURE__*/
-  messageDesc(file_usage_ledger_v1_ledger_events, 18);
+  messageDesc(file_usage_ledger_v1_ledger_events, 19);
 
 /**
  * A member of an organisation, taken over to know who brought free credits.
@@ -976,5 +1022,5 @@ export type MemberImported = Message<"usage_ledger.v1.MemberImported"> & {
  * Use `create(MemberImportedSchema)` to create a new message.
  */
 export const MemberImportedSchema: GenMessage<MemberImported> = /*@__PURE__*/
-  messageDesc(file_usage_ledger_v1_ledger_events, 19);
+  messageDesc(file_usage_ledger_v1_ledger_events, 20);
 

@@ -1,0 +1,118 @@
+"""What a ledger tells Prometheus of its log, its projections and its counts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from ledger.figures import Figures, Standing
+from ledger.shards import Shard
+
+
+def _gauge(name: str, text: str, *labels: str) -> GaugeMetricFamily:
+    return GaugeMetricFamily(f"usage_ledger_{name}", text, labels=labels)
+
+
+def _counter(name: str, text: str, *labels: str) -> CounterMetricFamily:
+    return CounterMetricFamily(f"usage_ledger_{name}", text, labels=labels)
+
+
+class LedgerCollector(Collector):
+    """Reads figures when it is asked, no more often than they allow."""
+
+    def __init__(self, figures: Figures) -> None:
+        """Tell these figures."""
+        self._figures = figures
+
+    def collect(self) -> Iterator[Metric]:
+        """Give the figures as they are now; those that cannot be read are left out."""
+        standing = [(shard, self._figures.standing(shard)) for shard in self._figures.shards]
+        yield from _logs(standing)
+        yield from _writers(self._figures.shards)
+        yield from self._sums()
+
+    def _sums(self) -> Iterable[Metric]:
+        labels = ("source", "topic", "topic_id", "partition")
+        received = _counter("events_received", "Events that came in, by where from.", *labels)
+        recorded = _counter(
+            "events_recorded", "Events that were new and are in the log, by where from.", *labels
+        )
+        repeated = _counter(
+            "events_repeated", "Events that said what was known, by where from.", *labels
+        )
+        rejected = _gauge(
+            "events_rejected",
+            "Events that were rejected and not accepted later, by where from.",
+            *labels,
+        )
+        letters = _gauge("dead_letters", "Rejected events that are kept.")
+        sums = self._figures.sums()
+        if sums is not None:
+            for source, counts in sums.by_source.items():
+                received.add_metric(source, counts.received)
+                recorded.add_metric(source, counts.recorded)
+                repeated.add_metric(source, counts.repeated)
+                rejected.add_metric(source, counts.rejected)
+            letters.add_metric((), sums.dead_letters)
+        return received, recorded, repeated, rejected, letters
+
+
+def _logs(standing: Iterable[tuple[Shard, Standing | None]]) -> Iterable[Metric]:
+    readable = _gauge("store_readable", "1 while the shard's store can be read, else 0.", "shard")
+    head = _gauge("log_head_position", "Position of the newest event of the log.", "shard")
+    position = _gauge(
+        "projection_position", "Up to where the projection has folded.", "shard", "projection"
+    )
+    lag = _gauge(
+        "projection_lag_events",
+        "Events of the log that the projection has yet to fold.",
+        *("shard", "projection"),
+    )
+    paused = _gauge(
+        "projection_paused",
+        "1 while the projection stands still at an event that it cannot fold, else 0.",
+        *("shard", "projection"),
+    )
+    tail = _gauge(
+        "tail_position", "Up to where a follower of the log has gone on.", "shard", "tail"
+    )
+    tail_lag = _gauge(
+        "tail_lag_events", "Events of the log that a follower has yet to take.", "shard", "tail"
+    )
+    for shard, found in standing:
+        number = str(shard.number)
+        readable.add_metric([number], float(found is not None))
+        if found is None:
+            continue
+        progress = found.progress
+        head.add_metric([number], progress.head)
+        for name, at in progress.standing.items():
+            position.add_metric([number, name], at)
+            lag.add_metric([number, name], max(progress.head - at, 0))
+            paused.add_metric([number, name], float(name in progress.paused))
+        for name, at in found.tails.items():
+            tail.add_metric([number, name], at)
+            # Dead letters are numbered by themselves, not by the log.
+            if name != "dead-letters":
+                tail_lag.add_metric([number, name], max(progress.head - at, 0))
+    return readable, head, position, lag, paused, tail, tail_lag
+
+
+def _writers(shards: Iterable[Shard]) -> Iterable[Metric]:
+    queue = _gauge(
+        "writer_queue_length",
+        "Commands and batches of events of this process that wait for their transaction.",
+        *("shard", "queue"),
+    )
+    refused = _gauge(
+        "writes_refused", "1 while nothing can be stored in the shard, else 0.", "shard"
+    )
+    for shard in shards:
+        number = str(shard.number)
+        commands, batches = shard.writer.waiting
+        queue.add_metric([number, "commands"], commands)
+        queue.add_metric([number, "events"], batches)
+        refused.add_metric([number], float(bool(shard.refused)))
+    return queue, refused

@@ -1,0 +1,149 @@
+"""Numbered migrations of a PostgreSQL store: from nothing, interrupted, two at once, finished."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import closing
+
+import psycopg
+import pytest
+
+from persistence import StoreRefusedError
+from persistence.postgres import (
+    SCHEMA_VERSION,
+    Database,
+    PostgresStore,
+    finish,
+    migrate,
+    state,
+)
+from persistence.postgres.types import type_of
+from tests.store.facts import placed
+from tests.store.test_transactions import LONG_S, beside, waits
+
+pytestmark = pytest.mark.postgres
+
+EVERY_NUMBER = list(range(1, SCHEMA_VERSION + 1))
+
+
+class CutOffError(Exception):
+    """What ends a migration in its middle."""
+
+
+def numbers(rows: object) -> list[int]:
+    assert isinstance(rows, list)
+    return [row.number for row in rows]
+
+
+class TestMigrating:
+    def test_makes_a_ledger_of_an_empty_database(self, empty_database: str) -> None:
+        database = Database(empty_database)
+        assert {None} == {row.applied_at for row in state(database)}
+        assert EVERY_NUMBER == numbers(migrate(database))
+        assert EVERY_NUMBER == numbers(state(database))
+        with closing(PostgresStore(database)) as store, store.transaction() as transaction:
+            assert [1] == [event.position for event in transaction.append([placed("a")])]
+
+    def test_again_does_nothing(self, empty_database: str) -> None:
+        database = Database(empty_database)
+        migrate(database)
+        before = state(database)
+        assert [] == migrate(database)
+        assert before == state(database)
+
+    @pytest.mark.parametrize("last", EVERY_NUMBER)
+    def test_that_was_interrupted_goes_on(self, empty_database: str, last: int) -> None:
+        database = Database(empty_database)
+
+        def interrupt(number: int) -> None:
+            if number == last:
+                raise CutOffError
+
+        with pytest.raises(CutOffError):
+            migrate(database, before_commit=interrupt)
+        done = [row.number for row in state(database) if row.applied_at is not None]
+        assert EVERY_NUMBER[: last - 1] == done
+        with pytest.raises(StoreRefusedError, match="run `usage-ledger migrate`"):
+            PostgresStore(database)
+        assert EVERY_NUMBER[last - 1 :] == numbers(migrate(database))
+        PostgresStore(database).close()
+
+    def test_twice_at_once_is_done_once(self, empty_database: str) -> None:
+        database = Database(empty_database)
+        inside, go_on = threading.Event(), threading.Event()
+
+        def hold(_number: int) -> None:
+            inside.set()
+            assert go_on.wait(LONG_S)
+
+        first = beside(lambda: migrate(database, before_commit=hold))
+        assert inside.wait(LONG_S)
+        second = beside(lambda: migrate(database))
+        assert waits(second)
+        go_on.set()
+        applied = numbers(first.result(LONG_S)) + numbers(second.result(LONG_S))
+        assert EVERY_NUMBER == sorted(applied)
+        PostgresStore(database).close()
+
+    def test_refuses_the_place_of_another_shard(self, ledger_database: str) -> None:
+        with pytest.raises(StoreRefusedError, match="stands in the place of shard 1"):
+            migrate(Database(ledger_database), shard=1)
+
+    def test_refuses_what_stands_in_its_way(self, ledger_database: str) -> None:
+        with psycopg.connect(ledger_database, autocommit=True) as connection:
+            connection.execute("DELETE FROM migrations WHERE number = 1")
+        with pytest.raises(StoreRefusedError, match="it has balances, stored_events already"):
+            migrate(Database(ledger_database))
+
+
+class TestFinishing:
+    def test_is_done_with_a_ledger_that_is_made_now(self, ledger_database: str) -> None:
+        assert None not in {row.finished_at for row in state(Database(ledger_database))}
+
+    def test_tells_writers_which_forms_every_role_knows(self, ledger_database: str) -> None:
+        database = Database(ledger_database)
+        with psycopg.connect(ledger_database, autocommit=True) as connection:
+            connection.execute(
+                "UPDATE migrations SET finished_at = NULL WHERE number = %s", (SCHEMA_VERSION,)
+            )
+        with closing(PostgresStore(database)) as store:
+            assert SCHEMA_VERSION - 1 == store.finished_schema()
+            assert [SCHEMA_VERSION] == numbers(finish(database))
+            assert SCHEMA_VERSION == store.finished_schema()
+        assert [] == finish(database)
+
+    def test_a_ledger_with_events_waits_for_its_roles(self, empty_database: str) -> None:
+        """What was begun by an older version is finished by an operator, not by the migration."""
+        database = Database(empty_database)
+
+        def interrupt(number: int) -> None:
+            if number == SCHEMA_VERSION:
+                raise CutOffError
+
+        with pytest.raises(CutOffError):
+            migrate(database, before_commit=interrupt)
+        with psycopg.connect(empty_database, autocommit=True) as connection:
+            connection.execute("UPDATE log_head SET head = 1")
+        (row,) = migrate(database)
+        assert row.applied_at is not None
+        assert row.finished_at is None
+
+    def test_refuses_while_a_migration_is_missing(self, empty_database: str) -> None:
+        with pytest.raises(StoreRefusedError, match="run `usage-ledger migrate` first"):
+            finish(Database(empty_database))
+
+
+class TestColumns:
+    def test_have_the_types_that_values_travel_as(self, ledger_database: str) -> None:
+        names = {"bigint": "int8", "bytea": "bytea", "text": "text"}
+        with psycopg.connect(ledger_database) as connection:
+            columns = connection.execute(
+                "SELECT table_name, column_name, data_type, collation_name"
+                " FROM information_schema.columns WHERE table_schema = 'public'"
+                " AND (table_name, column_name) <> ('leases', 'until')"
+            ).fetchall()
+        assert [(table, column, names[kind]) for table, column, kind, _ in columns] == [
+            (table, column, type_of(table, column)) for table, column, *_ in columns
+        ]
+        # Text is sorted by its bytes, as SQLite sorts it.
+        assert {"C"} == {collation for *_, kind, collation in columns if kind == "text"}
