@@ -73,6 +73,8 @@ class Bus:
             [kafka]
             bootstrap_servers = "{self.bootstrap_servers}"
             group_id = "{self.group}"
+            # A killed member of the group is missed soon.
+            session_timeout = "3s"
             [kafka.topics]
             usage_events = "{self.topic}"
             dead_letters = "{names["dead"]}"
@@ -97,8 +99,15 @@ class Ledger(ServiceProcess):
     def status(self) -> queries_pb2.GetStatusResponse:
         return self.calls.queries.GetStatus(queries_pb2.GetStatusRequest())
 
-    def wait_until_received(self, count: int) -> None:
-        wait_until(lambda: self.status().total.received >= count)
+    def wait_until_visible(self, count: int) -> None:
+        """Wait until so many events were received, and everything in the log is folded."""
+
+        def is_visible() -> bool:
+            status = self.status()
+            folded = min(projection.position.number for projection in status.projections)
+            return status.total.received >= count and folded >= status.head.number
+
+        wait_until(is_visible)
 
     def balances(self, payers: Sequence[str]) -> dict[str, int]:
         return {payer: self.calls.balance_cents(payer) for payer in payers}
@@ -164,7 +173,7 @@ class TestADumpOfALiveLedger:
         url = first.new_database()
         with Ledger(bus, url, tmp_path / "first") as lost:
             bus.send(before)
-            lost.wait_until_received(len(before))
+            lost.wait_until_visible(len(before))
             sending = threading.Thread(
                 target=bus.send, args=(during,), kwargs={"pause_seconds": 1e-4}
             )
@@ -172,7 +181,7 @@ class TestADumpOfALiveLedger:
             postgres_program("pg_dump", "--format=custom", f"--file={dump}", url)
             sending.join()
             bus.send(after)
-            lost.wait_until_received(len(lines))
+            lost.wait_until_visible(len(lines))
             counts_before = lost.status().total
             payers = sorted({payer_of(line) for line in lines})
             balances_before = lost.balances(payers)
@@ -189,7 +198,7 @@ class TestADumpOfALiveLedger:
         assert len(before) <= row[0] < len(lines)
 
         with Ledger(bus, restored_url, tmp_path / "second") as restored:
-            restored.wait_until_received(len(lines))
+            restored.wait_until_visible(len(lines))
             assert counts_before == restored.status().total
             assert balances_before == restored.balances(payers)
             assert expected_balances(lines) == restored.balances(payers)
