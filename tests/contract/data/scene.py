@@ -114,9 +114,13 @@ def bytes_of(lines: Iterable[Line]) -> list[bytes]:
 class Scene:
     """A service under a clock, told what happened."""
 
-    def __init__(self, data_dir: Path | None = None, **settings: Any) -> None:
+    def __init__(
+        self, data_dir: Path | None = None, *, live_views: bool = False, **settings: Any
+    ) -> None:
         self.clock = ManualClock(NOW)
-        self.service = InProcessService(settings_for(data_dir, **settings), clock=self.clock)
+        self.service = InProcessService(
+            settings_for(data_dir, **settings), clock=self.clock, live_views=live_views
+        )
 
     def __enter__(self) -> Self:
         self.service.__enter__()
