@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from benchmarks import calls, publishing, rebuilding, reconciling
+from benchmarks import calls, cluster, publishing, rebuilding, reconciling
 
 MEASUREMENTS = {
     "publish": publishing.measure,
@@ -13,6 +13,9 @@ MEASUREMENTS = {
     "notes": calls.measure_notes,
     "reconcile": reconciling.measure,
     "rebuild": rebuilding.measure,
+    "bus": cluster.measure_bus,
+    "bus-parts": cluster.measure_parts,
+    "freshness": cluster.measure_freshness,
 }
 
 

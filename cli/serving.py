@@ -92,7 +92,7 @@ async def _work(settings: Settings, role: str) -> int:
     """Run one role, without a gRPC port."""
     stopping = _stopping()
     collect_garbage_rarely()
-    edge = Edge(settings)
+    edge = Edge(settings, grpc=False)
     traces = configure_tracing(settings.tracing, role=role)
     ledger = Ledger(
         settings,

@@ -17,9 +17,18 @@ log = logging.getLogger(__name__)
 class Edge:
     """Who may come in and how, and what is counted of it. One for each process."""
 
-    def __init__(self, settings: Settings, instruments: Instruments | None = None) -> None:
-        """Read the files of tokens and certificates; StartRefusedError says what to change."""
-        exposed = settings.exposures()
+    def __init__(
+        self,
+        settings: Settings,
+        instruments: Instruments | None = None,
+        *,
+        grpc: bool = True,
+    ) -> None:
+        """Read the files of tokens and certificates; StartRefusedError says what to change.
+
+        `grpc`: whether the process serves it.
+        """
+        exposed = settings.exposures(grpc=grpc)
         if exposed and not settings.insecure:
             raise StartRefusedError("\n".join(exposed))
         for sentence in exposed:

@@ -343,10 +343,13 @@ class Settings(BaseSettings):
         """Host without brackets, and port; None without HTTP."""
         return None if self.http.listen is None else host_and_port(self.http.listen)
 
-    def exposures(self) -> list[str]:
-        """Name what other machines should not reach as it is, one sentence each."""
+    def exposures(self, *, grpc: bool = True) -> list[str]:
+        """Name what other machines should not reach as it is, one sentence each.
+
+        A role without gRPC does not listen on `listen`, though its settings may be those of all.
+        """
         problems: list[str] = []
-        listeners = (("listen", self.listen), ("http.listen", self.http.listen))
+        listeners = (("listen", self.listen if grpc else None), ("http.listen", self.http.listen))
         for name, at in listeners:
             if at is None or is_loopback(host_and_port(at)[0]):
                 continue

@@ -36,6 +36,9 @@ IDLE_IN_TRANSACTION_MS = 10_000
 READER_IDLE_IN_TRANSACTION_MS = 300_000
 
 _WRITER = {
+    # Enough, because whoever decides holds a lock, and each statement sees what was committed
+    # before that lock was given.
+    "default_transaction_isolation": "read committed",
     "lock_timeout": LOCK_TIMEOUT_MS,
     "statement_timeout": STATEMENT_TIMEOUT_MS,
     "idle_in_transaction_session_timeout": IDLE_IN_TRANSACTION_MS,

@@ -45,9 +45,11 @@ class Calls:
         return call.response
 
 
-def run_callall(command: Sequence[str | Path], address: str, *, cwd: Path) -> Calls:
+def run_callall(
+    command: Sequence[str | Path], address: str, *options: str | Path, cwd: Path
+) -> Calls:
     done = subprocess.run(
-        [*command, address],
+        [*command, *options, address],
         cwd=cwd,
         capture_output=True,
         text=True,

@@ -36,6 +36,22 @@ def counts(receipt: dict[str, Any]) -> dict[str, int]:
     return {name: int(receipt.get(name, 0)) for name in names}
 
 
+class ClientWithCredentials:
+    """A subclass gives the fixtures `known` and `stranger`: what `callall` printed over TLS.
+
+    Once with a client certificate and a token of every role, once with the certificate alone, whose
+    name the tokens file does not have.
+    """
+
+    def test_who_shows_certificate_and_token_may_call_everything(self, known: Calls) -> None:
+        assert 0 == known.exit_code, known.complaints
+        assert every_method() == {call.method for call in known.made}
+
+    def test_who_shows_a_certificate_without_roles_may_call_nothing(self, stranger: Calls) -> None:
+        assert 1 == stranger.exit_code
+        assert {"PERMISSION_DENIED"} == {call.code for call in stranger.made}
+
+
 class ClientContract:
     """A subclass gives the fixture `calls`: what its client's `callall` printed, run once.
 

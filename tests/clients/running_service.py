@@ -20,22 +20,27 @@ STOP_SECONDS_MAX = 30
 
 
 @contextmanager
-def running_service(folder: Path) -> Iterator[str]:
-    """Starts `usage-ledger serve` on a data directory in `folder`; gives its address, HOST:PORT."""
+def running_service(
+    folder: Path, *options: str, credentials: grpc.ChannelCredentials | None = None
+) -> Iterator[str]:
+    """Starts `usage-ledger serve` on a data directory in `folder`; gives its address, HOST:PORT.
+
+    With credentials it is asked over TLS whether it serves.
+    """
     address = f"127.0.0.1:{free_port()}"
     log = folder / "service.log"
     # Without jobs nothing changes but what the client changes.
     command = [find_command(), "serve", "--data-dir", str(folder / "data"), "--no-jobs"]
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [*command, "--listen", address],
+            [*command, "--listen", address, *options],
             cwd=folder,
             env={k: v for k, v in os.environ.items() if not k.startswith("USAGE_LEDGER_")},
             stdout=output,
             stderr=subprocess.STDOUT,
         )
     try:
-        wait_until_serving(address, process, log)
+        wait_until_serving(address, process, log, credentials)
         yield address
     finally:
         stop(process)
@@ -56,9 +61,16 @@ def free_port() -> int:
         return port
 
 
-def wait_until_serving(address: str, process: subprocess.Popen[bytes], log: Path) -> None:
+def wait_until_serving(
+    address: str,
+    process: subprocess.Popen[bytes],
+    log: Path,
+    credentials: grpc.ChannelCredentials | None = None,
+) -> None:
     give_up = time.monotonic() + START_SECONDS_MAX
-    with grpc.insecure_channel(address) as channel:
+    with (
+        grpc.secure_channel(address, credentials) if credentials else grpc.insecure_channel(address)
+    ) as channel:
         while not is_serving(channel):
             ended = process.poll()
             assert ended is None, f"the service ended with {ended}:\n{log.read_text()}"

@@ -1,12 +1,14 @@
 """The TypeScript package of clients/typescript calls every method of a running service."""
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.clients.calls import Calls, run_callall
-from tests.clients.contract import ClientContract
+from tests.clients.contract import ClientContract, ClientWithCredentials
+from tests.clients.guarded_service import GuardedService, guarded_service
 from tests.clients.running_service import running_service
 from tests.clients.toolchain import BUILD_SECONDS_MAX, build, require
 
@@ -35,3 +37,27 @@ def calls(callall: Path, tmp_path_factory: pytest.TempPathFactory) -> Calls:
 @pytest.mark.timeout(BUILD_SECONDS_MAX)
 class TestTypeScriptClient(ClientContract):
     """The contract suite, with what the TypeScript program printed."""
+
+
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GuardedService]:
+    with guarded_service(tmp_path_factory.mktemp("guarded")) as service:
+        yield service
+
+
+@pytest.fixture(scope="module")
+def known(callall: Path, guarded: GuardedService) -> Calls:
+    return run_callall(
+        ["node", callall], guarded.address, *guarded.tls, *guarded.token, cwd=TYPESCRIPT
+    )
+
+
+@pytest.fixture(scope="module")
+def stranger(callall: Path, guarded: GuardedService) -> Calls:
+    return run_callall(["node", callall], guarded.address, *guarded.tls, cwd=TYPESCRIPT)
+
+
+@pytest.mark.node
+@pytest.mark.timeout(BUILD_SECONDS_MAX)
+class TestTypeScriptClientWithCredentials(ClientWithCredentials):
+    """TLS, a client certificate and a token, as the TypeScript program shows them."""

@@ -274,3 +274,37 @@ class TestAuthors:
         answers = guarded.calls.queries.TailLog(request, metadata=bearer(tokens.tokens["audit"]))
         authors = [event.author for answer in answers for event in answer.events]
         assert ["admin"] * 20 + ["all"] * 20 == sorted(authors)
+
+
+class TestNamesInCertificates:
+    def test_uris_come_first_then_hosts_mail_addresses_and_the_common_name(self) -> None:
+        told_by_grpc = {
+            "x509_common_name": [b"common"],
+            "peer_email": [b"a@example.org"],
+            "peer_dns": [b"a.example.org", b"b.example.org"],
+            "peer_uri": [b"spiffe://example.org/a"],
+            "transport_security_type": [b"ssl"],
+        }
+        told_by_ssl = {
+            "subject": ((("organizationName", "x"),), (("commonName", "common"),)),
+            "subjectAltName": (
+                ("DNS", "a.example.org"),
+                ("email", "a@example.org"),
+                ("URI", "spiffe://example.org/a"),
+                ("DNS", "b.example.org"),
+                ("IP Address", "192.0.2.1"),
+            ),
+        }
+        expected = [
+            "spiffe://example.org/a",
+            "a.example.org",
+            "b.example.org",
+            "a@example.org",
+            "common",
+        ]
+        assert expected == list(access.names_in_auth_context(told_by_grpc))
+        assert expected == list(access.names_in_certificate(told_by_ssl))
+
+    def test_no_certificate_has_no_names(self) -> None:
+        assert [] == list(access.names_in_certificate(None))
+        assert [] == list(access.names_in_auth_context({"transport_security_type": [b"ssl"]}))

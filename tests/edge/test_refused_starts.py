@@ -39,6 +39,11 @@ class TestListeningBeyondLoopback:
     def test_both_listeners_are_told_of(self) -> None:
         assert 2 == len(refusal(listen=WIDE, http={"listen": WIDE}))
 
+    def test_a_role_without_grpc_is_asked_for_its_http_only(self) -> None:
+        Edge(settings_for(None, listen=WIDE), grpc=False)
+        with pytest.raises(StartRefusedError, match=r"^http\.listen"):
+            Edge(settings_for(None, listen=WIDE, http={"listen": WIDE}), grpc=False)
+
     def test_tokens_in_the_clear_are_refused(self, tokens: TokensFile) -> None:
         (sentence,) = refusal(listen=WIDE, **tokens.settings())
         assert "tokens would cross the network in the clear" in sentence

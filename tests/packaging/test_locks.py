@@ -14,6 +14,9 @@ PROJECT = PYPROJECT["project"]
 
 DECLARED = {
     "requirements.lock": PROJECT["dependencies"],
+    "requirements-cluster.lock": (
+        PROJECT["dependencies"] + PROJECT["optional-dependencies"]["cluster"]
+    ),
     "requirements-dev.lock": (
         PROJECT["dependencies"]
         + PROJECT["optional-dependencies"]["dev"]
@@ -60,5 +63,5 @@ class TestLocks:
 
     def test_the_locks_agree_so_that_they_share_one_environment(self) -> None:
         largest = pins("requirements-dev.lock")
-        for lock in ("requirements.lock", "requirements-build.lock"):
+        for lock in ("requirements.lock", "requirements-cluster.lock", "requirements-build.lock"):
             assert pins(lock).items() <= largest.items(), lock

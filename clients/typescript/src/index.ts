@@ -1,5 +1,5 @@
 /** Client of usage-ledger. {@link connect} gives one client per service; messages and enums are exported beside it. */
-import { type Client, createClient } from "@connectrpc/connect";
+import { type Client, createClient, type Interceptor } from "@connectrpc/connect";
 import { createGrpcTransport, Http2SessionManager } from "@connectrpc/connect-node";
 
 import { BillingService } from "./gen/usage/v1/billing_pb.js";
@@ -27,14 +27,28 @@ export interface UsageLedger {
   close(): void;
 }
 
+/** How we show the service who calls, and whom we take for the service. PEM where it is a certificate or a key. */
+export interface Credentials {
+  /** Sent with every call. Without TLS everybody on the way can read it. */
+  readonly token?: string;
+  /** Who signed the service's certificate; those that Node.js trusts unless given. */
+  readonly ca?: string | Buffer;
+  /** Our certificate and its key, for a service that asks for one. */
+  readonly cert?: string | Buffer;
+  readonly key?: string | Buffer;
+}
+
 /**
  * Prepares the clients of a service; connects with the first call.
  *
  * @param baseUrl scheme, host and port: `http://127.0.0.1:9001` speaks gRPC in plain text, `https://…` over TLS
+ * @param credentials what the service asks for, if it does
  */
-export function connect(baseUrl: string): UsageLedger {
-  const sessionManager = new Http2SessionManager(baseUrl);
-  const transport = createGrpcTransport({ baseUrl, sessionManager });
+export function connect(baseUrl: string, credentials: Credentials = {}): UsageLedger {
+  const { token, ...tls } = credentials;
+  const sessionManager = new Http2SessionManager(baseUrl, undefined, tls);
+  const interceptors: Interceptor[] = token === undefined ? [] : [bearer(token)];
+  const transport = createGrpcTransport({ baseUrl, sessionManager, interceptors });
   return {
     usage: createClient(UsageService, transport),
     billing: createClient(BillingService, transport),
@@ -42,5 +56,12 @@ export function connect(baseUrl: string): UsageLedger {
     queries: createClient(QueryService, transport),
     admin: createClient(AdminService, transport),
     close: () => sessionManager.abort(),
+  };
+}
+
+function bearer(token: string): Interceptor {
+  return (next) => (request) => {
+    request.header.set("authorization", `Bearer ${token}`);
+    return next(request);
   };
 }

@@ -3,10 +3,14 @@
  * status code, and the response (for a stream, all of them).
  *
  *     npm run build && npm run --silent callall 127.0.0.1:9001
+ *     npm run --silent callall -- --tls-ca ca.crt --token-file all.token ledger.example.org:9001
  *
  * It publishes two instances of payers that nobody else has, so it can be run against any service, as often as one
  * likes. It ends with 1 if a call answered another code than a service without Stripe credentials should.
  */
+import { readFileSync } from "node:fs";
+import { parseArgs } from "node:util";
+
 import { timestampFromDate } from "@bufbuild/protobuf/wkt";
 import type { CallOptions } from "@connectrpc/connect";
 
@@ -30,12 +34,33 @@ const OPTIONS: CallOptions = { timeoutMs: 60_000 };
 const UNIMPLEMENTED = "UNIMPLEMENTED";
 
 async function main(): Promise<number> {
-  const [address, ...rest] = process.argv.slice(2);
+  const { values, positionals } = parseArgs({
+    allowPositionals: true,
+    options: {
+      "token-file": { type: "string" },
+      "tls-ca": { type: "string" },
+      cert: { type: "string" },
+      key: { type: "string" },
+      insecure: { type: "boolean" },
+    },
+  });
+  const [address, ...rest] = positionals;
   if (address === undefined || rest.length > 0) {
-    console.error("usage: callall HOST:PORT");
+    console.error("usage: callall [--token-file FILE] [--tls-ca FILE] [--cert FILE --key FILE] [--insecure] HOST:PORT");
     return 2;
   }
-  const ledger = connect(`http://${address}`);
+  const wantsTls = values["tls-ca"] !== undefined || values.cert !== undefined;
+  if (values["token-file"] !== undefined && !wantsTls && !values.insecure) {
+    console.error("callall: the token would be sent in the clear: give --tls-ca, or --insecure");
+    return 2;
+  }
+  const token = values["token-file"] && readFileSync(values["token-file"], "utf8").trim();
+  const ledger = connect(`${wantsTls ? "https" : "http"}://${address}`, {
+    ...(token && { token }),
+    ...(values["tls-ca"] && values["tls-ca"] !== "system" && { ca: readFileSync(values["tls-ca"]) }),
+    ...(values.cert && { cert: readFileSync(values.cert) }),
+    ...(values.key && { key: readFileSync(values.key) }),
+  });
   const caller = new Caller();
   try {
     await callAll(caller, ledger, newScenario(new Date()));

@@ -2,6 +2,7 @@
 // JSON for each call: its method, its status code, and the response (for a stream, all of them).
 //
 //	go run ./cmd/callall 127.0.0.1:9001
+//	go run ./cmd/callall --tls-ca ca.crt --token-file all.token ledger.example.org:9001
 //
 // It publishes two instances of payers that nobody else has, so it can be run against any service, as
 // often as one likes. It ends with 1 if a call answered another code than a service without Stripe
@@ -12,6 +13,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"os"
@@ -20,7 +22,6 @@ import (
 	codepb "google.golang.org/genproto/googleapis/rpc/code"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
@@ -30,20 +31,31 @@ import (
 const timeout = 60 * time.Second
 
 func main() {
-	if len(os.Args) != 2 {
-		fmt.Fprintln(os.Stderr, "usage: callall HOST:PORT")
+	var credentials shown
+	credentials.register(flag.CommandLine)
+	flag.Usage = func() {
+		fmt.Fprintln(os.Stderr, "usage: callall [options] HOST:PORT")
+		flag.PrintDefaults()
+	}
+	flag.Parse()
+	if flag.NArg() != 1 {
+		flag.Usage()
 		os.Exit(2)
 	}
-	if err := run(os.Args[1]); err != nil {
+	if err := run(flag.Arg(0), credentials); err != nil {
 		fmt.Fprintln(os.Stderr, "callall:", err)
 		os.Exit(1)
 	}
 }
 
-func run(address string) error {
+func run(address string, credentials shown) error {
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
-	connection, err := grpc.NewClient(address, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	options, err := credentials.dialOptions()
+	if err != nil {
+		return err
+	}
+	connection, err := grpc.NewClient(address, options...)
 	if err != nil {
 		return err
 	}

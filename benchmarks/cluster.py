@@ -1,0 +1,312 @@
+"""Kafka to PostgreSQL to GetBalance, with broker, database, producer and roles on one machine."""
+
+from __future__ import annotations
+
+import argparse
+import datetime as dt
+import itertools
+import resource
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+from benchmarks.common import events_file, median, percentile
+from publisher import Publisher, credit_note_issued
+from publisher.lines import message_of
+from tests.cluster.processes import RoleProcess, toml_of
+from tests.harness import Calls
+from tests.servers.kafka import LocalBroker
+from tests.servers.postgres import StartedServer, started_server
+from usage.v1 import usage_pb2
+from usage_ledger.v1 import queries_pb2
+
+# Of a database that has something to do; the tests' own is as small as can be.
+SERVER = {
+    "shared_buffers": "512MB",
+    "max_wal_size": "4GB",
+    "checkpoint_timeout": "15min",
+}
+FRESHNESS_SECONDS = 30
+FRESHNESS_EVENTS_A_SECOND = 2_000
+PROBE_SECONDS = 0.1
+SEGMENTS = 10
+
+
+class Cluster:
+    """Servers that run, and processes of roles that are started beside them."""
+
+    def __init__(self, broker: LocalBroker, server: StartedServer, folder: Path) -> None:
+        """Prepare; topics are made by the command that users run."""
+        self.broker = broker
+        self.server = server
+        self.folder = folder
+
+    def settings(self, urls: Sequence[str], *parts: str) -> dict[str, Any]:
+        """Give the configuration of a ledger over these databases."""
+        return {
+            "store": "postgres",
+            "postgres": {"urls": list(urls)},
+            "kafka": {
+                "bootstrap_servers": self.broker.bootstrap_servers,
+                "topics": {"usage_events": f"usage.events.{uuid.uuid4().hex[:8]}"},
+            },
+            "serve": {"parts": list(parts)},
+            "jobs": {"ledger_enabled": False, "reset_enabled": False},
+            "log": {"level": "warning"},
+        }
+
+    def databases(self, shards: int) -> list[str]:
+        """Make the databases of an empty ledger."""
+        urls = [self.server.new_database() for _ in range(shards)]
+        config = self.folder / "migrate.toml"
+        config.write_text(toml_of({"store": "postgres", "postgres": {"urls": urls}}))
+        _command("migrate", "--config", str(config))
+        return urls
+
+    def make_topics(self, settings: dict[str, Any]) -> None:
+        """Make the topics of a configuration."""
+        config = self.folder / "topics.toml"
+        config.write_text(toml_of(settings))
+        _command("topics", "create", "--config", str(config), "--replication-factor", "1")
+
+    def publish(self, settings: dict[str, Any], path: Path, *more: str) -> None:
+        """Publish a file through the broker."""
+        kafka = settings["kafka"]
+        _command(
+            "publish", str(path), "--kafka", kafka["bootstrap_servers"],
+            "--topic", kafka["topics"]["usage_events"], *more,
+        )  # fmt: skip
+
+
+def _command(*arguments: str) -> None:
+    subprocess.run(
+        [sys.executable, "-m", "cli.main", *arguments], check=True, stdout=subprocess.DEVNULL
+    )
+
+
+@contextmanager
+def cluster() -> Iterator[Cluster]:
+    """Start a broker and a database server."""
+    with (
+        tempfile.TemporaryDirectory(prefix="usage-ledger-bench-") as folder,
+        started_server() as server,
+        LocalBroker(Path(folder) / "kafka") as broker,
+    ):
+        server.stop()
+        server.start(**SERVER)
+        yield Cluster(broker, server, Path(folder))
+
+
+def _status(calls: Calls) -> queries_pb2.GetStatusResponse:
+    return calls.queries.GetStatus(queries_pb2.GetStatusRequest())
+
+
+def _progress(process: RoleProcess) -> tuple[int, int, int]:
+    """Give (events received, head, what every projection has folded), over all shards."""
+    assert process.calls is not None
+    status = _status(process.calls)
+    folded: dict[int, int] = {}
+    for projection in status.projections:
+        shard = projection.position.shard
+        folded[shard] = min(folded.get(shard, 2**62), projection.position.number)
+    return (
+        status.total.received,
+        sum(position.number for position in status.heads),
+        sum(folded.values()),
+    )
+
+
+def _wait(process: RoleProcess, events: int, *, folded: bool) -> None:
+    while True:
+        received, head, at = _progress(process)
+        if received >= events and (at >= head or not folded):
+            return
+        time.sleep(0.05)
+
+
+def _cpu_seconds(processes: Sequence[RoleProcess]) -> list[str]:
+    """Tell what CPU each process has used so far."""
+    told = []
+    for process in processes:
+        assert process.process is not None
+        fields = Path(f"/proc/{process.process.pid}/stat").read_text().rpartition(")")[2].split()
+        ticks = int(fields[11]) + int(fields[12])
+        told.append(f"{process.role} {ticks / 100:.0f}")
+    return told
+
+
+def measure_bus(options: argparse.Namespace) -> None:
+    """Publish through Kafka while one intake and one projector work; until visible in balances."""
+    for packed in ((), ("--packed",)):
+        rates = []
+        for _ in range(options.runs):
+            with cluster() as running, events_file(options.events) as path, ExitStack() as stack:
+                settings = running.settings(running.databases(1))
+                running.make_topics(settings)
+                roles = [
+                    stack.enter_context(RoleProcess(role, settings, running.folder))
+                    for role in ("serve", "intake", "project")
+                ]
+                began = time.perf_counter()
+                producing = threading.Thread(target=running.publish, args=(settings, path, *packed))
+                producing.start()
+                _segments(roles[0], options.events, began)
+                _wait(roles[0], options.events, folded=True)
+                rates.append(options.events / (time.perf_counter() - began))
+                producing.join()
+                print("   CPU seconds:", ", ".join(_cpu_seconds(roles)), flush=True)
+                _check(roles[0], options.events)
+        how = "packed by payer" if packed else "one event a message"
+        print(f"{options.events:,} events through Kafka, {how}: {median(rates)} events/s visible")
+    children = resource.getrusage(resource.RUSAGE_CHILDREN)
+    print(f"   all finished processes: {children.ru_utime + children.ru_stime:.0f} CPU seconds")
+
+
+def _segments(process: RoleProcess, events: int, began: float) -> None:
+    """Tell the rate of every tenth on the way."""
+    step = events // SEGMENTS
+    last = began
+    for upto in range(step, events, step):
+        while _progress(process)[2] < upto:
+            time.sleep(0.05)
+        now = time.perf_counter()
+        print(f"   {upto:,}: {step / (now - last):,.0f} events/s", flush=True)
+        last = now
+
+
+def _check(process: RoleProcess, events: int) -> None:
+    assert process.calls is not None
+    total = _status(process.calls).total
+    assert (events, 0) == (total.received, total.rejected), total
+    if events <= 150_000:
+        breaches = process.calls.breaches()
+        assert not breaches, breaches
+
+
+def measure_parts(options: argparse.Namespace) -> None:
+    """Fill the topic first; then take it in by one intake, by two on two shards, and fold it."""
+    intake: dict[int, list[float]] = {1: [], 2: []}
+    folds = []
+    with cluster() as running, events_file(options.events, payers=2_500) as path:
+        for _ in range(options.runs):
+            for shards in (1, 2):
+                settings = running.settings(running.databases(shards))
+                running.make_topics(settings)
+                running.publish(settings, path)
+                with (
+                    RoleProcess("serve", settings, running.folder) as service,
+                    ExitStack() as stack,
+                ):
+                    began = time.perf_counter()
+                    for _ in range(shards):
+                        stack.enter_context(RoleProcess("intake", settings, running.folder))
+                    _wait(service, 1, folded=False)
+                    first = time.perf_counter()
+                    _wait(service, options.events, folded=False)
+                    ended = time.perf_counter()
+                    intake[shards].append(options.events / (ended - first))
+                    print(
+                        f"   {shards} intake: first event after {first - began:.1f} s, then"
+                        f" {intake[shards][-1]:,.0f} events/s",
+                        flush=True,
+                    )
+                if shards == 1:
+                    folds.append(_folding(running, settings))
+    print(f"one intake, one shard, topic filled before: {median(intake[1])} events/s")
+    print(f"two intakes, two shards: {median(intake[2])} events/s")
+    ratios = [two / one for one, two in zip(intake[1], intake[2], strict=True)]
+    print(f"two of one, in pairs: {median(ratios)}")
+    print(f"one projector, nothing else running: {median(folds)} events/s")
+
+
+def _folding(running: Cluster, settings: dict[str, Any]) -> float:
+    with RoleProcess("serve", settings, running.folder) as service:
+        head = _progress(service)[1]
+        with RoleProcess("project", settings, running.folder):
+            while _progress(service)[2] == 0:
+                time.sleep(0.01)
+            before, began = _progress(service)[2], time.perf_counter()
+            while _progress(service)[2] < head:
+                time.sleep(0.01)
+            return (head - before) / (time.perf_counter() - began)
+
+
+def measure_freshness(options: argparse.Namespace) -> None:
+    """Publish at a steady rate, and time single notes from publishing to GetBalance."""
+    latencies: list[float] = []
+    with cluster() as running, ExitStack() as stack:
+        settings = running.settings(running.databases(1))
+        running.make_topics(settings)
+        roles = [
+            stack.enter_context(RoleProcess(role, settings, running.folder))
+            for role in ("serve", "intake", "project")
+        ]
+        publisher = stack.enter_context(
+            Publisher(
+                running.broker.bootstrap_servers,
+                source="/benchmark",
+                topic=settings["kafka"]["topics"]["usage_events"],
+            )
+        )
+        stop = threading.Event()
+        load = threading.Thread(target=_steady_load, args=(running, settings, stop))
+        load.start()
+        assert roles[0].calls is not None
+        _probe(roles[0].calls, publisher)  # the first one waits for the group to form
+        end = time.perf_counter() + FRESHNESS_SECONDS
+        while time.perf_counter() < end:
+            latencies.append(_probe(roles[0].calls, publisher))
+            time.sleep(PROBE_SECONDS)
+        stop.set()
+        load.join()
+    print(
+        f"{len(latencies)} notes beside {FRESHNESS_EVENTS_A_SECOND:,} events/s, from publishing to"
+        f" GetBalance: median {percentile(latencies, 0.5):.0f} ms,"
+        f" p99 {percentile(latencies, 0.99):.0f} ms, worst {max(latencies):.0f} ms"
+    )
+    del options
+
+
+def _probe(calls: Calls, publisher: Publisher) -> float:
+    payer = f"team:{uuid.uuid4()}"
+    request = usage_pb2.GetBalanceRequest(attribution_id=payer)
+    began = time.perf_counter()
+    publisher.publish(
+        credit_note_issued(
+            attribution_id=payer,
+            credits=1,
+            description="fresh",
+            effective_time=dt.datetime.now(dt.UTC),
+        )
+    )
+    while calls.usage.GetBalance(request).credits == 0:
+        time.sleep(0.002)
+    return (time.perf_counter() - began) * 1000
+
+
+def _steady_load(running: Cluster, settings: dict[str, Any], stop: threading.Event) -> None:
+    """Publish made-up events, a twentieth of a second's worth at a time."""
+    each = FRESHNESS_EVENTS_A_SECOND // 20
+    total = FRESHNESS_EVENTS_A_SECOND * (FRESHNESS_SECONDS + 60)
+    with (
+        events_file(total) as path,
+        path.open("rb") as lines,
+        Publisher(
+            running.broker.bootstrap_servers,
+            source="/load",
+            topic=settings["kafka"]["topics"]["usage_events"],
+        ) as publisher,
+    ):
+        due = time.perf_counter()
+        while not stop.is_set():
+            for line in itertools.islice(lines, each):
+                publisher.send(message_of(line.rstrip(b"\n")))
+            due += 0.05
+            time.sleep(max(due - time.perf_counter(), 0))

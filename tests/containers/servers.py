@@ -1,0 +1,106 @@
+"""Kafka and PostgreSQL in containers, or a skip that says what is missing."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import docker  # type: ignore[import-untyped]  # its stubs are a package that no lock names
+import psycopg
+import pytest
+from docker.errors import DockerException  # type: ignore[import-untyped]  # as above
+from testcontainers.core.container import DockerContainer
+
+from tests.servers.kafka import answers, free_ports
+
+KAFKA_IMAGE = os.environ.get("USAGE_LEDGER_TEST_KAFKA_IMAGE", "apache/kafka:4.4.0")
+POSTGRES_IMAGE = os.environ.get("USAGE_LEDGER_TEST_POSTGRES_IMAGE", "postgres:17")
+READY_SECONDS_MAX = 60
+_PASSWORD = "of-a-test"  # the container lives as long as the test
+
+
+def require(*images: str) -> None:
+    """Skips the test unless a daemon answers and has, or can pull, every image."""
+    # Its helper that tidies up is one more image to pull; these containers are stopped here.
+    os.environ.setdefault("TESTCONTAINERS_RYUK_DISABLED", "true")
+    try:
+        client = docker.from_env()
+        client.ping()
+    except DockerException as error:
+        pytest.skip(f"no Docker daemon answers: {error}")
+    for image in images:
+        try:
+            client.images.get(image)
+        except DockerException:
+            try:
+                client.images.pull(image)
+            except DockerException as error:
+                pytest.skip(f"image {image} is not there and cannot be pulled: {error}")
+
+
+@contextmanager
+def kafka() -> Iterator[str]:
+    """A broker; gives its bootstrap servers."""
+    (port,) = free_ports(1)
+    settings = {
+        "KAFKA_NODE_ID": "1",
+        "KAFKA_PROCESS_ROLES": "broker,controller",
+        # Clients are sent to where the container's port is on this machine.
+        "KAFKA_LISTENERS": "PLAINTEXT://0.0.0.0:9092,CONTROLLER://127.0.0.1:9093",
+        "KAFKA_ADVERTISED_LISTENERS": f"PLAINTEXT://127.0.0.1:{port}",
+        "KAFKA_LISTENER_SECURITY_PROTOCOL_MAP": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+        "KAFKA_CONTROLLER_LISTENER_NAMES": "CONTROLLER",
+        "KAFKA_CONTROLLER_QUORUM_VOTERS": "1@127.0.0.1:9093",
+        "KAFKA_LOG_DIRS": "/var/lib/kafka/data",
+        "KAFKA_AUTO_CREATE_TOPICS_ENABLE": "false",
+        "KAFKA_OFFSETS_TOPIC_REPLICATION_FACTOR": "1",
+        "KAFKA_OFFSETS_TOPIC_NUM_PARTITIONS": "4",
+        "KAFKA_TRANSACTION_STATE_LOG_REPLICATION_FACTOR": "1",
+        "KAFKA_TRANSACTION_STATE_LOG_MIN_ISR": "1",
+        "KAFKA_TRANSACTION_STATE_LOG_NUM_PARTITIONS": "4",
+        "KAFKA_GROUP_INITIAL_REBALANCE_DELAY_MS": "0",
+        "KAFKA_GROUP_MIN_SESSION_TIMEOUT_MS": "1000",
+    }
+    container = DockerContainer(KAFKA_IMAGE).with_bind_ports("9092/tcp", port)
+    for name, value in settings.items():
+        container = container.with_env(name, value)
+    with container:
+        _wait(container, lambda: answers(port))
+        yield f"127.0.0.1:{port}"
+
+
+@contextmanager
+def postgres() -> Iterator[str]:
+    """A server; gives the URL of a database whose user may make others."""
+    container = (
+        DockerContainer(POSTGRES_IMAGE)
+        .with_exposed_ports(5432)
+        .with_env("POSTGRES_USER", "postgres")
+        .with_env("POSTGRES_DB", "postgres")
+        .with_env("POSTGRES_PASSWORD", _PASSWORD)
+    )
+    with container:
+        url = f"postgresql://postgres:{_PASSWORD}@127.0.0.1:{container.get_exposed_port(5432)}/postgres"
+        _wait(container, lambda: _answers(url))
+        yield url
+
+
+def _answers(url: str) -> bool:
+    try:
+        with psycopg.connect(url, connect_timeout=1) as connection:
+            return connection.execute("SELECT 1").fetchone() == (1,)
+    except psycopg.OperationalError:
+        return False
+
+
+def _wait(container: DockerContainer, is_ready: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + READY_SECONDS_MAX
+    while not is_ready():
+        if time.monotonic() > deadline:
+            output, errors = container.get_logs()
+            raise RuntimeError(
+                "the container was not ready in time:\n" + (output + errors).decode()[-4000:]
+            )
+        time.sleep(0.2)
