@@ -17,9 +17,9 @@ pytest_plugins = ("tests.servers.kafka",)
 
 # In CI these servers are there or can be started, so a skip means that something is broken.
 REQUIRED_IN_CI: Final = frozenset({"kafka", "postgres"})
-# What a machine may lack, in CI too; these skips are only said loudly. Docker is among them: the tests
-# start Kafka and PostgreSQL without it, a daemon is not everybody's to start, and CI's machine has
-# none and can pull no image. What the containers add is tried by hand: tests/containers/README.md.
+# What a machine may lack, in CI too; these skips are only said loudly. Docker is among them: the
+# tests start Kafka and PostgreSQL without it, a daemon is not everybody's to start, and CI's
+# machine has none and can pull no image. tests/containers/README.md says how to run that tier.
 ANNOUNCED: Final = REQUIRED_IN_CI | {"docker", "go", "node"}
 
 IN_CI: Final = os.environ.get("CI", "").lower() not in {"", "0", "false"}
