@@ -50,7 +50,7 @@ class Tail:
         batch_max: int = BATCH_MAX,
     ) -> None:
         """Deliver to another system, or fold into the shard's store."""
-        assert (deliver is None) != (fold is None), "a tail delivers or folds"
+        assert deliver is None or fold is None, "a tail delivers or folds"
         self.shard = shard
         self.name = name
         self.position = 0
@@ -89,7 +89,7 @@ class Tail:
             self.stands_by = False
             if not await self.step():
                 self.waiting = ""
-                await self.shard.appended(self.position, LOOK_SECONDS)
+                await self._listen()
         except PositionMovedError:
             self.shard.instruments.lost_compare_and_sets.add("tail")
             self._is_positioned = False
@@ -104,6 +104,10 @@ class Tail:
             self._is_positioned = False
             return self._wait_for(f"{type(error).__name__}: {error}", TROUBLE_SECONDS)
         return 0.0
+
+    async def _listen(self) -> None:
+        """Return when there may be something new."""
+        await self.shard.appended(self.position, LOOK_SECONDS)
 
     def _wait_for(self, what: str, seconds: float) -> float:
         self.stands_by = False
@@ -128,10 +132,7 @@ class Tail:
 
     async def step(self) -> int:
         """Hand the next batch over and move the position; give how many events."""
-        if not self._is_positioned:
-            self.position = await self.shard.beside(lambda t: t.tail_position(self.name))
-            self._is_positioned = True
-        after = self.position
+        after = await self.find_position()
 
         def read(queries: Queries) -> list[StreamEvent]:
             return queries.reader.log(after=after, limit=self._batch_max)
@@ -140,10 +141,21 @@ class Tail:
         if not stored:
             return 0
         events = decoded(stored)
-        position = stored[-1].position
         if self._deliver is not None:
             await self._deliver(self.shard.number, events)
             self.shard.core.failpoint("after-deliver")
+        await self.move(after, stored[-1].position, events)
+        return len(stored)
+
+    async def find_position(self) -> int:
+        """Give the stored position; it is asked for once, and again after any trouble."""
+        if not self._is_positioned:
+            self.position = await self.shard.beside(lambda t: t.tail_position(self.name))
+            self._is_positioned = True
+        return self.position
+
+    async def move(self, after: int, position: int, events: Sequence[Recorded] = ()) -> None:
+        """Move the stored position by compare-and-set, folding in the same transaction."""
 
         def advance(transaction: Transaction) -> None:
             if self._fold is not None:
@@ -152,4 +164,3 @@ class Tail:
 
         await self.shard.beside(advance)
         self.position = position
-        return len(stored)
