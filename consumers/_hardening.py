@@ -1,7 +1,6 @@
-"""What kafka-python's consumer must not do here: stop for ever at one record that it cannot read.
+"""What kafka-python's clients must not do here: stop for ever at a record, or use up all sockets.
 
-Two corrections of kafka-python 3.0, applied to one consumer. Both are held by tests that fail when
-a newer version of the library no longer needs, or no longer takes, them.
+Corrections of kafka-python 3.0, each held by a test on a real broker.
 """
 
 from __future__ import annotations
@@ -11,6 +10,7 @@ from typing import Any
 from kafka import KafkaConsumer
 from kafka.consumer.fetcher import Fetcher
 from kafka.errors import CorruptRecordError
+from kafka.net.inet import KafkaNetSocket
 from kafka.record import memory_records
 from kafka.record.default_records import DefaultRecord, DefaultRecordBatch
 from kafka.record.util import decode_varint
@@ -90,7 +90,28 @@ class _EndingRecords(Fetcher.PartitionRecords):  # type: ignore[misc]  # it has 
         return records
 
 
+class _ClosedSockets(KafkaNetSocket):  # type: ignore[misc]  # it has no types
+    """Closes a socket that did not get through.
+
+    The library leaves that to the collector of garbage, which a service may run seldom; a broker
+    that is away for hours would cost it all its file descriptors.
+    """
+
+    SCHEMES = ("direct",)
+
+    async def sock_connect(self, net: Any, sock: Any, address: Any, timeout_at: Any = None) -> Any:
+        try:
+            return await super().sock_connect(net, sock, address, timeout_at=timeout_at)
+        except BaseException:
+            sock.close()
+            raise
+
+
+# The library finds the class above by this scheme.
+DIRECT = "direct://"
+
+
 def harden(consumer: KafkaConsumer) -> None:
-    """Apply both corrections; to be called before the first poll."""
+    """Let a consumer read what it would stop at; to be called before the first poll."""
     memory_records.DefaultRecordBatch = _TolerantBatch
     consumer._fetcher.PartitionRecords = _EndingRecords  # noqa: SLF001  # there is no public way
