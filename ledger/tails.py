@@ -88,14 +88,7 @@ class Tail:
                 self.stands_by, self.waiting = True, "another process, which holds the lease"
                 return TROUBLE_SECONDS
             self.stands_by = False
-            began = time.monotonic()
-            count = await self.step()
-            if not count:
-                self.waiting = ""
-                await self._listen()
-            elif self._fold is not None and self.shard.writer.is_busy:
-                # The writer folds this, too. While events are waiting they come first.
-                return PATIENT_SHARE * (time.monotonic() - began)
+            return await self._go_on()
         except PositionMovedError:
             self.shard.instruments.lost_compare_and_sets.add("tail")
             self._is_positioned = False
@@ -109,6 +102,16 @@ class Tail:
             log.exception("%s of shard %d failed; trying again", self.name, self.shard.number)
             self._is_positioned = False
             return self._wait_for(f"{type(error).__name__}: {error}", TROUBLE_SECONDS)
+
+    async def _go_on(self) -> float:
+        """Take the next step, or listen for news; give how long to wait then."""
+        began = time.monotonic()
+        if not await self.step():
+            self.waiting = ""
+            await self._listen()
+        elif self._fold is not None and self.shard.writer.is_busy:
+            # The writer folds this, too. While events are waiting they come first.
+            return PATIENT_SHARE * (time.monotonic() - began)
         return 0.0
 
     async def _listen(self) -> None:
