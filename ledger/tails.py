@@ -13,6 +13,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 
 from events import Recorded, UnreadableEventError
+from ledger.errors import UnavailableError
 from ledger.folding import decoded
 from ledger.queries import Queries
 from ledger.shards import Shard
@@ -93,11 +94,12 @@ class Tail:
             self.shard.instruments.lost_compare_and_sets.add("tail")
             self._is_positioned = False
             return self._wait_for("its position: another process moved it", TROUBLE_SECONDS)
-        except StoreUnavailableError as error:
-            self._is_positioned = False
-            return self._wait_for(f"the store: {error}", TROUBLE_SECONDS)
         except UnreadableEventError as error:
             return self._wait_for(f"a newer version: {error}", NEWER_SECONDS)
+        except (StoreUnavailableError, UnavailableError) as error:
+            self._is_positioned = False
+            where = "the store: " if isinstance(error, StoreUnavailableError) else ""
+            return self._wait_for(f"{where}{error}", TROUBLE_SECONDS)
         except Exception as error:
             log.exception("%s of shard %d failed; trying again", self.name, self.shard.number)
             self._is_positioned = False
@@ -106,8 +108,9 @@ class Tail:
     async def _go_on(self) -> float:
         """Take the next step, or listen for news; give how long to wait then."""
         began = time.monotonic()
-        if not await self.step():
-            self.waiting = ""
+        count = await self.step()
+        self.waiting = ""
+        if not count:
             await self._listen()
         elif self._fold is not None and self.shard.writer.is_busy:
             # The writer folds this, too. While events are waiting they come first.
