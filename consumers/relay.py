@@ -25,7 +25,7 @@ from ledger.queries import Queries
 from ledger.settings import KafkaSettings
 from ledger.shards import Shard
 from ledger.tails import Tail
-from ledger.views import DeadLetter, Recorded, StreamEvent
+from ledger.views import DeadLetter, Recorded
 from projections.corrections import Correction
 from usage_ledger.v1.ledger_events_pb2 import RecordedEvent, RecordedEvents
 
@@ -119,10 +119,7 @@ class LedgerEventsSink:
 
     async def _corrections(self, events: Sequence[Recorded]) -> Mapping[int, Correction]:
         def ask(queries: Queries) -> dict[int, Correction]:
-            def streams(names: Sequence[str]) -> dict[str, list[StreamEvent]]:
-                return {name: queries.reader.stream(name) for name in names}
-
-            return corrections_in(events, streams)
+            return corrections_in(events, queries.reader.streams)
 
         return await self._shard.read(ask)
 
