@@ -22,8 +22,8 @@ def configure_logging(settings: LogSettings) -> None:
         if settings.format == "json"
         else structlog.dev.ConsoleRenderer(
             colors=sys.stderr.isatty(),
-            # The default one, where rich is installed, shows the values of local variables: people's
-            # names, tokens, passwords.
+            # The default one, where rich is installed, shows the values of local variables:
+            # people's names, tokens, passwords.
             exception_formatter=structlog.dev.plain_traceback,
         )
     )
