@@ -1,4 +1,5 @@
-"""What kafka-python's clients must not do here: stop for ever at a record, or use up all sockets.
+"""What kafka-python's clients must not do here: stop for ever at a record, use up all sockets, or
+consume without partitions.
 
 Corrections of kafka-python 3.0, each held by a test on a real broker.
 """
@@ -111,7 +112,44 @@ class _ClosedSockets(KafkaNetSocket):  # type: ignore[misc]  # it has no types
 DIRECT = "direct://"
 
 
+class _Answer:
+    """What a group answered to a join; it looks as if the join went on, so that it is awaited."""
+
+    is_done = False
+
+    def __init__(self, future: Any) -> None:
+        self.add_callback = future.add_callback
+        self.add_errback = future.add_errback
+        self._future = future
+
+    def __await__(self) -> Any:
+        return self._future.__await__()
+
+
+def _finish_joining(consumer: KafkaConsumer) -> None:
+    """Let a consumer take the group's answer also when it came after or between its polls.
+
+    The library takes it only during a poll. Between polls it throws the answer away and joins anew,
+    without end where polls are short. And where the leader rejoins because the topic changed, or
+    was not known when it joined, it forgets at the end of the poll that it was joining: then it has
+    no partitions and no heartbeat for ever, and everything looks well.
+    """
+    coordinator = consumer._coordinator  # noqa: SLF001  # there is no public way
+    need_rejoin, join_group = coordinator.need_rejoin, coordinator.join_group_async
+
+    async def join_group_async(timeout_ms: float | None = None) -> Any:
+        task = coordinator._join_task  # noqa: SLF001
+        if coordinator.rejoining and task is not None and task.is_done:
+            coordinator._join_task = _Answer(task)  # noqa: SLF001
+        return await join_group(timeout_ms=timeout_ms)
+
+    coordinator.need_rejoin = lambda: coordinator.rejoining or need_rejoin()
+    coordinator.join_group_async = join_group_async
+
+
 def harden(consumer: KafkaConsumer) -> None:
-    """Let a consumer read what it would stop at; to be called before the first poll."""
+    """Apply all corrections; to be called before the first poll."""
     memory_records.DefaultRecordBatch = _TolerantBatch
     consumer._fetcher.PartitionRecords = _EndingRecords  # noqa: SLF001  # there is no public way
+    if consumer._coordinator is not None:  # noqa: SLF001  # a consumer without a group has none
+        _finish_joining(consumer)
