@@ -112,6 +112,23 @@ DIRECT = "direct://"
 
 
 def harden(consumer: KafkaConsumer) -> None:
-    """Let a consumer read what it would stop at; to be called before the first poll."""
+    """Correct a consumer; to be called before it subscribes."""
     memory_records.DefaultRecordBatch = _TolerantBatch
-    consumer._fetcher.PartitionRecords = _EndingRecords  # noqa: SLF001  # there is no public way
+    # There is no public way to any of these.
+    consumer._fetcher.PartitionRecords = _EndingRecords  # noqa: SLF001
+    coordinator = consumer._coordinator  # noqa: SLF001
+    needs_rejoin = coordinator.need_rejoin
+
+    def needs_rejoin_or_has_begun_to() -> bool:
+        # The leader of a group that is shared out anew because its topic has more partitions takes
+        # the new number for done as soon as it has dealt them out. If a poll ends just then, the
+        # library forgets to take up its own part, and the consumer has nothing for ever.
+        return bool(coordinator.rejoining or needs_rejoin())
+
+    coordinator.need_rejoin = needs_rejoin_or_has_begun_to
+
+
+def is_rejoining(consumer: KafkaConsumer) -> bool:
+    """Tell whether the group is being shared out; a poll should last until it is."""
+    rejoining: bool = consumer._coordinator.rejoining  # noqa: SLF001
+    return rejoining
