@@ -153,3 +153,9 @@ def harden(consumer: KafkaConsumer) -> None:
     consumer._fetcher.PartitionRecords = _EndingRecords  # noqa: SLF001  # there is no public way
     if consumer._coordinator is not None:  # noqa: SLF001  # a consumer without a group has none
         _finish_joining(consumer)
+
+
+def is_rejoining(consumer: KafkaConsumer) -> bool:
+    """Tell whether the group is being shared out; a poll should last until it is."""
+    rejoining: bool = consumer._coordinator.rejoining  # noqa: SLF001
+    return rejoining
