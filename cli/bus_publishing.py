@@ -88,8 +88,6 @@ def publish(
     as_json: bool,
 ) -> int:
     """Sends the file, or standard input for `-`; answers the exit code."""
-    # Kafka's client tells every retry to its log; the receipt says what became of the events.
-    logging.getLogger("kafka").setLevel(logging.CRITICAL)
     gc.set_threshold(GC_THRESHOLD, 50, 100)
     kafka = _settings(config, servers, topic)
     started = time.monotonic()
@@ -157,6 +155,9 @@ def _publisher(kafka: KafkaSettings, *, packed: bool) -> Publisher:
         options = client_options(kafka, "publish")
     except StartRefusedError as error:
         raise CommandFailed(str(error), exit_code=USAGE) from None
+    # Kafka's client logs every retry. Nobody is shown that, but the publisher listens for reasons.
+    logging.getLogger("kafka").propagate = False
+    logging.getLogger("kafka").setLevel(logging.WARNING)
     security: Any = {name: options[name] for name in Security.__annotations__ if name in options}
     try:
         return Publisher(
@@ -247,7 +248,7 @@ def _show(
         f"({name} to {topic}, {seconds:.1f} s, {rate:,.0f} events/s)"
     )
     if sent.payerless:
-        note(f"{sent.payerless:,} of them have no payer; the ledger keeps them as dead letters:")
+        note(f"without a payer, so that the ledger keeps it as a dead letter: {sent.payerless:,}")
         print_table("", (">line", "reason"), [(f"{line}", why) for line, why in sent.shown])
     if hidden:
         note(f"… and {hidden:,} more; --rejects FILE writes all of them.")

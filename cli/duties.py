@@ -11,6 +11,7 @@ from ledger.health import Probe
 from ledger.live_folding import live_tail
 from ledger.live_views import EmbeddedViews, LiveViews
 from ledger.probes import TailProbe
+from ledger.tails import Tail
 
 if TYPE_CHECKING:
     from consumers.intake import Intake
@@ -36,8 +37,13 @@ def duties_of(ledger: Ledger, parts: Sequence[str], *, role: str) -> tuple[list[
         duties.append(scheduler.run)
     if "intake" in parts and has_kafka:
         intake = _intake(ledger)
+        ledger.instruments.intake_lag.follow(lambda: _lags(intake))
         duties.append(lambda: _until_stopped(intake))
         probes.append(intake)
+    if "relay" in parts and has_kafka:
+        for tail in _relays(ledger):
+            duties.append(tail.run)
+            probes.append(TailProbe(tail))
     return duties, probes
 
 
@@ -61,14 +67,31 @@ def live_views_of(ledger: Ledger) -> tuple[LiveViews, list[Duty], list[Probe]]:
     return EmbeddedViews(ledger.shards, ledger.placing), duties, probes
 
 
+_NEEDS_MORE = 'Kafka needs more packages: pip install "usage-ledger[cluster]"'
+
+
+def _relays(ledger: Ledger) -> list[Tail]:
+    try:
+        from consumers.relay import DeadLetterTail, RelayTail
+    except ImportError as error:
+        raise StartRefusedError(_NEEDS_MORE) from error
+    kafka = ledger.settings.kafka
+    relays: list[Tail] = [RelayTail(kafka, shard) for shard in ledger.shards]
+    return relays + [DeadLetterTail(kafka, shard) for shard in ledger.shards]
+
+
 def _intake(ledger: Ledger) -> "Intake":
     try:
         from consumers.intake import Intake
     except ImportError as error:
-        raise StartRefusedError(
-            'Kafka needs more packages: pip install "usage-ledger[cluster]"'
-        ) from error
+        raise StartRefusedError(_NEEDS_MORE) from error
     return Intake(ledger.settings.kafka, ledger.feed, failpoint=ledger.shards[0].core.failpoint)
+
+
+def _lags(intake: "Intake") -> list[tuple[tuple[str, str], float]]:
+    """Give the lag of every partition that is ours, by topic and partition."""
+    topic, _, partitions = intake.status()
+    return [((topic, str(one.partition)), one.lag) for one in partitions if one.lag is not None]
 
 
 async def _until_stopped(intake: "Intake") -> None:

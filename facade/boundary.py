@@ -32,7 +32,7 @@ from ledger.errors import (
     UnavailableError,
 )
 from ledger.patience import current, patience_of
-from ledger.views import StoreUnavailableError
+from ledger.views import StoreUnavailableError, UnreadableEventError
 
 # Trailing metadata of an answer to a change that reads may not show yet.
 POSITION_METADATA = "usage-ledger-position"
@@ -131,6 +131,12 @@ def status_of(error: Exception) -> tuple[grpc.StatusCode, str]:
         return (
             grpc.StatusCode.UNAVAILABLE,
             "the ledger cannot be read now; try again later",
+        )
+    if isinstance(error, UnreadableEventError):
+        log.error("the log holds what only a newer version can read: %s", error)
+        return (
+            grpc.StatusCode.UNAVAILABLE,
+            "the log holds what only a newer version of the service can read; try again later",
         )
     request_id = uuid.uuid4().hex
     log.error("request %s failed", request_id, exc_info=error)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from aggregates import PriceBook
-from events import PriceListPublished, decode
+from events import PriceListPublished, UnreadableEventError, decode
 from ledger.clock import Clock
 from ledger.commands.ledger import PRICES_STREAM
 from ledger.entropy import SystemEntropy
@@ -167,6 +167,14 @@ class Core:
             self._caches.clear()
             _refuse(taken)
             raise
+        except UnreadableEventError as error:
+            # Another process is of a newer version. What it wrote is not guessed at.
+            self._caches.clear()
+            _refuse(taken)
+            raise StoreUnavailableError(
+                f"the log holds what a newer version has written, so this process waits for its"
+                f" upgrade: {error}"
+            ) from error
         except Exception as error:
             self._caches.clear()
             if not taken:

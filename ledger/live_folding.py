@@ -22,7 +22,7 @@ from projections.live import (
 
 # The version is part of the name: other folds begin at the first event, with empty tables.
 NAME = f"live-views-{LIVE_VERSION}"
-BATCH_MAX = 500  # events folded at once: a waiting command waits for them, a few milliseconds
+BATCH_MAX = 1_000  # events folded at once: a command waits for them, some ten milliseconds
 STATES_KEPT = 5_000  # payers kept decoded between batches; one takes about 2 KiB
 PAGE = 500  # payers with something running that a reconcile loads at once
 

@@ -13,6 +13,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 
 from events import Recorded, UnreadableEventError
+from ledger.errors import UnavailableError
 from ledger.folding import decoded
 from ledger.queries import Queries
 from ledger.shards import Shard
@@ -28,6 +29,7 @@ LOOK_SECONDS = 1.0  # how long to listen for news before looking again
 LEASE_SECONDS = 10.0  # after so long without a sign of life another process takes over
 RENEW_SECONDS = 3.0
 TROUBLE_SECONDS = 1.0
+PATIENT_SHARE = 9  # a tail that folds takes a tenth of the writer's time while events wait for it
 NEWER_SECONDS = 5.0  # while the log holds what only a newer version can read
 SAID_AGAIN_SECONDS = 30.0
 
@@ -50,7 +52,7 @@ class Tail:
         batch_max: int = BATCH_MAX,
     ) -> None:
         """Deliver to another system, or fold into the shard's store."""
-        assert (deliver is None) != (fold is None), "a tail delivers or folds"
+        assert deliver is None or fold is None, "a tail delivers or folds"
         self.shard = shard
         self.name = name
         self.position = 0
@@ -87,23 +89,37 @@ class Tail:
                 self.stands_by, self.waiting = True, "another process, which holds the lease"
                 return TROUBLE_SECONDS
             self.stands_by = False
-            if not await self.step():
-                self.waiting = ""
-                await self.shard.appended(self.position, LOOK_SECONDS)
+            return await self._go_on()
         except PositionMovedError:
             self.shard.instruments.lost_compare_and_sets.add("tail")
             self._is_positioned = False
             return self._wait_for("its position: another process moved it", TROUBLE_SECONDS)
-        except StoreUnavailableError as error:
-            self._is_positioned = False
-            return self._wait_for(f"the store: {error}", TROUBLE_SECONDS)
         except UnreadableEventError as error:
             return self._wait_for(f"a newer version: {error}", NEWER_SECONDS)
+        except (StoreUnavailableError, UnavailableError) as error:
+            self._is_positioned = False
+            where = "the store: " if isinstance(error, StoreUnavailableError) else ""
+            return self._wait_for(f"{where}{error}", TROUBLE_SECONDS)
         except Exception as error:
             log.exception("%s of shard %d failed; trying again", self.name, self.shard.number)
             self._is_positioned = False
             return self._wait_for(f"{type(error).__name__}: {error}", TROUBLE_SECONDS)
+
+    async def _go_on(self) -> float:
+        """Take the next step, or listen for news; give how long to wait then."""
+        began = time.monotonic()
+        count = await self.step()
+        self.waiting = ""
+        if not count:
+            await self._listen()
+        elif self._fold is not None and self.shard.writer.is_busy:
+            # The writer folds this, too. While events are waiting they come first.
+            return PATIENT_SHARE * (time.monotonic() - began)
         return 0.0
+
+    async def _listen(self) -> None:
+        """Return when there may be something new."""
+        await self.shard.appended(self.position, LOOK_SECONDS)
 
     def _wait_for(self, what: str, seconds: float) -> float:
         self.stands_by = False
@@ -128,10 +144,7 @@ class Tail:
 
     async def step(self) -> int:
         """Hand the next batch over and move the position; give how many events."""
-        if not self._is_positioned:
-            self.position = await self.shard.beside(lambda t: t.tail_position(self.name))
-            self._is_positioned = True
-        after = self.position
+        after = await self.find_position()
 
         def read(queries: Queries) -> list[StreamEvent]:
             return queries.reader.log(after=after, limit=self._batch_max)
@@ -140,10 +153,21 @@ class Tail:
         if not stored:
             return 0
         events = decoded(stored)
-        position = stored[-1].position
         if self._deliver is not None:
             await self._deliver(self.shard.number, events)
             self.shard.core.failpoint("after-deliver")
+        await self.move(after, stored[-1].position, events)
+        return len(stored)
+
+    async def find_position(self) -> int:
+        """Give the stored position; it is asked for once, and again after any trouble."""
+        if not self._is_positioned:
+            self.position = await self.shard.beside(lambda t: t.tail_position(self.name))
+            self._is_positioned = True
+        return self.position
+
+    async def move(self, after: int, position: int, events: Sequence[Recorded] = ()) -> None:
+        """Move the stored position by compare-and-set, folding in the same transaction."""
 
         def advance(transaction: Transaction) -> None:
             if self._fold is not None:
@@ -152,4 +176,3 @@ class Tail:
 
         await self.shard.beside(advance)
         self.position = position
-        return len(stored)

@@ -20,7 +20,12 @@ def configure_logging(settings: LogSettings) -> None:
     render: structlog.typing.Processor = (
         structlog.processors.JSONRenderer()
         if settings.format == "json"
-        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+        else structlog.dev.ConsoleRenderer(
+            colors=sys.stderr.isatty(),
+            # The default one, where rich is installed, shows the values of local variables:
+            # people's names, tokens, passwords.
+            exception_formatter=structlog.dev.plain_traceback,
+        )
     )
     last: list[structlog.typing.Processor] = [
         structlog.stdlib.ProcessorFormatter.remove_processors_meta

@@ -3,7 +3,7 @@
 Types of answers, and how identifiers and events read.
 """
 
-from events import OTHER, STRIPE, Recorded, decode
+from events import OTHER, STRIPE, Recorded, UnreadableEventError, decode
 from events.readable import TIME_MIN, attribution_id, event_json, uuid_text
 from persistence import (
     Counts,
@@ -33,6 +33,7 @@ __all__ = [
     "StoreUnavailableError",
     "StreamEvent",
     "SuspectRow",
+    "UnreadableEventError",
     "UsageRow",
     "attribution_id",
     "decode",

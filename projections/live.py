@@ -134,6 +134,9 @@ def fold(
     state.position, state.recorded_at = position, event.recorded_at
     spending = state.spending
     balance = state.booked_cents + state.running_cents
+    thresholds = reached(spending, balance) if spending.spending_limit else ()
+    if not thresholds:
+        return ()
     return [
         Alert(
             state.payer,
@@ -145,7 +148,7 @@ def fold(
             position,
             event.recorded_at,
         )
-        for threshold in reached(spending, balance)
+        for threshold in thresholds
     ]
 
 

@@ -111,8 +111,10 @@ def place(
         number = time // length_ms
         newest = meters.newest[index]
         if newest is None or number > newest:
-            meters.newest[index] = newest = number
-            _forget(meters, index, number - kept)
+            meters.newest[index] = number
+            if newest is not None:
+                _forget(meters, index, newest - kept, number - kept)
+            newest = number
         if number <= newest - kept:
             meters.late[index] += 1
             continue
@@ -164,12 +166,15 @@ def _meter(meters: Meters, workspace_class: str) -> ClassMeter:
     return meter
 
 
-def _forget(meters: Meters, index: int, last: int) -> None:
-    """Drop windows of one length up to a number."""
+def _forget(meters: Meters, index: int, gone: int, last: int) -> None:
+    """Drop windows of one length up to a number; those up to `gone` were dropped before."""
     for workspace_class, meter in list(meters.classes.items()):
         windows = meter.windows[index]
-        for number in [number for number in windows if number <= last]:
-            del windows[number]
+        if last - gone >= WINDOWS[index][1]:
+            windows.clear()
+        else:
+            for number in range(gone + 1, last + 1):
+                windows.pop(number, None)
         _drop_if_empty(meters, workspace_class, meter)
 
 

@@ -6,6 +6,7 @@ ends its session: all that it holds fails, and it sends nothing any more, so the
 """
 
 import contextlib
+import os
 import ssl
 import warnings
 from collections.abc import Sequence
@@ -20,6 +21,7 @@ with warnings.catch_warnings():
 
 from publisher._buffer import Buffer, Entry
 from publisher._messages import Message
+from publisher._reasons import Reasons
 from publisher.errors import NotDelivered
 
 # The broker's own limit on one message is the same; ours are far smaller.
@@ -65,6 +67,28 @@ class Security(TypedDict, total=False):
     sasl_oauth_token_provider: object
 
 
+PROTOCOLS: Final = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
+MECHANISMS: Final = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER", "GSSAPI")
+FILES: Final = ("ssl_cafile", "ssl_certfile", "ssl_keyfile", "ssl_crlfile")
+
+
+def check_security(security: Security) -> None:
+    """Raise ValueError for what cannot work; Kafka's client would try it again for ever."""
+    given: dict[str, Any] = {**security}
+    unknown = given.keys() - Security.__annotations__.keys()
+    if unknown:
+        raise ValueError(f"{', '.join(sorted(unknown))}: no such option")
+    protocol = given.get("security_protocol", "PLAINTEXT")
+    if protocol not in PROTOCOLS:
+        raise ValueError(f"security_protocol {protocol!r}: must be one of {', '.join(PROTOCOLS)}")
+    mechanism = given.get("sasl_mechanism")
+    if protocol.startswith("SASL") and mechanism not in MECHANISMS:
+        raise ValueError(f"sasl_mechanism {mechanism!r}: must be one of {', '.join(MECHANISMS)}")
+    for name in FILES:
+        if given.get(name) is not None and not os.access(given[name], os.R_OK):
+            raise ValueError(f"{name} {given[name]!r}: there is no such file to read")
+
+
 class Session:
     """Made without a broker; connects when it is asked whether it is ready."""
 
@@ -88,6 +112,8 @@ class Session:
         # Why nothing can be sent, as a sentence; empty while it can.
         self.trouble = ""
         self._is_ready = False
+        check_security(security)
+        self._reasons = Reasons(client_id)
         self._producer = KafkaProducer(
             bootstrap_servers=bootstrap_servers,
             client_id=client_id,
@@ -116,7 +142,8 @@ class Session:
                 self._is_ready = bool(self._producer.partitions_for(self.topic))
                 self.trouble = ""
             except KafkaTimeoutError:
-                self.trouble = f"no broker answers, or there is no topic {self.topic!r}"
+                reason = self._reasons.last or "no answer"
+                self.trouble = f"no broker, or no topic {self.topic!r} ({reason})"
             except KafkaError as error:
                 self.trouble = sentence(error)
         return self._is_ready
@@ -163,6 +190,7 @@ class Session:
             sender.join(END_SECONDS_MAX)
         with contextlib.suppress(KafkaError):
             self._producer.close(END_SECONDS_MAX)
+        self._reasons.end()
 
     def forget(self) -> None:
         """After a fork: the client is the parent's, and this process must not close it."""

@@ -77,9 +77,6 @@ class Publisher:
             raise ValueError(f"the buffer must hold at least 1 event and {REQUEST_BYTES_MAX} bytes")
         if delivery_timeout < 1:
             raise ValueError(f"delivery_timeout is {delivery_timeout}: must be at least 1 second")
-        unknown = security.keys() - Security.__annotations__.keys()
-        if unknown:
-            raise ValueError(f"{', '.join(sorted(unknown))}: no such option")
         self._security = security
         self._delivery_timeout = delivery_timeout
         self._is_packed = packed

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+import psycopg
 import pytest
 
+from events import CreditNoteIssued, encode
 from tests.cluster.processes import RoleProcess, wait_until
 from tests.contract.data.scene import bytes_of, note, ran, started
 from tests.harness import Calls
@@ -248,3 +250,45 @@ def _answers(calls: Calls) -> bool:
     except grpc.RpcError:
         return False
     return True
+
+
+class TestALogOfANewerVersion:
+    def test_is_waited_for_by_whoever_meets_it(self, database: str, tmp_path: Path) -> None:
+        """Nothing of it is skipped or guessed; once it can be read again everybody goes on."""
+        with (
+            RoleProcess("serve", settings(database), tmp_path) as service,
+            RoleProcess("project", settings(database), tmp_path) as projector,
+        ):
+            calls = calls_of(service)
+            calls.publish(notes(100))
+            with psycopg.connect(database, autocommit=True) as connection:
+                newer = _append_of_a_newer_version(connection)
+                with pytest.raises(grpc.RpcError) as refused:
+                    calls.publish(notes(100, first=100))
+                assert grpc.StatusCode.UNAVAILABLE == refused.value.code()
+                wait_until(lambda: "newer version" in projector.log)
+                assert [-500] * 20 == balances(calls)
+                status = calls.queries.GetStatus(queries_pb2.GetStatusRequest())
+                assert "newer version" in status.writes_refused
+                # As an upgrade would: now it can be read.
+                connection.execute(
+                    "UPDATE stored_events SET state = %s WHERE position = %s",
+                    (encode(CreditNoteIssued(0, "test", b"p" * 16, -100, 0, b"", b"")), newer),
+                )
+            wait_until(lambda: _answers(calls))
+            calls.publish(notes(100, first=100))
+            assert [-1_000] * 20 == balances(calls)
+
+
+def _append_of_a_newer_version(connection: psycopg.Connection[Any]) -> int:
+    """Append a note of a version that nobody here knows; give its position."""
+    with connection.transaction():
+        row = connection.execute("UPDATE log_head SET head = head + 1 RETURNING head").fetchone()
+        assert row is not None
+        state = bytes([200]) + b"whatever it will be"
+        connection.execute(
+            "INSERT INTO stored_events (position, originator_id, originator_version, topic, state)"
+            " VALUES (%s, 'credit-note:newer', 1, 'credit-note-issued', %s)",
+            (row[0], state),
+        )
+        return int(row[0])

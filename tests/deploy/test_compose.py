@@ -71,6 +71,7 @@ class TestVariables:
             {
                 "USAGE_LEDGER_IMAGE",
                 "USAGE_LEDGER_BASE",
+                "USAGE_LEDGER_SETTINGS",
                 "USAGE_LEDGER_GRPC_PORT",
                 "USAGE_LEDGER_HTTP_PORT",
             }

@@ -88,7 +88,10 @@ def answers(reader: Reader, *, pages: int) -> dict[str, object]:
         "suspects": reader.suspects(
             runs_since=2**62, stopped_since=2**62, after=(b"", b""), limit=99
         ),
-        "audit": [law for law in reader.audit() if "source" not in law[0]],
+        # One law has another name where a projector folds; those of intake have nothing here.
+        "audit": [
+            (checked, breaches) for law, checked, breaches in reader.audit() if "source" not in law
+        ],
     }
     for payer in payers:
         assert isinstance(payer, bytes)

@@ -116,7 +116,7 @@ class TestRestarts:
         with topic.publisher() as publisher:
             futures = [publisher.publish(event) for event in stops(100)]
             assert (0, [], 100, 0) == publisher.flush(1)
-            assert "no broker answers" in publisher.trouble
+            assert "ECONNREFUSED" in publisher.trouble
             own_broker.start()
             assert all(future.result(WAIT_SECONDS_MAX) for future in futures)
             assert "" == publisher.trouble

@@ -217,14 +217,14 @@ class TestConnect:
     def test_says_that_the_topic_is_not_there(self, kafka_broker: str) -> None:
         with (
             Topic(kafka_broker, "nothing.like.it").publisher() as publisher,
-            pytest.raises(Unreachable, match=r"there is no topic 'nothing\.like\.it'"),
+            pytest.raises(Unreachable, match=r"no topic 'nothing\.like\.it' \(Topic .* not found"),
         ):
             publisher.connect(1)
 
     def test_says_that_nobody_answers(self) -> None:
         with (
             Topic("127.0.0.1:9", "usage.events").publisher() as publisher,
-            pytest.raises(Unreachable, match=r"127\.0\.0\.1:9: no broker answers"),
+            pytest.raises(Unreachable, match=r"127\.0\.0\.1:9: no broker, .*ECONNREFUSED"),
         ):
             publisher.connect(1)
 
@@ -240,7 +240,7 @@ class TestAWithBlock:
         ((event_id, error),) = told.value.flushed.failed
         assert "000000" == event_id
         assert not error.may_be_there
-        assert "there is no topic 'nothing.like.it'" in str(error)
+        assert "no topic 'nothing.like.it'" in str(error)
 
     def test_that_ends_with_another_error_lets_that_pass(self, kafka_broker: str) -> None:
         nothing = Topic(kafka_broker, "nothing.like.it")

@@ -27,6 +27,7 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 
 from persistence.postgres import Database, migrate
+from tests.faults.mounts import SmallDisk, mounted
 
 URL_VARIABLE = "USAGE_LEDGER_TEST_POSTGRES_URL"
 START_TIMEOUT_S = 60
@@ -117,7 +118,8 @@ class PostgresServer:
         statement = sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name))
         with psycopg.connect(self.admin_url, autocommit=True) as connection:
             connection.execute(statement)
-        self._names.remove(name)
+        if name in self._names:
+            self._names.remove(name)
 
     def close(self) -> None:
         """Forget the databases that were made."""
@@ -156,6 +158,26 @@ class StartedServer(PostgresServer):
             "pg_ctl", "-w", "-t", str(START_TIMEOUT_S), "-D", str(self._data),
             "-l", str(self.folder / "log"), "-o", options, "start",
         )  # fmt: skip
+
+    @contextlib.contextmanager
+    def on_a_small_disk(self, url: str, size_bytes: int) -> Iterator[SmallDisk]:
+        """Move a database, that nobody uses, to a disk of its own, which can be filled."""
+        name = sql.Identifier(str(conninfo_to_dict(url)["dbname"]))
+        folder = self.folder / "small"
+        with mounted(folder, size_bytes) as disk:
+            place = folder / "tables"
+            place.mkdir()
+            if self._owner:
+                shutil.chown(place, self._owner)
+            with psycopg.connect(self.admin_url, autocommit=True) as connection:
+                connection.execute(
+                    sql.SQL("CREATE TABLESPACE small LOCATION {}").format(sql.Literal(str(place)))
+                )
+                connection.execute(sql.SQL("ALTER DATABASE {} SET TABLESPACE small").format(name))
+                yield disk
+                disk.empty()
+                self.drop_database(url)
+                connection.execute("DROP TABLESPACE small")
 
     def stop(self) -> None:
         """Shut down in order, without waiting for clients."""
