@@ -147,9 +147,34 @@ def _finish_joining(consumer: KafkaConsumer) -> None:
     coordinator.join_group_async = join_group_async
 
 
+def _give_back_parked_records(consumer: KafkaConsumer) -> None:
+    """Let a partition that was paused go on with the records that had been fetched of it.
+
+    The library puts them aside, and takes them up again only while it has nothing else in hand; it
+    counts what is used up as something. Unless another partition is paused at the right moment, it
+    never reads that partition again.
+    """
+    fetcher = consumer._fetcher  # noqa: SLF001  # there is no public way
+    fetched_records = fetcher.fetched_records
+
+    def with_parked_records(*arguments: Any, **named: Any) -> Any:
+        if not fetcher._next_partition_records:  # noqa: SLF001
+            fetcher._next_partition_records = None  # noqa: SLF001
+        return fetched_records(*arguments, **named)
+
+    fetcher.fetched_records = with_parked_records
+
+
 def harden(consumer: KafkaConsumer) -> None:
     """Apply all corrections; to be called before the first poll."""
     memory_records.DefaultRecordBatch = _TolerantBatch
     consumer._fetcher.PartitionRecords = _EndingRecords  # noqa: SLF001  # there is no public way
+    _give_back_parked_records(consumer)
     if consumer._coordinator is not None:  # noqa: SLF001  # a consumer without a group has none
         _finish_joining(consumer)
+
+
+def is_rejoining(consumer: KafkaConsumer) -> bool:
+    """Tell whether the group is being shared out; a poll should last until it is."""
+    rejoining: bool = consumer._coordinator.rejoining  # noqa: SLF001
+    return rejoining

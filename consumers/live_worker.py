@@ -63,6 +63,7 @@ class LiveWorker:
         await live.app.start()
         self.probe.is_well()
         folding = asyncio.create_task(live.fold_forever())
+        watching = asyncio.create_task(live.watch_forever())
         watch = asyncio.create_task(self._watch(live))
         told = asyncio.create_task(stopping.wait())
         try:
@@ -72,6 +73,7 @@ class LiveWorker:
         finally:
             told.cancel()
             watch.cancel()
+            watching.cancel()
             # It goes on to the end: Faust waits for what was read and is not yet acknowledged.
             await self._stop(live)
             folding.cancel()

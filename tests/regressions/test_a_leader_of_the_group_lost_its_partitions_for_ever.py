@@ -9,8 +9,7 @@ import time
 from collections.abc import Callable
 
 import pytest
-from kafka import KafkaAdminClient, KafkaConsumer
-from kafka.admin import NewPartitions
+from kafka import KafkaConsumer
 
 from consumers._group import Assignment
 from consumers._hardening import harden
@@ -36,7 +35,7 @@ def test_partitions_that_are_added_are_given_to_the_leader(topics: Topics) -> No
             [topic], listener=Assignment(consumer, has.update, has.difference_update)
         )
         poll_until(consumer, lambda: has == {0, 1})
-        add_partitions(topics, topic, 5)
+        topics.add_partitions(topic, 5)
         poll_until(consumer, lambda: has == {0, 1, 2, 3, 4})
     finally:
         consumer.close()
@@ -51,11 +50,3 @@ def poll_until(consumer: KafkaConsumer, holds: Callable[[], bool]) -> None:
         return holds()
 
     wait_until(look, what="the partitions")
-
-
-def add_partitions(topics: Topics, topic: str, count: int) -> None:
-    admin = KafkaAdminClient(bootstrap_servers=topics.bootstrap_servers)
-    try:
-        admin.create_partitions({topic: NewPartitions(count)})
-    finally:
-        admin.close()

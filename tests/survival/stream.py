@@ -103,8 +103,8 @@ class Stream:
             max_request_size=REQUEST_BYTES_MAX,
         )
 
-    def describe(self) -> None:
-        """Look at the topic again: it may have more partitions now."""
+    def describe(self) -> int:
+        """Look at the topic again: it may have more partitions now; give how many."""
         admin = KafkaAdminClient(bootstrap_servers=self.servers)
         try:
             self.cluster_id = admin.describe_cluster()["cluster_id"]
@@ -114,6 +114,7 @@ class Stream:
         assert described["error_code"] == 0, described
         self.topic_id = id_text(described["topic_id"])
         self.partitions = len(described["partitions"])
+        return self.partitions
 
     def delivery(self, partition: int) -> str:
         """Name a partition as the ledger does."""
@@ -162,9 +163,15 @@ class Stream:
         headers: Headers = (),
         value: bytes | None,
         partition: int,
+        lines: Sequence[bytes] = (),
     ) -> None:
-        """Send what no line says, with the counts that the ledger must have of it."""
+        """Send what no line says, with the counts that the ledger must have of it.
+
+        `lines` say the rest of it, if there is any.
+        """
         self.truth.tell_counts(self.delivery(partition), counts)
+        for line in lines:
+            self.truth.tell(self.delivery(partition), line)
         self._produce(partition, key, headers, value)
 
     def _produce(

@@ -7,6 +7,8 @@ import threading
 import time
 from collections.abc import Iterator
 from itertools import islice
+from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -15,7 +17,6 @@ from tests.cluster.processes import RoleProcess
 from tests.oracle.synthetic import synthetic_lines
 from tests.servers.postgres import PostgresServer
 from tests.survival.cluster import Cluster, eventually, new_seed, postgres
-from tests.survival.stream import Stream
 
 pytestmark = [pytest.mark.kafka, pytest.mark.postgres, pytest.mark.timeout(900)]
 
@@ -35,10 +36,6 @@ PASSES = {
     "intake-committed": (1, 2),
 }
 PAYERS = 40
-EVENTS = 100_000
-KILLS = 20
-# Less than half of what is sent in each life is waited for, so that some is left at the last kill.
-LIFE_EVENTS = EVENTS // KILLS
 
 
 class Stage:
@@ -92,43 +89,77 @@ def test_killed_at_a_failpoint(stage: Stage, name: str) -> None:
     survivor.kill()
 
 
+class Kills(NamedTuple):
+    """How many events flow, and how often the process is killed meanwhile."""
+
+    events: int
+    times: int
+
+    @property
+    def life(self) -> int:
+        """Events that are sent in each life.
+
+        Less than half of them are waited for, so that some are left at the last kill.
+        """
+        return self.events // self.times
+
+
 @pytest.mark.slow
 def test_killed_at_random_while_many_events_flow(
-    kafka_broker: str, ledger_database: str, tmp_path_factory: pytest.TempPathFactory
+    kafka_broker: str, ledger_database: str, tmp_path: Path
 ) -> None:
     seed = new_seed()
-    folder = tmp_path_factory.mktemp("random")
     store = postgres(ledger_database)
-    with Cluster(folder, kafka_broker, store, intake_batch_events=1_000) as cluster:
-        kill_at_random(cluster, "intake", random.Random(seed))
+    with Cluster(tmp_path, kafka_broker, store, intake_batch_events=1_000) as cluster:
+        cluster.serve("project")
+        process = cluster.start("intake")
+        kill_at_random(cluster, process, Kills(100_000, 20), random.Random(seed))
 
 
-def kill_at_random(cluster: Cluster, role: str, rng: random.Random) -> None:
-    """Let 100,000 events flow, half of them packed, and kill a process twenty times meanwhile."""
-    cluster.serve("project")
-    with cluster.stream() as stream:
-        lines = islice(synthetic_lines(rng.randrange(10**6), EVENTS // 3 + 1, PAYERS), EVENTS)
-        process = cluster.start(role)
-        for life in range(KILLS):
-            sending = threading.Thread(target=_send_some, args=(stream, lines, life))
-            sending.start()
-            _take_some(cluster, rng.randrange(LIFE_EVENTS // 2))
-            time.sleep(rng.uniform(0.0, 0.1))
-            assert process.lives, process.log[-2_000:]
-            process.kill()
-            sending.join()
-            if life < KILLS - 1:
-                process.start()
-        assert cluster.received() < EVENTS
+@pytest.mark.slow
+def test_all_in_one_process_killed_at_random(kafka_broker: str, tmp_path: Path) -> None:
+    """The embedded default with intake from the bus: SQLite, one process."""
+    seed = new_seed()
+    store = {"store": "sqlite", "data_dir": str(tmp_path / "data")}
+    with Cluster(tmp_path, kafka_broker, store, intake_batch_events=500) as cluster:
+        process = cluster.serve("intake", "project")
+        kill_at_random(cluster, process, Kills(30_000, 20), random.Random(seed))
+
+
+def kill_at_random(
+    cluster: Cluster, process: RoleProcess, kills: Kills, rng: random.Random
+) -> None:
+    """Let events flow, half of them packed, and kill a process again and again meanwhile."""
+    lines = islice(
+        synthetic_lines(rng.randrange(10**6), kills.events // 3 + 1, PAYERS), kills.events
+    )
+    stream = cluster.stream()
+    taken = 0
+    for life in range(kills.times):
+        sending = threading.Thread(
+            target=stream.send,
+            args=(islice(lines, kills.life),),
+            kwargs={"packed": 25 * (life % 2) or 1},
+        )
+        sending.start()
+        taken = take_more(cluster, taken, rng.randrange(kills.life // 2))
+        time.sleep(rng.uniform(0.0, 0.1))
+        assert process.lives, process.log[-2_000:]
+        process.kill()
+        sending.join()
         process.start()
-        cluster.assert_accounts(stream)
-        assert EVENTS == cluster.received()
+    assert taken < kills.events, "everything was taken in before the last kill"
+    cluster.assert_accounts(stream)
+    assert kills.events == cluster.received()
 
 
-def _take_some(cluster: Cluster, events: int) -> None:
-    enough = cluster.received() + events
-    eventually(lambda: cluster.received() >= enough, f"{enough} events")
+def take_more(cluster: Cluster, taken: int, events: int) -> int:
+    """Wait until so many more events were taken in; give how many there are now."""
+    seen = [taken]
 
+    def look() -> bool:
+        seen.append(cluster.received())
+        return seen[-1] >= taken + events
 
-def _send_some(stream: Stream, lines: Iterator[bytes], life: int) -> None:
-    stream.send(islice(lines, LIFE_EVENTS), packed=1 if life % 2 else 25)
+    eventually(look, f"{taken + events} events")
+    return seen[-1]
