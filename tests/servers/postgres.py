@@ -191,13 +191,18 @@ class StartedServer(PostgresServer):
                 self.drop_database(url)
                 connection.execute("DROP TABLESPACE small")
 
+    @property
+    def pid(self) -> int:
+        """Give the number of the server's first process."""
+        return int((self._data / "postmaster.pid").read_text().split("\n", 1)[0])
+
     def stop(self) -> None:
         """Shut down in order, without waiting for clients."""
         self._run("pg_ctl", "-w", "-D", str(self._data), "-m", "fast", "stop")
 
     def kill(self) -> None:
         """End it as a power cut would end its processes: nothing is written any more."""
-        main = int((self._data / "postmaster.pid").read_text().split("\n", 1)[0])
+        main = self.pid
         children = _children_of(main)
         os.kill(main, signal.SIGKILL)
         for child in children:
