@@ -248,7 +248,7 @@ def _show(
         f"({name} to {topic}, {seconds:.1f} s, {rate:,.0f} events/s)"
     )
     if sent.payerless:
-        note(f"{sent.payerless:,} of them have no payer; the ledger keeps them as dead letters:")
+        note(f"without a payer, so that the ledger keeps it as a dead letter: {sent.payerless:,}")
         print_table("", (">line", "reason"), [(f"{line}", why) for line, why in sent.shown])
     if hidden:
         note(f"… and {hidden:,} more; --rejects FILE writes all of them.")

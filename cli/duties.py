@@ -37,6 +37,7 @@ def duties_of(ledger: Ledger, parts: Sequence[str], *, role: str) -> tuple[list[
         duties.append(scheduler.run)
     if "intake" in parts and has_kafka:
         intake = _intake(ledger)
+        ledger.instruments.intake_lag.follow(lambda: _lags(intake))
         duties.append(lambda: _until_stopped(intake))
         probes.append(intake)
     if "relay" in parts and has_kafka:
@@ -85,6 +86,12 @@ def _intake(ledger: Ledger) -> "Intake":
     except ImportError as error:
         raise StartRefusedError(_NEEDS_MORE) from error
     return Intake(ledger.settings.kafka, ledger.feed, failpoint=ledger.shards[0].core.failpoint)
+
+
+def _lags(intake: "Intake") -> list[tuple[tuple[str, str], float]]:
+    """Give the lag of every partition that is ours, by topic and partition."""
+    topic, _, partitions = intake.status()
+    return [((topic, str(one.partition)), one.lag) for one in partitions if one.lag is not None]
 
 
 async def _until_stopped(intake: "Intake") -> None:

@@ -131,7 +131,7 @@ async def _fold_on_the_bus(settings: Settings) -> int:
     from consumers.live_worker import LiveWorker
 
     stopping = _stopping()
-    edge = Edge(settings)
+    edge = Edge(settings, grpc=False)
     traces = configure_tracing(settings.tracing, role="faust")
     worker = LiveWorker(settings, failpoint=traces.passing(failpoint_of_environment()))
     http: HttpServer | None = None

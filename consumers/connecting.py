@@ -13,6 +13,7 @@ from kafka import KafkaAdminClient, TopicPartition
 from kafka.admin import OffsetSpec
 from kafka.errors import KafkaError, NodeNotReadyError, for_code
 
+from consumers._hardening import DIRECT
 from ledger.errors import StartRefusedError, UnavailableError
 from ledger.settings import KafkaSettings
 
@@ -75,6 +76,7 @@ def client_options(kafka: KafkaSettings, purpose: str) -> dict[str, Any]:
         "request_timeout_ms": REQUEST_MS,
         "bootstrap_timeout_ms": BOOTSTRAP_MS,
         "reconnect_backoff_max_ms": RECONNECT_MS_MAX,
+        "proxy_url": DIRECT,
         "security_protocol": ("SASL_" if with_sasl else "") + ("SSL" if kafka.tls else "PLAINTEXT"),
     }
     files = {

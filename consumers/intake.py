@@ -18,7 +18,7 @@ from kafka import KafkaConsumer, OffsetAndMetadata, TopicPartition
 from kafka.errors import KafkaError, OffsetOutOfRangeError
 
 from consumers._group import Assignment, note_commit
-from consumers._hardening import harden
+from consumers._hardening import harden, is_rejoining
 from consumers.connecting import client_options, worded
 from consumers.partitions import HINT, Partition, PartitionFeed, PartitionStatus, Stage
 from consumers.storing import FeedOf, Storing
@@ -28,6 +28,7 @@ from ledger.messages import read_lines_of_message
 from ledger.settings import KafkaSettings
 
 POLL_MS = 100  # how long a poll waits for records; what was stored meanwhile makes room after it
+REJOIN_MS = 1_000  # ... and while the group is shared out anew; the storing threads go on
 # A broker gathers so many bytes or waits so long before it answers: an answer for each event would
 # cost more than the event.
 FETCH_BYTES_MIN = 65_536
@@ -48,6 +49,10 @@ class IntakeStatus(NamedTuple):
     topic: str
     waiting: str  # what all of it waits for; empty while it goes on
     partitions: list[PartitionStatus]
+
+
+class _TopicMadeAnew(Exception):
+    """The topic of this name is no longer the one that was read."""
 
 
 class Intake:
@@ -150,6 +155,11 @@ class Intake:
         while not self._stopping.is_set():
             try:
                 self._consume_until_trouble()
+            except _TopicMadeAnew as anew:
+                log.warning(
+                    "topic %s was made anew, %s: it is read as another one", self._topic, anew
+                )
+                continue
             except (KafkaError, OSError) as error:
                 self._say(f"Kafka: {worded(error)}")
             except Exception as error:
@@ -169,15 +179,19 @@ class Intake:
         self._trouble = trouble
 
     def _consume_until_trouble(self) -> None:
-        if self._watch.trouble or not self._watch.looked_at:
-            return  # a new consumer would find nobody, either
+        state = self._watch.state
+        if self._watch.trouble or state is None:
+            return  # a new consumer would find nothing, either
+        identity = state.cluster, state.topic_id
         consumer = KafkaConsumer(**self._options)
         try:
             harden(consumer)
-            consumer.subscribe(
-                [self._topic], listener=Assignment(consumer, self.assigned, self.lost)
-            )
+            assignment = Assignment(consumer, self.assigned, self.lost)
+            consumer.subscribe([self._topic], listener=assignment)
+            # Asked before it joins: a member that knows of no partition assigns none.
+            consumer.topics()
             while not self._stopping.is_set():
+                self._look_at_topic(identity)
                 self._step(consumer)
                 self._trouble = ""
             self._storing.stop()
@@ -187,7 +201,6 @@ class Intake:
             self.lost(list(self._partitions))
 
     def _step(self, consumer: KafkaConsumer) -> None:
-        self._notice_new_topic()
         self._move(consumer)
         with self._changed:
             seen = {
@@ -199,8 +212,11 @@ class Intake:
                 partition.raw and partition.buffered < room
                 for partition in self._partitions.values()
             )
+        timeout_ms = 0 if is_reading else POLL_MS
+        if is_rejoining(consumer):
+            timeout_ms = REJOIN_MS
         try:
-            polled = consumer.poll(timeout_ms=0 if is_reading else POLL_MS, max_records=RECORDS_MAX)
+            polled = consumer.poll(timeout_ms=timeout_ms, max_records=RECORDS_MAX)
         except OffsetOutOfRangeError as error:
             self._out_of_range(error)
             return
@@ -227,31 +243,19 @@ class Intake:
                 if partition.stage is Stage.RUNNING and partition.read_to is not None and position:
                     partition.read_to = max(partition.read_to, position)
 
-    def _notice_new_topic(self) -> None:
-        """Begin anew where the topic of this name is no longer the one that was read."""
+    def _look_at_topic(self, identity: tuple[str, str]) -> None:
+        """Note where the log ends; give up the consumer when the topic is another one now."""
         state = self._watch.state
         if state is None:
             return
+        if identity != (state.cluster, state.topic_id):
+            # The library may keep what it knew of the old topic, and the group its assignment.
+            raise _TopicMadeAnew(f"{state.topic_id} in place of {identity[1]}")
         with self._changed:
             for partition in self._partitions.values():
-                now = state.partitions.get(partition.number)
-                if now is not None and partition.stage is not Stage.ASSIGNED:
-                    partition.log_end = max(now.end, partition.log_end or 0)
-                source = partition.source
-                if source is None or partition.stage is Stage.ASSIGNED:
-                    continue
-                if (source.cluster, source.topic_id) != (state.cluster, state.topic_id):
-                    log.warning(
-                        "topic %s was made anew, %s was %s: partition %d is another one now",
-                        self._topic,
-                        state.topic_id,
-                        source.topic_id,
-                        partition.number,
-                    )
-                    partition.log_end = None
-                    partition.reset(time.monotonic(), "the topic was made anew")
-                    self._watch.look_now()
-            self._changed.notify_all()
+                known = state.partitions.get(partition.number)
+                if known is not None and partition.stage is not Stage.ASSIGNED:
+                    partition.log_end = max(known.end, partition.log_end or 0)
 
     def _out_of_range(self, error: OffsetOutOfRangeError) -> None:
         """Ask anew where to go on: the log was cut at its beginning, or is another one now."""

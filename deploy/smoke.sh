@@ -25,12 +25,15 @@ compose() { $COMPOSE --file compose.yaml "$@"; }
 say() { printf 'smoke: %s\n' "$*" >&2; }
 smoke() { compose run --rm -T --no-deps smoke "$@"; }
 
-failed() {
+ended() {
+  local code=$?
+  if [ $code = 0 ]; then return; fi
   say "FAILED. What the roles said last:"
-  compose ps >&2 || true
-  compose logs --tail=30 serve intake project relay jobs faust >&2 || true
+  compose ps --all >&2 || compose ps >&2 || true
+  compose logs --tail=30 migrate topics serve intake project relay jobs faust >&2 || true
+  exit $code
 }
-trap failed ERR
+trap ended EXIT
 
 roles='serve intake project relay jobs faust'
 ready_seconds_max=240

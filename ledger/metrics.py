@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 # Seconds. A group of one command takes a millisecond, a long group of events a quarter second; what
@@ -38,27 +38,22 @@ class Counter:
 
 
 class Gauge:
-    """A number that comes and goes, one for each combination of labels."""
+    """A number that comes and goes, one for each combination of labels.
+
+    Who knows the numbers anyway is asked for them.
+    """
 
     def __init__(self) -> None:
-        """Start without any."""
-        self._values: dict[Labels, float] = {}
-        self._lock = threading.Lock()
+        """Start with nobody to ask."""
+        self._read: list[Callable[[], Iterable[tuple[Labels, float]]]] = []
 
-    def set(self, *labels: str, value: float) -> None:
-        """Say how it is now."""
-        with self._lock:
-            self._values[labels] = value
-
-    def forget(self, *labels: str) -> None:
-        """Say that this is no longer ours to tell, as with a partition that was taken away."""
-        with self._lock:
-            self._values.pop(labels, None)
+    def follow(self, read: Callable[[], Iterable[tuple[Labels, float]]]) -> None:
+        """Ask this one, too, whenever the numbers are wanted; from any thread."""
+        self._read.append(read)
 
     def samples(self) -> list[tuple[Labels, float]]:
         """Give every combination of labels with its number."""
-        with self._lock:
-            return list(self._values.items())
+        return [sample for read in self._read for sample in read()]
 
 
 class Observed(NamedTuple):

@@ -13,6 +13,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 
 from events import Recorded, UnreadableEventError
+from ledger.errors import UnavailableError
 from ledger.folding import decoded
 from ledger.queries import Queries
 from ledger.shards import Shard
@@ -28,6 +29,7 @@ LOOK_SECONDS = 1.0  # how long to listen for news before looking again
 LEASE_SECONDS = 10.0  # after so long without a sign of life another process takes over
 RENEW_SECONDS = 3.0
 TROUBLE_SECONDS = 1.0
+PATIENT_SHARE = 9  # a tail that folds takes a tenth of the writer's time while events wait for it
 NEWER_SECONDS = 5.0  # while the log holds what only a newer version can read
 SAID_AGAIN_SECONDS = 30.0
 
@@ -87,22 +89,32 @@ class Tail:
                 self.stands_by, self.waiting = True, "another process, which holds the lease"
                 return TROUBLE_SECONDS
             self.stands_by = False
-            if not await self.step():
-                self.waiting = ""
-                await self._listen()
+            return await self._go_on()
         except PositionMovedError:
             self.shard.instruments.lost_compare_and_sets.add("tail")
             self._is_positioned = False
             return self._wait_for("its position: another process moved it", TROUBLE_SECONDS)
-        except StoreUnavailableError as error:
-            self._is_positioned = False
-            return self._wait_for(f"the store: {error}", TROUBLE_SECONDS)
         except UnreadableEventError as error:
             return self._wait_for(f"a newer version: {error}", NEWER_SECONDS)
+        except (StoreUnavailableError, UnavailableError) as error:
+            self._is_positioned = False
+            where = "the store: " if isinstance(error, StoreUnavailableError) else ""
+            return self._wait_for(f"{where}{error}", TROUBLE_SECONDS)
         except Exception as error:
             log.exception("%s of shard %d failed; trying again", self.name, self.shard.number)
             self._is_positioned = False
             return self._wait_for(f"{type(error).__name__}: {error}", TROUBLE_SECONDS)
+
+    async def _go_on(self) -> float:
+        """Take the next step, or listen for news; give how long to wait then."""
+        began = time.monotonic()
+        count = await self.step()
+        self.waiting = ""
+        if not count:
+            await self._listen()
+        elif self._fold is not None and self.shard.writer.is_busy:
+            # The writer folds this, too. While events are waiting they come first.
+            return PATIENT_SHARE * (time.monotonic() - began)
         return 0.0
 
     async def _listen(self) -> None:

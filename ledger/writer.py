@@ -80,6 +80,11 @@ class Writer:
         self._checkpointer: threading.Thread | None = None
         self.refused = ""  # why nothing can be stored, while that is so
 
+    @property
+    def is_busy(self) -> bool:
+        """Tell whether published events wait."""
+        return bool(self._bulk)
+
     def start(self) -> None:
         """Start taking work."""
         self._thread.start()

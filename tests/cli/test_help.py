@@ -38,6 +38,8 @@ COMMANDS = [
     "token new",
     "topics create",
     "topics check",
+    "meters",
+    "alerts",
     *ROLES,
 ]
 # What writes, or runs, has nothing to print as JSON.

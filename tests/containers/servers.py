@@ -17,7 +17,7 @@ from tests.servers.kafka import answers, free_ports
 
 KAFKA_IMAGE = os.environ.get("USAGE_LEDGER_TEST_KAFKA_IMAGE", "apache/kafka:4.4.0")
 POSTGRES_IMAGE = os.environ.get("USAGE_LEDGER_TEST_POSTGRES_IMAGE", "postgres:17")
-READY_SECONDS_MAX = 60
+READY_SECONDS_MAX = 180  # a broker on a loaded machine takes a minute
 _PASSWORD = "of-a-test"  # the container lives as long as the test
 
 

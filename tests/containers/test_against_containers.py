@@ -33,7 +33,7 @@ def environment() -> Iterator[dict[str, str]]:
 @pytest.mark.slow
 @pytest.mark.timeout(RUN_SECONDS_MAX)
 class TestAgainstContainers:
-    @pytest.mark.parametrize("tests", ["tests/consumers/test_intake.py", "tests/store"])
+    @pytest.mark.parametrize("tests", ["tests/consumers", "tests/cluster", "tests/store"])
     def test_pass_with_the_servers_of_others(self, environment: dict[str, str], tests: str) -> None:
         """A run of pytest of its own: its fixtures take the servers that the variables name."""
         command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]

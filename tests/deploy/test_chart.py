@@ -259,6 +259,7 @@ class TestRefusals:
             (("kafka.bootstrapServers=",), "kafka.bootstrapServers is empty"),
             (("postgres.urls=null",), "postgres.urls is empty"),
             (("postgres.urls={postgresql://a:b@c/d}",), "postgres.urls holds a password"),
+            (("postgres.urls={postgresql://a@b\\,c/d}",), "has a comma inside a URL"),
             (("postgres.secretName=",), "postgres.secretName is empty"),
             (("freeCreditKey.secretName=",), "freeCreditKey.secretName is empty"),
             (("tls.secretName=",), "tls.secretName is empty"),

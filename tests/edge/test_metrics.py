@@ -280,9 +280,9 @@ class TestInstruments:
         edge = Edge(settings_for(None, **HTTP))
         part = Part("intake")
         part.is_well(lag=5)
-        edge.instruments.intake_lag.set("usage.events", "3", value=7)
-        edge.instruments.intake_lag.set("usage.events", "4", value=1)
-        edge.instruments.intake_lag.forget("usage.events", "4")
+        lags = {("usage.events", "3"): 7.0, ("usage.events", "4"): 1.0}
+        edge.instruments.intake_lag.follow(lambda: list(lags.items()))
+        del lags["usage.events", "4"]  # taken away by a rebalance
         edge.instruments.lost_compare_and_sets.add("intake")
         server = HttpServer(edge, [part])
         await server.start()

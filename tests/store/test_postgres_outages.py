@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -12,6 +13,7 @@ import pytest
 
 from persistence import (
     Inboxed,
+    Personal,
     PositionMovedError,
     SourceKey,
     StoreUnavailableError,
@@ -27,6 +29,7 @@ from tests.store.test_transactions import LONG_S, beside
 pytestmark = pytest.mark.postgres
 
 SOURCE = SourceKey("cluster", "topic id", 3)
+SMALL_DISK_BYTES = 48 * 1024 * 1024  # a database without rows takes a sixth of it
 
 _Answer = TypeVar("_Answer")
 
@@ -58,7 +61,7 @@ def append(store: PostgresStore, stream: str) -> int:
 
 
 def streams(reader: PostgresReader) -> list[str]:
-    return [event.stream for event in reader.log(after=0, limit=99)]
+    return [event.stream for event in reader.log(after=0, limit=99_999)]
 
 
 def restart(server: StartedServer) -> None:
@@ -229,6 +232,32 @@ class TestACommitWhoseAnswerIsLost:
             assert (1, 5) == (transaction.head, transaction.intake_position(SOURCE))
 
 
+class TestAFullDisk:
+    @pytest.mark.slow
+    def test_takes_nothing_by_halves_and_takes_all_again_once_there_is_room(
+        self, own_server: StartedServer
+    ) -> None:
+        url = own_server.new_ledger()
+        with (
+            own_server.on_a_small_disk(url, SMALL_DISK_BYTES) as disk,
+            closing(PostgresStore(Database(url), pool_size=2)) as store,
+            closing(PostgresReader(store)) as reader,
+        ):
+            append(store, "a")
+            disk.fill()
+            with pytest.raises(StoreUnavailableError, match="No space left on device"):
+                fill_up(store)
+            told = streams(reader)
+            assert store.progress().head == len(told)
+            with pytest.raises(StoreUnavailableError):
+                store.probe()
+            assert told == streams(reader)
+            disk.empty()
+            store.probe()
+            assert len(told) + 1 == append(store, "z")
+            assert [*told, "z"] == streams(reader)
+
+
 class TestAZombie:
     @pytest.mark.slow
     def test_that_sleeps_in_a_transaction_loses_its_lock_and_its_work(
@@ -261,6 +290,17 @@ def take_in(store: PostgresStore) -> None:
         (appended,) = transaction.append([placed("a")])
         source = transaction.source_number("/a")
         transaction.add_inbox([(source, b"id", b"digest", appended.position)])
+
+
+def fill_up(store: PostgresStore) -> None:
+    """Append until there is no room."""
+    for batch in range(1_000):
+        with store.transaction() as transaction:
+            events = [placed(f"{batch}:{n}") for n in range(20)]
+            appended = transaction.append(events)
+            transaction.add_personal(
+                [Personal(event.position, b"", os.urandom(2_000)) for event in appended]
+            )
 
 
 def end_connections(server: PostgresServer, store: PostgresStore) -> None:
