@@ -147,9 +147,27 @@ def _finish_joining(consumer: KafkaConsumer) -> None:
     coordinator.join_group_async = join_group_async
 
 
+def _take_up_what_was_put_aside(fetcher: Any) -> None:
+    """Let a resumed partition have the records that were read before it was paused.
+
+    The library puts them aside, and takes them up only while no partition is in line. One that was
+    read to its end stays in line until records of another one come, which at the end of the topic
+    they never do; and of who has records aside nothing is fetched.
+    """
+    fetched_records = fetcher.fetched_records
+
+    def fetched_records_and_those_aside(*arguments: Any, **named: Any) -> Any:
+        if not fetcher._next_partition_records:  # noqa: SLF001  # as it is when read to its end
+            fetcher._next_partition_records = None  # noqa: SLF001
+        return fetched_records(*arguments, **named)
+
+    fetcher.fetched_records = fetched_records_and_those_aside
+
+
 def harden(consumer: KafkaConsumer) -> None:
     """Apply all corrections; to be called before the first poll."""
     memory_records.DefaultRecordBatch = _TolerantBatch
     consumer._fetcher.PartitionRecords = _EndingRecords  # noqa: SLF001  # there is no public way
+    _take_up_what_was_put_aside(consumer._fetcher)  # noqa: SLF001
     if consumer._coordinator is not None:  # noqa: SLF001  # a consumer without a group has none
         _finish_joining(consumer)
