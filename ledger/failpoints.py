@@ -50,6 +50,9 @@ OF_THE_CLUSTER = (
     "intake-taken",
     "intake-committed",
     "after-deliver",
+    "live-folded",
+    "live-written",
+    "live-alerted",
 )
 
 
