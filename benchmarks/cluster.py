@@ -38,6 +38,7 @@ FRESHNESS_SECONDS = 30
 FRESHNESS_EVENTS_A_SECOND = 2_000
 PROBE_SECONDS = 0.1
 SEGMENTS = 10
+LOOK_SECONDS = 0.25  # status counts whole indexes; more often would be part of what is measured
 
 
 class Cluster:
@@ -76,6 +77,11 @@ class Cluster:
         config = self.folder / "topics.toml"
         config.write_text(toml_of(settings))
         _command("topics", "create", "--config", str(config), "--replication-factor", "1")
+
+    def topic_bytes(self, topic: str) -> int:
+        """Give what the segments of a topic take on the broker's disk."""
+        segments = self.broker.folder.glob(f"log/{topic}-*/*.log")
+        return sum(segment.stat().st_size for segment in segments)
 
     def publish(self, settings: dict[str, Any], path: Path, *more: str) -> None:
         """Publish a file through the broker."""
@@ -129,7 +135,7 @@ def _wait(process: RoleProcess, events: int, *, folded: bool) -> None:
         received, head, at = _progress(process)
         if received >= events and (at >= head or not folded):
             return
-        time.sleep(0.05)
+        time.sleep(LOOK_SECONDS)
 
 
 def _ticks(pid: int) -> int:
@@ -201,7 +207,7 @@ def _segments(process: RoleProcess, events: int, began: float) -> None:
     last = began
     for upto in range(step, events, step):
         while _progress(process)[2] < upto:
-            time.sleep(0.05)
+            time.sleep(LOOK_SECONDS)
         now = time.perf_counter()
         print(f"   {upto:,}: {step / (now - last):,.0f} events/s", flush=True)
         last = now
@@ -214,6 +220,37 @@ def _check(process: RoleProcess, events: int) -> None:
     if events <= 150_000:
         breaches = process.calls.breaches()
         assert not breaches, breaches
+
+
+def measure_topics(options: argparse.Namespace) -> None:
+    """Tell what an event takes in each topic, and what relaying it costs."""
+    for packed in ((), ("--packed",)):
+        with cluster() as running, events_file(options.events) as path, ExitStack() as stack:
+            settings = running.settings(running.databases(1))
+            running.make_topics(settings)
+            running.publish(settings, path, *packed)
+            how = "packed by payer" if packed else "one event a message"
+            size = running.topic_bytes(settings["kafka"]["topics"]["usage_events"])
+            print(f"usage.events, {how}: {size / options.events:.0f} B an event", flush=True)
+            service = stack.enter_context(RoleProcess("serve", settings, running.folder))
+            with RoleProcess("intake", settings, running.folder):
+                _wait(service, options.events, folded=False)
+            relay = stack.enter_context(RoleProcess("relay", settings, running.folder))
+            clocks = _Clocks(running, [relay])
+            began = time.perf_counter()
+            assert service.calls is not None
+            while not _relayed(service.calls):
+                time.sleep(LOOK_SECONDS)
+            rate = options.events / (time.perf_counter() - began)
+            size = running.topic_bytes("ledger.events")
+            print(f"ledger.events: {size / options.events:.0f} B an event, {rate:,.0f} events/s")
+            print("  ", clocks.told(options.events), flush=True)
+
+
+def _relayed(calls: Calls) -> bool:
+    status = _status(calls)
+    positions = [tail.position.number for tail in status.tails if tail.name == "relay"]
+    return positions == [status.head.number]
 
 
 def measure_parts(options: argparse.Namespace) -> None:

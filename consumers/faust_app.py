@@ -17,7 +17,7 @@ import asyncio
 import logging
 import ssl
 import weakref
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -135,6 +135,7 @@ class LiveApp:
         self._news, self._room = asyncio.Event(), asyncio.Event()
         self._stream: Any = None
         self._is_folding = False
+        self._at = -1, -1  # partition and offset of the message that is being folded
         self._offsets: dict[int, int] = {}  # the next of each partition, in this generation
         self._offsets_of: int | None = None  # which generation
         self._sought: dict[int, float] = {}  # when a partition was last sought, by the loop's time
@@ -184,7 +185,11 @@ class LiveApp:
                 await self._take(events)
                 self._is_folding = False
         except Exception as error:
-            log.exception("live views cannot go on; nothing of this batch is acknowledged")
+            log.exception(
+                "live views cannot go on at partition %d, offset %d; nothing of this batch is"
+                " acknowledged",
+                *self._at,
+            )
             self._on_failure(error)
 
     async def _take(self, events: Sequence[EventT[Any]]) -> None:
@@ -195,7 +200,7 @@ class LiveApp:
             return
         states = await self._states_of(generation)
         current = [event for event in current if await self._is_next(event)]
-        changes = states.take((e.message.partition, e.message.value or b"") for e in current)
+        changes = states.take(self._messages(current))
         self._failpoint("live-folded")
         await self._publish_alerts(changes)
         self._failpoint("live-alerted")
@@ -204,6 +209,12 @@ class LiveApp:
         for event in current:
             await self._stream.ack(event)
         self.folded += len(current)
+
+    def _messages(self, events: Iterable[EventT[Any]]) -> Iterator[tuple[int, bytes]]:
+        for event in events:
+            message = event.message
+            self._at = message.partition, message.offset
+            yield message.partition, message.value or b""
 
     # Nothing missing ---------------------------------------------------------------------------
 

@@ -105,6 +105,9 @@ class LiveWorker:
     def _fail(self, error: BaseException) -> None:
         self.probe.died(f"live views have failed: {type(error).__name__}: {error}")
         log.error("the worker stops: %s: %s", type(error).__name__, error)
+        if self.live is not None:
+            # Faust would wait for what was read to be acknowledged, and that will never be.
+            self.live.app.conf.stream_wait_empty = False
         if self._failure is not None and not self._failure.done():
             self._failure.set_result(None)
 

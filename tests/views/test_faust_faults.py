@@ -15,7 +15,7 @@ from consumers.faust_app import TABLE
 from consumers.live_messages import key_of
 from consumers.live_states import header_of, offset_key
 from projections.live import LIVE_VERSION
-from tests.views.bus import BusTopics, Published, Worker, send_log, wait_for, worker
+from tests.views.bus import BusTopics, Published, send_log, wait_for, worker
 from tests.views.logs import SHARD, Log, long_log
 from tests.views.runners import Answers, fold_alone
 from tests.views.test_contract import answers_in
@@ -175,9 +175,9 @@ class TestWhatCannotBeFolded:
         producer.close()
         send_log(bus, log[half:], shard=SHARD)
         for _ in range(2):  # it is there again at the next start
-            running = Worker(bus, tmp_path)
-            assert 1 == running.process.wait(60)
-            assert "live views cannot go on" in running.text()
+            with worker(bus, tmp_path) as running:
+                assert 1 == running.process.wait(60)
+                assert "live views cannot go on" in running.text()
         committed = _committed(bus)
         assert committed[TopicPartition(bus.events, 0)] <= place.offset
 
