@@ -12,6 +12,7 @@ from kafka import KafkaConsumer
 from kafka.consumer.fetcher import Fetcher
 from kafka.errors import CorruptRecordError
 from kafka.net.inet import KafkaNetSocket
+from kafka.net.transport import KafkaSSLTransport
 from kafka.record import memory_records
 from kafka.record.default_records import DefaultRecord, DefaultRecordBatch
 from kafka.record.util import decode_varint
@@ -110,6 +111,21 @@ class _ClosedSockets(KafkaNetSocket):  # type: ignore[misc]  # it has no types
 
 # The library finds the class above by this scheme.
 DIRECT = "direct://"
+
+_handshake = KafkaSSLTransport.handshake
+
+
+async def _closed_handshake(transport: Any) -> None:
+    """Close a connection whose handshake failed, for the same reason."""
+    try:
+        await _handshake(transport)
+    except BaseException:
+        transport._sock.close()  # noqa: SLF001  # there is no public way
+        raise
+
+
+# Of every connection with TLS, whichever client makes it.
+KafkaSSLTransport.handshake = _closed_handshake
 
 
 class _Answer:

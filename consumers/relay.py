@@ -18,7 +18,7 @@ from typing import Any
 from kafka import KafkaProducer
 from kafka.errors import KafkaError
 
-from consumers.connecting import BusUnavailableError, client_options
+from consumers.connecting import BusUnavailableError, client_options, compression_of
 from consumers.live_messages import correction_message, key_of
 from consumers.recorded_events import message_of
 from ledger.live_folding import corrections_in
@@ -56,7 +56,7 @@ class Outlet:
             "linger_ms": 5,
             "max_request_size": 2 * MESSAGE_BYTES,
             "delivery_timeout_ms": round(ACKNOWLEDGED_SECONDS * 1_000),
-            "compression_type": None if kafka.compression == "none" else kafka.compression,
+            "compression_type": compression_of(kafka),
         }
         self._producer: KafkaProducer | None = None
         self._sent: list[Any] = []
