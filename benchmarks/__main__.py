@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from benchmarks import calls, cluster, publishing, rebuilding, reconciling
+from benchmarks import calls, cluster, common, publishing, rebuilding, reconciling
+from tests.servers.postgres import started_server
 
 MEASUREMENTS = {
     "publish": publishing.measure,
@@ -15,6 +16,7 @@ MEASUREMENTS = {
     "rebuild": rebuilding.measure,
     "bus": cluster.measure_bus,
     "bus-parts": cluster.measure_parts,
+    "topics": cluster.measure_topics,
     "freshness": cluster.measure_freshness,
 }
 
@@ -27,7 +29,18 @@ def main() -> None:
     parser.add_argument("--entries", type=int, default=100_000, help="entries in one payer")
     parser.add_argument("--runs", type=int, default=5, help="runs; the median is printed")
     parser.add_argument("--file", help="publish this file instead of made-up events")
+    parser.add_argument("--store", choices=["sqlite", "postgres"], default="sqlite")
     options = parser.parse_args()
+    if options.store == "postgres":
+        with started_server() as common.server:
+            common.server.stop()
+            common.server.start(**cluster.SERVER)
+            _measure(options)
+    else:
+        _measure(options)
+
+
+def _measure(options: argparse.Namespace) -> None:
     chosen = MEASUREMENTS if options.measurement == "all" else {options.measurement: None}
     for name in chosen:
         print(f"== {name}", flush=True)

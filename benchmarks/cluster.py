@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import datetime as dt
 import itertools
-import resource
 import subprocess
 import sys
 import tempfile
@@ -16,6 +15,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
+
+import psycopg
 
 from benchmarks.common import events_file, median, percentile
 from publisher import Publisher, credit_note_issued
@@ -37,6 +38,7 @@ FRESHNESS_SECONDS = 30
 FRESHNESS_EVENTS_A_SECOND = 2_000
 PROBE_SECONDS = 0.1
 SEGMENTS = 10
+LOOK_SECONDS = 0.25  # status counts whole indexes; more often would be part of what is measured
 
 
 class Cluster:
@@ -75,6 +77,11 @@ class Cluster:
         config = self.folder / "topics.toml"
         config.write_text(toml_of(settings))
         _command("topics", "create", "--config", str(config), "--replication-factor", "1")
+
+    def topic_bytes(self, topic: str) -> int:
+        """Give what the segments of a topic take on the broker's disk."""
+        segments = self.broker.folder.glob(f"log/{topic}-*/*.log")
+        return sum(segment.stat().st_size for segment in segments)
 
     def publish(self, settings: dict[str, Any], path: Path, *more: str) -> None:
         """Publish a file through the broker."""
@@ -128,18 +135,41 @@ def _wait(process: RoleProcess, events: int, *, folded: bool) -> None:
         received, head, at = _progress(process)
         if received >= events and (at >= head or not folded):
             return
-        time.sleep(0.05)
+        time.sleep(LOOK_SECONDS)
 
 
-def _cpu_seconds(processes: Sequence[RoleProcess]) -> list[str]:
-    """Tell what CPU each process has used so far."""
-    told = []
-    for process in processes:
-        assert process.process is not None
-        fields = Path(f"/proc/{process.process.pid}/stat").read_text().rpartition(")")[2].split()
-        ticks = int(fields[11]) + int(fields[12])
-        told.append(f"{process.role} {ticks / 100:.0f}")
-    return told
+def _ticks(pid: int) -> int:
+    """Give what CPU a process and its children, those that ended included, have used."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return sum(map(int, fields[11:15])) + sum(_ticks(int(child)) for child in children)
+
+
+def _pid_of(broker: LocalBroker) -> int:
+    assert broker.process is not None
+    return broker.process.pid
+
+
+class _Clocks:
+    """What CPU every part has used since this was made."""
+
+    def __init__(self, running: Cluster, roles: Sequence[RoleProcess]) -> None:
+        self._pids = {role.role: role.process.pid for role in roles if role.process is not None}
+        self._pids |= {"database": running.server.pid, "broker": _pid_of(running.broker)}
+        self._before = {name: _ticks(pid) for name, pid in self._pids.items()}
+
+    def told(self, events: int) -> str:
+        """Tell microseconds of CPU an event, part by part."""
+        used = {name: _ticks(pid) - self._before[name] for name, pid in self._pids.items()}
+        parts = [f"{name} {ticks * 10_000 / events:.0f}" for name, ticks in used.items()]
+        return f"CPU microseconds an event: {', '.join(parts)}"
+
+
+def _database_bytes(url: str) -> int:
+    with psycopg.connect(url) as connection:
+        row = connection.execute("SELECT pg_database_size(current_database())").fetchone()
+    assert row is not None
+    return int(row[0])
 
 
 def measure_bus(options: argparse.Namespace) -> None:
@@ -154,6 +184,8 @@ def measure_bus(options: argparse.Namespace) -> None:
                     stack.enter_context(RoleProcess(role, settings, running.folder))
                     for role in ("serve", "intake", "project")
                 ]
+                clocks = _Clocks(running, roles)
+                empty = _database_bytes(settings["postgres"]["urls"][0])
                 began = time.perf_counter()
                 producing = threading.Thread(target=running.publish, args=(settings, path, *packed))
                 producing.start()
@@ -161,12 +193,12 @@ def measure_bus(options: argparse.Namespace) -> None:
                 _wait(roles[0], options.events, folded=True)
                 rates.append(options.events / (time.perf_counter() - began))
                 producing.join()
-                print("   CPU seconds:", ", ".join(_cpu_seconds(roles)), flush=True)
+                size = _database_bytes(settings["postgres"]["urls"][0]) - empty
+                print("  ", clocks.told(options.events), flush=True)
+                print(f"   {size / options.events:.0f} B an event in the database", flush=True)
                 _check(roles[0], options.events)
         how = "packed by payer" if packed else "one event a message"
         print(f"{options.events:,} events through Kafka, {how}: {median(rates)} events/s visible")
-    children = resource.getrusage(resource.RUSAGE_CHILDREN)
-    print(f"   all finished processes: {children.ru_utime + children.ru_stime:.0f} CPU seconds")
 
 
 def _segments(process: RoleProcess, events: int, began: float) -> None:
@@ -175,7 +207,7 @@ def _segments(process: RoleProcess, events: int, began: float) -> None:
     last = began
     for upto in range(step, events, step):
         while _progress(process)[2] < upto:
-            time.sleep(0.05)
+            time.sleep(LOOK_SECONDS)
         now = time.perf_counter()
         print(f"   {upto:,}: {step / (now - last):,.0f} events/s", flush=True)
         last = now
@@ -188,6 +220,37 @@ def _check(process: RoleProcess, events: int) -> None:
     if events <= 150_000:
         breaches = process.calls.breaches()
         assert not breaches, breaches
+
+
+def measure_topics(options: argparse.Namespace) -> None:
+    """Tell what an event takes in each topic, and what relaying it costs."""
+    for packed in ((), ("--packed",)):
+        with cluster() as running, events_file(options.events) as path, ExitStack() as stack:
+            settings = running.settings(running.databases(1))
+            running.make_topics(settings)
+            running.publish(settings, path, *packed)
+            how = "packed by payer" if packed else "one event a message"
+            size = running.topic_bytes(settings["kafka"]["topics"]["usage_events"])
+            print(f"usage.events, {how}: {size / options.events:.0f} B an event", flush=True)
+            service = stack.enter_context(RoleProcess("serve", settings, running.folder))
+            with RoleProcess("intake", settings, running.folder):
+                _wait(service, options.events, folded=False)
+            relay = stack.enter_context(RoleProcess("relay", settings, running.folder))
+            clocks = _Clocks(running, [relay])
+            began = time.perf_counter()
+            assert service.calls is not None
+            while not _relayed(service.calls):
+                time.sleep(LOOK_SECONDS)
+            rate = options.events / (time.perf_counter() - began)
+            size = running.topic_bytes("ledger.events")
+            print(f"ledger.events: {size / options.events:.0f} B an event, {rate:,.0f} events/s")
+            print("  ", clocks.told(options.events), flush=True)
+
+
+def _relayed(calls: Calls) -> bool:
+    status = _status(calls)
+    positions = [tail.position.number for tail in status.tails if tail.name == "relay"]
+    return positions == [status.head.number]
 
 
 def measure_parts(options: argparse.Namespace) -> None:

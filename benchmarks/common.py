@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import statistics
 import subprocess
 import sys
@@ -13,13 +14,21 @@ from pathlib import Path
 
 from tests.harness import ServiceProcess
 from tests.oracle.synthetic import synthetic_lines
+from tests.servers.postgres import StartedServer
 
 EVENTS_AN_INSTANCE = 3
+
+
+# The server of the measurements on PostgreSQL; None: SQLite.
+server: StartedServer | None = None
 
 
 @contextmanager
 def fresh_service() -> Iterator[ServiceProcess]:
     """Run a service over an empty ledger, with default durability and no jobs."""
+    if server is not None:
+        os.environ["USAGE_LEDGER_STORE"] = "postgres"
+        os.environ["USAGE_LEDGER_POSTGRES__URLS"] = server.new_ledger()
     with (
         tempfile.TemporaryDirectory(prefix="usage-ledger-bench-") as folder,
         ServiceProcess(Path(folder) / "ledger") as service,

@@ -129,6 +129,15 @@ def reset(*, confirm: bool, target: str) -> int:
     return FAILED if answer.failed else OK
 
 
+def accept_gap(source: str, *, lost_from: int, go_on_at: int, target: str) -> int:
+    """Lets the intake of a partition go on behind messages that are lost."""
+    request = admin.AcceptGapRequest(source=source, lost_from=lost_from, go_on_at=go_on_at)
+    with connected(target) as services:
+        services.admin.AcceptGap(request, timeout=WRITE_SECONDS)
+    note(f"{source} goes on at offset {go_on_at:,}; the intake takes it up within seconds.")
+    return OK
+
+
 def tail_log(
     *, from_position: int, last: int, limit: int, follow: bool, target: str, as_json: bool
 ) -> int:

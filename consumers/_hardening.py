@@ -12,6 +12,7 @@ from kafka import KafkaConsumer
 from kafka.consumer.fetcher import Fetcher
 from kafka.errors import CorruptRecordError
 from kafka.net.inet import KafkaNetSocket
+from kafka.net.transport import KafkaSSLTransport
 from kafka.record import memory_records
 from kafka.record.default_records import DefaultRecord, DefaultRecordBatch
 from kafka.record.util import decode_varint
@@ -111,6 +112,21 @@ class _ClosedSockets(KafkaNetSocket):  # type: ignore[misc]  # it has no types
 # The library finds the class above by this scheme.
 DIRECT = "direct://"
 
+_handshake = KafkaSSLTransport.handshake
+
+
+async def _closed_handshake(transport: Any) -> None:
+    """Close a connection whose handshake failed, for the same reason."""
+    try:
+        await _handshake(transport)
+    except BaseException:
+        transport._sock.close()  # noqa: SLF001  # there is no public way
+        raise
+
+
+# Of every connection with TLS, whichever client makes it.
+KafkaSSLTransport.handshake = _closed_handshake
+
 
 class _Answer:
     """What a group answered to a join; it looks as if the join went on, so that it is awaited."""
@@ -172,3 +188,9 @@ def harden(consumer: KafkaConsumer) -> None:
     _give_back_parked_records(consumer)
     if consumer._coordinator is not None:  # noqa: SLF001  # a consumer without a group has none
         _finish_joining(consumer)
+
+
+def is_rejoining(consumer: KafkaConsumer) -> bool:
+    """Tell whether the group is being shared out; a poll should last until it is."""
+    rejoining: bool = consumer._coordinator.rejoining  # noqa: SLF001
+    return rejoining

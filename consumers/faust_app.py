@@ -6,7 +6,9 @@ topic before the state that remembers it is anywhere: were it the other way roun
 in between would never send it.
 
 Bytes are decoded here and not by a codec of Faust's: what a codec cannot decode, Faust logs and
-acknowledges.
+acknowledges. Nor is Faust trusted to hand over every message: around a recovery it may drop what it
+has read, and commit behind it. The table keeps the next offset of each partition beside the states,
+and whatever is missing is sought again.
 """
 
 from __future__ import annotations
@@ -15,13 +17,13 @@ import asyncio
 import logging
 import ssl
 import weakref
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import faust
 from faust.streams import _current_event
-from faust.types import EventT
+from faust.types import TP, EventT
 
 from consumers.connecting import client_options
 from consumers.live_messages import (
@@ -31,7 +33,14 @@ from consumers.live_messages import (
     key_of,
     meters_message,
 )
-from consumers.live_states import Changes, LiveStates, header_of, pack
+from consumers.live_states import (
+    Changes,
+    LiveStates,
+    header_of,
+    offset_key,
+    pack,
+    pack_offset,
+)
 from ledger.settings import KafkaSettings
 from projections.live import LIVE_VERSION
 from projections.readings import reading_of
@@ -40,6 +49,9 @@ TABLE = "meters"
 BATCH_MAX = 500  # messages folded and published together; each may hold a hundred events
 GATHER_SECONDS = 0.02  # how long messages are gathered before they are folded
 COMMIT_SECONDS = 1.0
+LOOK_SECONDS = 0.5  # how often it is looked whether messages come
+MISSED_SECONDS = 3.0  # without any, while there are some, until they are sought again
+STALLED_SECONDS = 30.0  # ... and until the worker gives up
 # A payer's state takes about 30 bytes for each of its running instances.
 VALUE_BYTES_MAX = 16 * 1024 * 1024
 # Until then compaction leaves the changelog alone: a worker that hung may write an old value behind
@@ -61,6 +73,10 @@ class Layout(NamedTuple):
 
     partitions: int  # of `ledger.events`; the table's changelog has as many
     replication_factor: int
+
+
+class StalledError(Exception):
+    """Messages that are there do not come, though they were sought; the text says which."""
 
 
 class StateTable(faust.Table[bytes, bytes]):
@@ -118,6 +134,11 @@ class LiveApp:
         self._gathered: list[EventT[Any]] = []
         self._news, self._room = asyncio.Event(), asyncio.Event()
         self._stream: Any = None
+        self._is_folding = False
+        self._at = -1, -1  # partition and offset of the message that is being folded
+        self._offsets: dict[int, int] = {}  # the next of each partition, in this generation
+        self._offsets_of: int | None = None  # which generation
+        self._sought: dict[int, float] = {}  # when a partition was last sought, by the loop's time
         self._states: LiveStates | None = None
         self._generation: int | None = None
         self.app = _app(kafka, layout, store=store, data_dir=data_dir)
@@ -160,9 +181,15 @@ class LiveApp:
                 events, self._gathered = self._gathered, []
                 self._news.clear()
                 self._room.set()
+                self._is_folding = True
                 await self._take(events)
+                self._is_folding = False
         except Exception as error:
-            log.exception("live views cannot go on; nothing of this batch is acknowledged")
+            log.exception(
+                "live views cannot go on at partition %d, offset %d; nothing of this batch is"
+                " acknowledged",
+                *self._at,
+            )
             self._on_failure(error)
 
     async def _take(self, events: Sequence[EventT[Any]]) -> None:
@@ -172,7 +199,8 @@ class LiveApp:
         if not current:
             return
         states = await self._states_of(generation)
-        changes = states.take((e.message.partition, e.message.value or b"") for e in current)
+        current = [event for event in current if await self._is_next(event)]
+        changes = states.take(self._messages(current))
         self._failpoint("live-folded")
         await self._publish_alerts(changes)
         self._failpoint("live-alerted")
@@ -181,6 +209,86 @@ class LiveApp:
         for event in current:
             await self._stream.ack(event)
         self.folded += len(current)
+
+    def _messages(self, events: Iterable[EventT[Any]]) -> Iterator[tuple[int, bytes]]:
+        for event in events:
+            message = event.message
+            self._at = message.partition, message.offset
+            yield message.partition, message.value or b""
+
+    # Nothing missing ---------------------------------------------------------------------------
+
+    async def _is_next(self, event: EventT[Any]) -> bool:
+        """Say whether no message was left out before this one; if one was, seek it."""
+        partition, offset = event.message.partition, event.message.offset
+        wanted = await self._offset_of(partition)
+        if offset > wanted:
+            await self._seek(partition, wanted)
+            return False
+        self._offsets[partition] = max(wanted, offset + 1)
+        return True
+
+    async def _offset_of(self, partition: int) -> int:
+        """Give the next offset of a partition.
+
+        At first, what is committed, but not beyond what the table has seen; without either, where
+        the partition begins.
+        """
+        generation = self.app.consumer_generation_id
+        if generation != self._offsets_of:
+            self._offsets, self._offsets_of = {}, generation
+        known = self._offsets.get(partition)
+        if known is None:
+            place = self._place(partition)
+            value = self.table.data.get(offset_key(partition))
+            consumer: Any = self.app.consumer
+            committed = consumer._committed_offset.get(place)  # noqa: SLF001  # nothing public tells
+            if value is None or committed is None:
+                known = (await self.app.consumer.earliest_offsets(place))[place]
+            else:
+                known = min(committed, header_of(value).position)
+            self._offsets[partition] = known
+        return known
+
+    async def _seek(self, partition: int, offset: int) -> None:
+        now = asyncio.get_running_loop().time()
+        # What was read behind the gap is still coming; one seek is enough for all of it.
+        if now - self._sought.get(partition, -MISSED_SECONDS) < MISSED_SECONDS:
+            return
+        self._sought[partition] = now
+        log.warning("partition %d: what follows offset %d was not handed over", partition, offset)
+        await self.app.consumer.seek(self._place(partition), offset)
+
+    def _place(self, partition: int) -> TP:
+        return TP(self._events.get_topic_name(), partition)
+
+    async def watch_forever(self) -> None:
+        """Seek what Faust has dropped and nothing follows; fail when nothing helps."""
+        since: dict[int, tuple[int, float]] = {}  # the offset that is waited for, and since when
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            now = asyncio.get_running_loop().time()
+            if self.app.rebalancing or self._is_folding or self._gathered:
+                since.clear()
+                continue
+            for partition in self._partitions():
+                # None until something was fetched.
+                end = self.app.consumer.highwater(self._place(partition)) or 0
+                wanted = await self._offset_of(partition)
+                if wanted >= end:
+                    since.pop(partition, None)
+                    continue
+                offset, begun = since.get(partition, (wanted, now))
+                if offset != wanted:
+                    offset, begun = wanted, now
+                since[partition] = offset, begun
+                if now - begun > STALLED_SECONDS:
+                    self._on_failure(StalledError(f"offset {offset} of partition {partition}"))
+                    return
+                if now - begun > MISSED_SECONDS:
+                    await self._seek(partition, offset)
+
+    # Writing -----------------------------------------------------------------------------------
 
     async def _states_of(self, generation: int) -> LiveStates:
         """Look at the table anew after every rebalance: partitions came and went."""
@@ -230,6 +338,14 @@ class LiveApp:
             sent.append(self.table.send_changelog(partition, key, value))
             reading = meters_message(reading_of(state)).SerializeToString()
             sent.append(await self._meters.send(key=key, value=reading))
+        for partition, event in contexts.items():
+            _current_event.set(weakref.ref(event))
+            key, offset = offset_key(partition), self._offsets[partition]
+            known = self.table.data.get(key)
+            if known is not None:  # what comes again has been seen
+                offset = max(offset, header_of(known).position)
+            self.table.data[key] = value = pack_offset(partition, offset)
+            sent.append(self.table.send_changelog(partition, key, value))
         await asyncio.gather(*sent)
 
 

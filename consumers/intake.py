@@ -18,7 +18,7 @@ from kafka import KafkaConsumer, OffsetAndMetadata, TopicPartition
 from kafka.errors import KafkaError, OffsetOutOfRangeError
 
 from consumers._group import Assignment, note_commit
-from consumers._hardening import harden
+from consumers._hardening import harden, is_rejoining
 from consumers.connecting import client_options, worded
 from consumers.partitions import HINT, Partition, PartitionFeed, PartitionStatus, Stage
 from consumers.storing import FeedOf, Storing
@@ -28,6 +28,7 @@ from ledger.messages import read_lines_of_message
 from ledger.settings import KafkaSettings
 
 POLL_MS = 100  # how long a poll waits for records; what was stored meanwhile makes room after it
+REJOIN_MS = 1_000  # ... and while the group is shared out anew; the storing threads go on
 # A broker gathers so many bytes or waits so long before it answers: an answer for each event would
 # cost more than the event.
 FETCH_BYTES_MIN = 65_536
@@ -185,12 +186,10 @@ class Intake:
         consumer = KafkaConsumer(**self._options)
         try:
             harden(consumer)
-            # Asked before it joins: a member that knows of no partition assigns none, and the
-            # library may leave it at that.
-            consumer.partitions_for_topic(self._topic)
-            consumer.subscribe(
-                [self._topic], listener=Assignment(consumer, self.assigned, self.lost)
-            )
+            assignment = Assignment(consumer, self.assigned, self.lost)
+            consumer.subscribe([self._topic], listener=assignment)
+            # Asked before it joins: a member that knows of no partition assigns none.
+            consumer.topics()
             while not self._stopping.is_set():
                 self._look_at_topic(identity)
                 self._step(consumer)
@@ -213,8 +212,11 @@ class Intake:
                 partition.raw and partition.buffered < room
                 for partition in self._partitions.values()
             )
+        timeout_ms = 0 if is_reading else POLL_MS
+        if is_rejoining(consumer):
+            timeout_ms = REJOIN_MS
         try:
-            polled = consumer.poll(timeout_ms=0 if is_reading else POLL_MS, max_records=RECORDS_MAX)
+            polled = consumer.poll(timeout_ms=timeout_ms, max_records=RECORDS_MAX)
         except OffsetOutOfRangeError as error:
             self._out_of_range(error)
             return

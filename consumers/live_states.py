@@ -29,8 +29,11 @@ DECODED_MAX = 20_000  # states kept decoded between batches; one takes about 2 K
 _HEADER = struct.Struct(">HBIq")
 
 
+_OFFSET_KEY = struct.Struct(">cH")
+
+
 class Header(NamedTuple):
-    """What stands before the state in a table's value."""
+    """What stands before the state in a table's value; all there is of an offset's."""
 
     partition: int
     has_running: bool
@@ -61,6 +64,16 @@ def header_of(value: bytes) -> Header:
     return Header(partition, bool(has_running), shard, position)
 
 
+def offset_key(partition: int) -> bytes:
+    """Give the key under which the next offset of a partition lies beside the states."""
+    return _OFFSET_KEY.pack(b"\0", partition)
+
+
+def pack_offset(partition: int, offset: int) -> bytes:
+    """Give the value that a table keeps of a partition's next offset."""
+    return _HEADER.pack(partition, False, 0, offset)  # noqa: FBT003  # a struct's own order
+
+
 def unpack(value: bytes) -> LiveState:
     """Give the state of a value."""
     return decode_state(value[_HEADER.size :])
@@ -77,7 +90,7 @@ class LiveStates:
         self._running: dict[tuple[int, int], set[bytes]] = {}
         for key, value in table.items():
             head = header_of(value)
-            if head.has_running:
+            if head.has_running:  # never of an offset
                 self._running.setdefault((head.partition, head.shard), set()).add(key)
 
     def take(self, batch: Iterable[tuple[int, bytes]]) -> Changes:

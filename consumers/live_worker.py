@@ -63,6 +63,7 @@ class LiveWorker:
         await live.app.start()
         self.probe.is_well()
         folding = asyncio.create_task(live.fold_forever())
+        watching = asyncio.create_task(live.watch_forever())
         watch = asyncio.create_task(self._watch(live))
         told = asyncio.create_task(stopping.wait())
         try:
@@ -72,6 +73,7 @@ class LiveWorker:
         finally:
             told.cancel()
             watch.cancel()
+            watching.cancel()
             # It goes on to the end: Faust waits for what was read and is not yet acknowledged.
             await self._stop(live)
             folding.cancel()
@@ -103,6 +105,9 @@ class LiveWorker:
     def _fail(self, error: BaseException) -> None:
         self.probe.died(f"live views have failed: {type(error).__name__}: {error}")
         log.error("the worker stops: %s: %s", type(error).__name__, error)
+        if self.live is not None:
+            # Faust would wait for what was read to be acknowledged, and that will never be.
+            self.live.app.conf.stream_wait_empty = False
         if self._failure is not None and not self._failure.done():
             self._failure.set_result(None)
 

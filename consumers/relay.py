@@ -3,20 +3,22 @@
 At least once: a position moves after the broker has acknowledged, so a crash in between repeats
 messages with the positions they had, and a reader drops them by position, key by key.
 
-Order holds for each key. Events of one payer in a batch go into one message; facts for everybody
-are barriers: what came before is acknowledged first, then the fact goes to every partition.
+Order holds for each key. Events of one payer in a batch go into one message, or into several that
+wait for each other; facts for everybody are barriers: what came before is acknowledged first, then
+the fact goes to every partition.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import zip_longest
 from typing import Any
 
 from kafka import KafkaProducer
 from kafka.errors import KafkaError
 
-from consumers.connecting import BusUnavailableError, client_options
+from consumers.connecting import BusUnavailableError, client_options, compression_of
 from consumers.live_messages import correction_message, key_of
 from consumers.recorded_events import message_of
 from ledger.live_folding import corrections_in
@@ -54,7 +56,7 @@ class Outlet:
             "linger_ms": 5,
             "max_request_size": 2 * MESSAGE_BYTES,
             "delivery_timeout_ms": round(ACKNOWLEDGED_SECONDS * 1_000),
-            "compression_type": None if kafka.compression == "none" else kafka.compression,
+            "compression_type": compression_of(kafka),
         }
         self._producer: KafkaProducer | None = None
         self._sent: list[Any] = []
@@ -152,9 +154,21 @@ class LedgerEventsSink:
                 message.correction.CopyFrom(correction_message(correction))
             payer: bytes = recorded.event.payer  # type: ignore[attr-defined]  # `runs_of` saw it
             by_payer.setdefault(payer, []).append(message)
-        for payer, messages in by_payer.items():
-            for part in parts_of(messages):
-                self._send(key_of(payer), part, shard)
+        waves = zip_longest(
+            *[
+                [(payer, part) for part in parts_of(messages)]
+                for payer, messages in by_payer.items()
+            ]
+        )
+        for wave in waves:
+            # Of one key only one message is on its way at a time. Were there two, the second might
+            # arrive and the first not; when both come again, a reader would drop the first by the
+            # position of the second.
+            self._outlet.settle()
+            for told in wave:
+                if told is not None:
+                    payer, part = told
+                    self._send(key_of(payer), part, shard)
 
     def _send_to_everybody(self, recorded: Recorded, shard: int) -> None:
         message = message_of(recorded, shard)

@@ -52,6 +52,7 @@ NEEDED: Mapping[str, Role] = {
     f"{_ADMIN}/EndInstance": Role.ADMIN,
     f"{_ADMIN}/RetryDeadLetters": Role.ADMIN,
     f"{_ADMIN}/ConfirmReset": Role.ADMIN,
+    f"{_ADMIN}/AcceptGap": Role.ADMIN,
     f"{_ADMIN}/ImportOpeningState": Role.ADMIN,
     "POST /events": Role.PUBLISH,
     "GET /metrics": Role.READ,

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import logging
+
 from facade.boundary import Calls, Context, author_of, streaming, unary
 from facade.publishing import PublishingServicer
 from facade.translate import nanoseconds
 from ledger.application import Ledger
 from ledger.errors import InvalidArgumentError, NotFoundError
+from ledger.feeds import parse_source
 from ledger.intake import Reject
 from usage_ledger.v1 import admin_pb2 as pb
 from usage_ledger.v1 import publishing_pb2
 
 RETRIES_MAX = 1_000  # dead letters named in one call
 RETRY_PAGE = 500  # dead letters looked up at a time when all are retried
+
+log = logging.getLogger(__name__)
 
 
 class AdminServicer:
@@ -95,6 +100,30 @@ class AdminServicer:
         done, failed = await self._ledger.cost_centers.reset_due(author)
         return pb.ConfirmResetResponse(reset=done, failed=failed)
 
+    async def accept_gap(
+        self, request: pb.AcceptGapRequest, context: Context
+    ) -> pb.AcceptGapResponse:
+        """Let a partition go on behind messages that are lost."""
+        try:
+            source, topic = parse_source(request.source)
+        except ValueError as error:
+            raise InvalidArgumentError(f"source {error}") from None
+        if request.lost_from < 0 or request.go_on_at < 0:
+            raise InvalidArgumentError("lost_from and go_on_at must not be negative")
+        if request.lost_from == request.go_on_at:
+            raise InvalidArgumentError("lost_from and go_on_at are the same: there is no gap")
+        author = author_of(context, self._ledger.operator)
+        feed = self._ledger.feed(source, topic)
+        await feed.accept_gap(lost_from=request.lost_from, go_on_at=request.go_on_at)
+        log.warning(
+            "%s accepted a gap: %s goes on at offset %d, not %d",
+            author,
+            feed.delivery,
+            request.go_on_at,
+            request.lost_from,
+        )
+        return pb.AcceptGapResponse()
+
 
 def handler(servicer: AdminServicer, publishing: PublishingServicer) -> Calls:
     """Give the service's calls."""
@@ -104,6 +133,7 @@ def handler(servicer: AdminServicer, publishing: PublishingServicer) -> Calls:
             "EndInstance": unary(pb.EndInstanceRequest, servicer.end_instance),
             "RetryDeadLetters": unary(pb.RetryDeadLettersRequest, servicer.retry_dead_letters),
             "ConfirmReset": unary(pb.ConfirmResetRequest, servicer.confirm_reset),
+            "AcceptGap": unary(pb.AcceptGapRequest, servicer.accept_gap),
             "ImportOpeningState": streaming(
                 pb.ImportOpeningStateRequest, publishing.import_opening_state
             ),

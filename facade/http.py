@@ -59,13 +59,6 @@ _STATUS: dict[grpc.StatusCode, HTTPStatus] = {
     grpc.StatusCode.FAILED_PRECONDITION: HTTPStatus.CONFLICT,
     grpc.StatusCode.UNAVAILABLE: HTTPStatus.SERVICE_UNAVAILABLE,
 }
-# What only HTTP can tell apart.
-_OWN_STATUS: dict[type[LedgerError], HTTPStatus] = {
-    NotUnderstoodError: HTTPStatus.BAD_REQUEST,
-    UnknownContentTypeError: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
-    TooManyEventsError: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-    TooManyLinesError: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-}
 _encode = msgspec.json.Encoder().encode
 
 
@@ -81,7 +74,12 @@ class BodyCutOffError(LedgerError):
     """The body did not come to its end, or cannot be unpacked."""
 
 
-_OWN_STATUS |= {
+# What only HTTP can tell apart.
+_OWN_STATUS: dict[type[LedgerError], HTTPStatus] = {
+    NotUnderstoodError: HTTPStatus.BAD_REQUEST,
+    UnknownContentTypeError: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+    TooManyEventsError: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    TooManyLinesError: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     BodyCutOffError: HTTPStatus.BAD_REQUEST,
     BodyTooLargeError: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     BodyTooSlowError: HTTPStatus.REQUEST_TIMEOUT,

@@ -39,6 +39,22 @@ NAMES = (
     "before-close",
 )
 
+# Passed only where processes share a store or a bus feeds the ledger.
+OF_THE_CLUSTER = (
+    "before-fold-commit",
+    "after-fold-commit",
+    "before-intake-position",
+    "after-intake-position",
+    "intake-polled",
+    "intake-read",
+    "intake-taken",
+    "intake-committed",
+    "after-deliver",
+    "live-folded",
+    "live-written",
+    "live-alerted",
+)
+
 
 def failpoint_of_environment() -> Callable[[str], None]:
     """Give the function that the code calls at every failpoint.

@@ -13,7 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from ledger import tracing
-from ledger.errors import LedgerError
+from ledger.errors import FailedPreconditionError, LedgerError, NotFoundError
 from ledger.group import Group
 from ledger.intake import Batch, Line, Receipt, Reject, payer_of_line, take
 from ledger.shards import Shard
@@ -24,7 +24,18 @@ if TYPE_CHECKING:
 
 DELIVERY_PREFIX = "kafka:"
 
+SOURCE_SHAPE = "CLUSTER:TOPIC:TOPIC-ID:PARTITION"
+
 T = TypeVar("T")
+
+
+def parse_source(text: str) -> tuple[SourceKey, str]:
+    """Read a partition's source and topic as the intake names them; ValueError says the shape."""
+    parts = text.removeprefix(DELIVERY_PREFIX).split(":")
+    if len(parts) != 4 or not all(parts) or not parts[3].isdecimal():
+        raise ValueError(f"{text[:80]!r}: must be {SOURCE_SHAPE}")
+    cluster, topic, topic_id, partition = parts
+    return SourceKey(cluster, topic_id, int(partition)), topic
 
 
 class SourceMovedError(LedgerError):
@@ -101,6 +112,40 @@ class Feed:
         try:
             transaction.advance_intake(
                 self.source, topic=self.topic, expected=None, position=offset
+            )
+        except PositionMovedError as error:
+            raise SourceMovedError(str(error)) from error
+
+    async def accept_gap(self, *, lost_from: int, go_on_at: int) -> None:
+        """Go on at an offset although messages from `lost_from` on are lost; no event says so.
+
+        NotFoundError: nothing was taken from there. FailedPreconditionError: it stands elsewhere,
+        so that this gap was accepted before, or never was.
+        """
+        position = await self.read_position()
+        if position is None:
+            raise NotFoundError(f"nothing was taken from {self.delivery}")
+        if position != lost_from:
+            raise FailedPreconditionError(
+                f"{self.delivery} goes on at offset {position}, not {lost_from}: "
+                "what the intake waits for says which gap there is"
+            )
+        for shard in self._shards:
+            await shard.beside(
+                partial(self._pass_gap, forward=go_on_at > lost_from, go_on_at=go_on_at)
+            )
+        self._known.clear()
+
+    def _pass_gap(self, transaction: Transaction, *, forward: bool, go_on_at: int) -> None:
+        stands = transaction.intake_position(self.source)
+        assert stands is not None  # `read_position` has let every shard begin
+        # Shards need not stand at the same offset; none is moved away from the others.
+        position = max(stands, go_on_at) if forward else min(stands, go_on_at)
+        if position == stands:
+            return
+        try:
+            transaction.advance_intake(
+                self.source, topic=self.topic, expected=stands, position=position
             )
         except PositionMovedError as error:
             raise SourceMovedError(str(error)) from error

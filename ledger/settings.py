@@ -84,6 +84,7 @@ UNQUOTED = frozenset(
         "postgres.urls",
         "postgres.password_file",
         "tls.key_file",
+        "tracing.otlp_endpoint",
         "auth.tokens_file",
     }
 )

@@ -106,6 +106,39 @@ def reset(
     finish(operations.reset(confirm=confirm, target=target))
 
 
+def accept_gap(
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="CLUSTER:TOPIC:TOPIC-ID:PARTITION", help="The partition that stands still."
+        ),
+    ],
+    lost_from: Annotated[
+        int,
+        typer.Option(
+            "--from",
+            metavar="OFFSET",
+            min=0,
+            max=INT64_MAX,
+            help="Where it stands: the first lost.",
+        ),
+    ],
+    go_on_at: Annotated[
+        int,
+        typer.Option("--to", metavar="OFFSET", min=0, max=INT64_MAX, help="Where it goes on."),
+    ],
+    target: Target = DEFAULT_TARGET,
+) -> None:
+    """Let the intake of a partition go on although messages are lost.
+
+    What the intake waits for names the partition and both offsets. The messages between them are
+    lost to the ledger unless their publishers send them again.
+    """
+    from cli import operations
+
+    finish(operations.accept_gap(source, lost_from=lost_from, go_on_at=go_on_at, target=target))
+
+
 @log_app.command(
     "tail",
     epilog=examples(
@@ -191,6 +224,13 @@ def add_to(app: typer.Typer) -> None:
     app.add_typer(instance_app, name="instance")
     app.command(epilog=examples("usage-ledger reconcile"))(reconcile)
     app.command(epilog=examples("usage-ledger reset", "usage-ledger reset --confirm"))(reset)
+    app.command(
+        "accept-gap",
+        epilog=examples(
+            "usage-ledger accept-gap 5L6g3nShT-eMCtK--X86sw:usage.events:oVPIdpsKTemK2Qx2d9D_Rw:3 "
+            "--from 4711 --to 9002"
+        ),
+    )(accept_gap)
     app.add_typer(log_app, name="log")
     app.command(epilog=examples("usage-ledger status", "usage-ledger status --json"))(status)
     app.command(epilog=examples("usage-ledger check", "usage-ledger check --fold-log"))(check)

@@ -36,12 +36,15 @@ COMMANDS = [
     "config show",
     "migrate",
     "token new",
+    "accept-gap",
     "topics create",
     "topics check",
+    "meters",
+    "alerts",
     *ROLES,
 ]
 # What writes, or runs, has nothing to print as JSON.
-SILENT = {"serve", *ROLES, "credit-note add", "instance end", "reconcile", "reset"}
+SILENT = {"serve", *ROLES, "credit-note add", "instance end", "reconcile", "reset", "accept-gap"}
 LOCAL = {"serve", *ROLES, "config show", "migrate", "token new", "topics create", "topics check"}
 
 

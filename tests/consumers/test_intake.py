@@ -315,6 +315,7 @@ class TestTrouble:
         assert keys_of([*range(10), *range(5, 11)]) == scene.ledger.keys_in_order()
         assert "the position is another one now; it is read anew" in caplog.text
 
+    @pytest.mark.endurance
     @pytest.mark.parametrize("how", ["stop", "kill"])
     def test_a_broker_that_is_away_is_waited_for(self, own_broker: LocalBroker, how: str) -> None:
         scene = Scene(Topics(own_broker.bootstrap_servers), partitions=2)
@@ -397,16 +398,20 @@ class TestTheGroup:
         assert all(offsets == sorted(offsets) for offsets in by_partition.values())
 
     def test_partitions_that_are_added_are_read(self, scenes: Any) -> None:
-        scene = scenes()
-        scene.start()
+        """By two of them: the one that shares the partitions out must take its own up, too."""
+        scene = scenes(partitions=2)
+        first, second = scene.start(), scene.start()
+        wait_until(lambda: _numbers(first) == 1 and _numbers(second) == 1, first.status)
         scene.sender.send_events(range(5))
         scene.received(5)
-        scene.administrate(lambda admin: admin.create_partitions({scene.topic: NewPartitions(3)}))
+        scene.administrate(lambda admin: admin.create_partitions({scene.topic: NewPartitions(6)}))
         sender = Sender(scene.servers, scene.topic)
-        sender.send_events(range(5, 10), partition=2)
+        for number in range(6):
+            sender.send_events([5 + number], partition=number)
         sender.close()
-        scene.received(10)
-        assert keys_of(range(10)) == scene.ledger.keys_in_order()
+        scene.received(11)
+        assert sorted(keys_of(range(11))) == sorted(scene.ledger.keys_in_order())
+        wait_until(lambda: _numbers(first) == 3 and _numbers(second) == 3, first.status)
 
 
 def _numbers(intake: Intake) -> int:

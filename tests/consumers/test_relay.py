@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import pytest
 from kafka import KafkaConsumer, TopicPartition
 
+from consumers.connecting import BusUnavailableError
 from consumers.recorded_events import recorded_of
 from consumers.relay import DeadLetterTail, LedgerEventsSink, RelayTail, parts_of, runs_of
 from events import Recorded, decode
@@ -206,3 +207,23 @@ class TestCutting:
         assert all(len(part) <= 500 for part in parts)
         large = [RecordedEvent(stream="x" * 200_000) for _ in range(7)]
         assert all(sum(m.ByteSize() for m in part) <= 512 * 1024 for part in parts_of(large))
+
+
+class TestAKey:
+    def test_has_one_message_on_its_way_at_a_time(
+        self, scene: Scene, kafka: KafkaSettings, topics: Topics
+    ) -> None:
+        """Or the second could arrive without the first, which a reader would then drop for good."""
+        name = topics.create(configs={"max.message.bytes": "100000"}, partitions=PARTITIONS)
+        named = kafka.topics.model_copy(update={"ledger_events": name})
+        strict = kafka.model_copy(update={"topics": named})
+        shard = scene.service.ledger.shards[0]
+        (event,) = [r for r in log_of(scene) if r.originator_id.startswith("instance")][:1]
+        # More than one message can hold, and a rest that the topic takes.
+        long = [
+            Recorded(f"instance:{'x' * 4_000}{number}", 1, event.event, number)
+            for number in range(1, 140)
+        ]
+        with pytest.raises(BusUnavailableError, match="MessageSizeTooLarge"):
+            scene.service.wait(LedgerEventsSink(strict, shard).deliver(0, long))
+        assert [] == read(strict, name)

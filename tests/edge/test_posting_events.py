@@ -356,7 +356,9 @@ class TestKilled:
     def test_what_has_no_receipt_is_sent_again_and_counts_once(
         self, tmp_path: Path, failpoint: str
     ) -> None:
-        options = ("--no-jobs", "--http-listen", "127.0.0.1:0")
+        config = tmp_path / "usage-ledger.toml"
+        config.write_text("[serve]\nparts = []\n")  # no part commits but for what is posted
+        options = ("--no-jobs", "--http-listen", "127.0.0.1:0", "--config", str(config))
         service = ServiceProcess(tmp_path / "d", options=options, failpoint=failpoint).start()
         body = encoded([note(number) for number in range(100)])
 

@@ -9,7 +9,7 @@ import trustme
 
 from facade.edge import Edge
 from ledger.errors import StartRefusedError
-from ledger.settings import SettingsError
+from ledger.settings import SettingsError, load_settings
 from tests.edge.callers import Certificates, TokensFile
 from tests.harness import ServiceProcess, settings_for
 
@@ -138,3 +138,42 @@ class TestFiles:
         path.unlink()
         with pytest.raises(SettingsError, match=r"auth\.tokens_file names a file that"):
             settings_for(None, auth={"tokens_file": str(path)})
+
+
+class TestSettings:
+    @pytest.mark.parametrize(
+        ("given", "told"),
+        [
+            ({"http": {"listen": "9002"}}, 'http.listen is "9002"'),
+            ({"tracing": {"otlp_endpoint": "127.0.0.1:4317"}}, "http://HOST:PORT"),
+            ({"tracing": {"otlp_endpoint": "http://collector"}}, "http://HOST:PORT"),
+            ({"tracing": {"otlp_endpoint": "http://collector:4317/v1/traces"}}, "over gRPC"),
+            ({"tracing": {"otlp_endpoint": "http://me:pw@collector:4317"}}, "over gRPC"),
+            ({"tracing": {"otlp_endpoint": "grpc://collector:4317"}}, "over gRPC"),
+            ({"tracing": {"sampling_ratio": "1.01"}}, "from 0 (none) to 1 (all)"),
+            ({"tracing": {"sampling_ratio": "-0.1"}}, "from 0 (none) to 1 (all)"),
+            ({"tracing": {"sampling_ratio": "all"}}, "from 0 (none) to 1 (all)"),
+            ({"tracing": {"sampling_ratio": True}}, "from 0 (none) to 1 (all)"),
+            ({"insecure": "yes"}, "it must be true or false"),
+        ],
+    )
+    def test_a_wrong_one_is_told_in_a_sentence(self, given: dict[str, object], told: str) -> None:
+        with pytest.raises(SettingsError) as refused:
+            settings_for(None, **given)
+        (sentence,) = refused.value.problems
+        assert told in sentence
+        assert sentence.endswith(".")
+        assert "me:pw" not in sentence
+
+    def test_paths_in_a_file_start_at_the_file(
+        self, certificates: Certificates, tokens: TokensFile
+    ) -> None:
+        folder = certificates.folder
+        (folder / "usage-ledger.toml").write_text(
+            '[auth]\ntokens_file = "tokens.toml"\n[tls]\ncert_file = "service.pem"\n'
+            'key_file = "service.key"\nclient_ca_file = "clients-ca.pem"\n'
+        )
+        settings = load_settings(folder / "usage-ledger.toml")
+        assert folder / "tokens.toml" == settings.auth.tokens_file
+        assert folder / "clients-ca.pem" == settings.tls.client_ca_file
+        Edge(settings)

@@ -44,6 +44,14 @@ CONFIGURATION = {
 # Of a ledger, whether it has events or not.
 KEPT_TABLES = frozenset({"migrations", "ledger", "log_head", "projections"})
 
+# Tests that are killed stop nothing; a server that nobody wants would stay for ever.
+_WHEN_WE_ARE_GONE = """
+while kill -0 "$1" 2>/dev/null; do sleep 2; done
+kill -QUIT "$(head -n 1 "$2/data/postmaster.pid")" 2>/dev/null
+sleep 2
+rm -rf "$2"
+"""
+
 _numbers = itertools.count(1)
 
 
@@ -149,6 +157,10 @@ class StartedServer(PostgresServer):
                 file.write(f"{name} = '{value}'\n")
             file.write(f"unix_socket_directories = '{self.folder}'\n")
         super().__init__(f"postgresql://postgres@/postgres?host={self.folder}&port=5432")
+        self._heir = subprocess.Popen(
+            ["sh", "-c", _WHEN_WE_ARE_GONE, "heir", str(os.getpid()), str(self.folder)],
+            start_new_session=True,
+        )
         self.start()
 
     def start(self, **configuration: str) -> None:
@@ -179,13 +191,18 @@ class StartedServer(PostgresServer):
                 self.drop_database(url)
                 connection.execute("DROP TABLESPACE small")
 
+    @property
+    def pid(self) -> int:
+        """Give the number of the server's first process."""
+        return int((self._data / "postmaster.pid").read_text().split("\n", 1)[0])
+
     def stop(self) -> None:
         """Shut down in order, without waiting for clients."""
         self._run("pg_ctl", "-w", "-D", str(self._data), "-m", "fast", "stop")
 
     def kill(self) -> None:
         """End it as a power cut would end its processes: nothing is written any more."""
-        main = int((self._data / "postmaster.pid").read_text().split("\n", 1)[0])
+        main = self.pid
         children = _children_of(main)
         os.kill(main, signal.SIGKILL)
         for child in children:
@@ -228,6 +245,8 @@ class StartedServer(PostgresServer):
 
     def close(self) -> None:
         """Stop it and remove all of it."""
+        self._heir.kill()
+        self._heir.wait()
         with contextlib.suppress(subprocess.CalledProcessError):
             self._run("pg_ctl", "-w", "-D", str(self._data), "-m", "immediate", "stop")
         shutil.rmtree(self.folder, ignore_errors=True)

@@ -14,7 +14,12 @@ from tests.publishing.command import usage_ledger
 from tests.servers.postgres import PostgresServer
 from tests.survival.cluster import Cluster, Flow, eventually, new_seed, postgres
 
-pytestmark = [pytest.mark.kafka, pytest.mark.postgres, pytest.mark.timeout(900)]
+pytestmark = [
+    pytest.mark.endurance,
+    pytest.mark.kafka,
+    pytest.mark.postgres,
+    pytest.mark.timeout(900),
+]
 
 KILLS = 6
 PAYERS = 60

@@ -439,6 +439,105 @@ func (x *ImportOpeningStateResponse) GetReceipt() *Receipt {
 	return nil
 }
 
+type AcceptGapRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The partition, as what the intake waits for names it: `CLUSTER:TOPIC:TOPIC-ID:PARTITION`.
+	Source string `protobuf:"bytes,1,opt,name=source,proto3" json:"source,omitempty"`
+	// Where the partition stands: the first offset that is lost.
+	LostFrom int64 `protobuf:"varint,2,opt,name=lost_from,json=lostFrom,proto3" json:"lost_from,omitempty"`
+	// Where it goes on.
+	GoOnAt        int64 `protobuf:"varint,3,opt,name=go_on_at,json=goOnAt,proto3" json:"go_on_at,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AcceptGapRequest) Reset() {
+	*x = AcceptGapRequest{}
+	mi := &file_usage_ledger_v1_admin_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AcceptGapRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AcceptGapRequest) ProtoMessage() {}
+
+func (x *AcceptGapRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_usage_ledger_v1_admin_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AcceptGapRequest.ProtoReflect.Descriptor instead.
+func (*AcceptGapRequest) Descriptor() ([]byte, []int) {
+	return file_usage_ledger_v1_admin_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *AcceptGapRequest) GetSource() string {
+	if x != nil {
+		return x.Source
+	}
+	return ""
+}
+
+func (x *AcceptGapRequest) GetLostFrom() int64 {
+	if x != nil {
+		return x.LostFrom
+	}
+	return 0
+}
+
+func (x *AcceptGapRequest) GetGoOnAt() int64 {
+	if x != nil {
+		return x.GoOnAt
+	}
+	return 0
+}
+
+type AcceptGapResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AcceptGapResponse) Reset() {
+	*x = AcceptGapResponse{}
+	mi := &file_usage_ledger_v1_admin_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AcceptGapResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AcceptGapResponse) ProtoMessage() {}
+
+func (x *AcceptGapResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_usage_ledger_v1_admin_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AcceptGapResponse.ProtoReflect.Descriptor instead.
+func (*AcceptGapResponse) Descriptor() ([]byte, []int) {
+	return file_usage_ledger_v1_admin_proto_rawDescGZIP(), []int{9}
+}
+
 var File_usage_ledger_v1_admin_proto protoreflect.FileDescriptor
 
 const file_usage_ledger_v1_admin_proto_rawDesc = "" +
@@ -467,11 +566,17 @@ const file_usage_ledger_v1_admin_proto_rawDesc = "" +
 	"first_line\x18\x02 \x01(\x04R\tfirstLine\x12\x14\n" +
 	"\x05lines\x18\x03 \x01(\fR\x05lines\"P\n" +
 	"\x1aImportOpeningStateResponse\x122\n" +
-	"\areceipt\x18\x01 \x01(\v2\x18.usage_ledger.v1.ReceiptR\areceipt2\xa1\x03\n" +
+	"\areceipt\x18\x01 \x01(\v2\x18.usage_ledger.v1.ReceiptR\areceipt\"a\n" +
+	"\x10AcceptGapRequest\x12\x16\n" +
+	"\x06source\x18\x01 \x01(\tR\x06source\x12\x1b\n" +
+	"\tlost_from\x18\x02 \x01(\x03R\blostFrom\x12\x18\n" +
+	"\bgo_on_at\x18\x03 \x01(\x03R\x06goOnAt\"\x13\n" +
+	"\x11AcceptGapResponse2\xf5\x03\n" +
 	"\fAdminService\x12X\n" +
 	"\vEndInstance\x12#.usage_ledger.v1.EndInstanceRequest\x1a$.usage_ledger.v1.EndInstanceResponse\x12g\n" +
 	"\x10RetryDeadLetters\x12(.usage_ledger.v1.RetryDeadLettersRequest\x1a).usage_ledger.v1.RetryDeadLettersResponse\x12[\n" +
-	"\fConfirmReset\x12$.usage_ledger.v1.ConfirmResetRequest\x1a%.usage_ledger.v1.ConfirmResetResponse\x12q\n" +
+	"\fConfirmReset\x12$.usage_ledger.v1.ConfirmResetRequest\x1a%.usage_ledger.v1.ConfirmResetResponse\x12R\n" +
+	"\tAcceptGap\x12!.usage_ledger.v1.AcceptGapRequest\x1a\".usage_ledger.v1.AcceptGapResponse\x12q\n" +
 	"\x12ImportOpeningState\x12*.usage_ledger.v1.ImportOpeningStateRequest\x1a+.usage_ledger.v1.ImportOpeningStateResponse(\x010\x01BOZMgithub.com/usage-ledger/usage-ledger/clients/go/usage_ledger/v1;usageledgerv1b\x06proto3"
 
 var (
@@ -486,7 +591,7 @@ func file_usage_ledger_v1_admin_proto_rawDescGZIP() []byte {
 	return file_usage_ledger_v1_admin_proto_rawDescData
 }
 
-var file_usage_ledger_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
+var file_usage_ledger_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
 var file_usage_ledger_v1_admin_proto_goTypes = []any{
 	(*EndInstanceRequest)(nil),         // 0: usage_ledger.v1.EndInstanceRequest
 	(*EndInstanceResponse)(nil),        // 1: usage_ledger.v1.EndInstanceResponse
@@ -496,24 +601,28 @@ var file_usage_ledger_v1_admin_proto_goTypes = []any{
 	(*ConfirmResetResponse)(nil),       // 5: usage_ledger.v1.ConfirmResetResponse
 	(*ImportOpeningStateRequest)(nil),  // 6: usage_ledger.v1.ImportOpeningStateRequest
 	(*ImportOpeningStateResponse)(nil), // 7: usage_ledger.v1.ImportOpeningStateResponse
-	(*timestamppb.Timestamp)(nil),      // 8: google.protobuf.Timestamp
-	(*Reject)(nil),                     // 9: usage_ledger.v1.Reject
-	(*Receipt)(nil),                    // 10: usage_ledger.v1.Receipt
+	(*AcceptGapRequest)(nil),           // 8: usage_ledger.v1.AcceptGapRequest
+	(*AcceptGapResponse)(nil),          // 9: usage_ledger.v1.AcceptGapResponse
+	(*timestamppb.Timestamp)(nil),      // 10: google.protobuf.Timestamp
+	(*Reject)(nil),                     // 11: usage_ledger.v1.Reject
+	(*Receipt)(nil),                    // 12: usage_ledger.v1.Receipt
 }
 var file_usage_ledger_v1_admin_proto_depIdxs = []int32{
-	8,  // 0: usage_ledger.v1.EndInstanceRequest.at:type_name -> google.protobuf.Timestamp
-	9,  // 1: usage_ledger.v1.RetryDeadLettersResponse.rejects:type_name -> usage_ledger.v1.Reject
-	10, // 2: usage_ledger.v1.ImportOpeningStateResponse.receipt:type_name -> usage_ledger.v1.Receipt
+	10, // 0: usage_ledger.v1.EndInstanceRequest.at:type_name -> google.protobuf.Timestamp
+	11, // 1: usage_ledger.v1.RetryDeadLettersResponse.rejects:type_name -> usage_ledger.v1.Reject
+	12, // 2: usage_ledger.v1.ImportOpeningStateResponse.receipt:type_name -> usage_ledger.v1.Receipt
 	0,  // 3: usage_ledger.v1.AdminService.EndInstance:input_type -> usage_ledger.v1.EndInstanceRequest
 	2,  // 4: usage_ledger.v1.AdminService.RetryDeadLetters:input_type -> usage_ledger.v1.RetryDeadLettersRequest
 	4,  // 5: usage_ledger.v1.AdminService.ConfirmReset:input_type -> usage_ledger.v1.ConfirmResetRequest
-	6,  // 6: usage_ledger.v1.AdminService.ImportOpeningState:input_type -> usage_ledger.v1.ImportOpeningStateRequest
-	1,  // 7: usage_ledger.v1.AdminService.EndInstance:output_type -> usage_ledger.v1.EndInstanceResponse
-	3,  // 8: usage_ledger.v1.AdminService.RetryDeadLetters:output_type -> usage_ledger.v1.RetryDeadLettersResponse
-	5,  // 9: usage_ledger.v1.AdminService.ConfirmReset:output_type -> usage_ledger.v1.ConfirmResetResponse
-	7,  // 10: usage_ledger.v1.AdminService.ImportOpeningState:output_type -> usage_ledger.v1.ImportOpeningStateResponse
-	7,  // [7:11] is the sub-list for method output_type
-	3,  // [3:7] is the sub-list for method input_type
+	8,  // 6: usage_ledger.v1.AdminService.AcceptGap:input_type -> usage_ledger.v1.AcceptGapRequest
+	6,  // 7: usage_ledger.v1.AdminService.ImportOpeningState:input_type -> usage_ledger.v1.ImportOpeningStateRequest
+	1,  // 8: usage_ledger.v1.AdminService.EndInstance:output_type -> usage_ledger.v1.EndInstanceResponse
+	3,  // 9: usage_ledger.v1.AdminService.RetryDeadLetters:output_type -> usage_ledger.v1.RetryDeadLettersResponse
+	5,  // 10: usage_ledger.v1.AdminService.ConfirmReset:output_type -> usage_ledger.v1.ConfirmResetResponse
+	9,  // 11: usage_ledger.v1.AdminService.AcceptGap:output_type -> usage_ledger.v1.AcceptGapResponse
+	7,  // 12: usage_ledger.v1.AdminService.ImportOpeningState:output_type -> usage_ledger.v1.ImportOpeningStateResponse
+	8,  // [8:13] is the sub-list for method output_type
+	3,  // [3:8] is the sub-list for method input_type
 	3,  // [3:3] is the sub-list for extension type_name
 	3,  // [3:3] is the sub-list for extension extendee
 	0,  // [0:3] is the sub-list for field type_name
@@ -531,7 +640,7 @@ func file_usage_ledger_v1_admin_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_usage_ledger_v1_admin_proto_rawDesc), len(file_usage_ledger_v1_admin_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   8,
+			NumMessages:   10,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

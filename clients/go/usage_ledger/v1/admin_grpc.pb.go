@@ -24,6 +24,7 @@ const (
 	AdminService_EndInstance_FullMethodName        = "/usage_ledger.v1.AdminService/EndInstance"
 	AdminService_RetryDeadLetters_FullMethodName   = "/usage_ledger.v1.AdminService/RetryDeadLetters"
 	AdminService_ConfirmReset_FullMethodName       = "/usage_ledger.v1.AdminService/ConfirmReset"
+	AdminService_AcceptGap_FullMethodName          = "/usage_ledger.v1.AdminService/AcceptGap"
 	AdminService_ImportOpeningState_FullMethodName = "/usage_ledger.v1.AdminService/ImportOpeningState"
 )
 
@@ -39,6 +40,9 @@ type AdminServiceClient interface {
 	RetryDeadLetters(ctx context.Context, in *RetryDeadLettersRequest, opts ...grpc.CallOption) (*RetryDeadLettersResponse, error)
 	// Resets like ResetUsage, but first confirms a clock that stands far past the newest recorded time.
 	ConfirmReset(ctx context.Context, in *ConfirmResetRequest, opts ...grpc.CallOption) (*ConfirmResetResponse, error)
+	// Lets the intake of a partition go on although messages are lost. It changes a position and no number,
+	// so no event says it.
+	AcceptGap(ctx context.Context, in *AcceptGapRequest, opts ...grpc.CallOption) (*AcceptGapResponse, error)
 	// Takes over the state of another ledger, once per source and ID; see docs/import.md.
 	ImportOpeningState(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[ImportOpeningStateRequest, ImportOpeningStateResponse], error)
 }
@@ -81,6 +85,16 @@ func (c *adminServiceClient) ConfirmReset(ctx context.Context, in *ConfirmResetR
 	return out, nil
 }
 
+func (c *adminServiceClient) AcceptGap(ctx context.Context, in *AcceptGapRequest, opts ...grpc.CallOption) (*AcceptGapResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(AcceptGapResponse)
+	err := c.cc.Invoke(ctx, AdminService_AcceptGap_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *adminServiceClient) ImportOpeningState(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[ImportOpeningStateRequest, ImportOpeningStateResponse], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	stream, err := c.cc.NewStream(ctx, &AdminService_ServiceDesc.Streams[0], AdminService_ImportOpeningState_FullMethodName, cOpts...)
@@ -106,6 +120,9 @@ type AdminServiceServer interface {
 	RetryDeadLetters(context.Context, *RetryDeadLettersRequest) (*RetryDeadLettersResponse, error)
 	// Resets like ResetUsage, but first confirms a clock that stands far past the newest recorded time.
 	ConfirmReset(context.Context, *ConfirmResetRequest) (*ConfirmResetResponse, error)
+	// Lets the intake of a partition go on although messages are lost. It changes a position and no number,
+	// so no event says it.
+	AcceptGap(context.Context, *AcceptGapRequest) (*AcceptGapResponse, error)
 	// Takes over the state of another ledger, once per source and ID; see docs/import.md.
 	ImportOpeningState(grpc.BidiStreamingServer[ImportOpeningStateRequest, ImportOpeningStateResponse]) error
 	mustEmbedUnimplementedAdminServiceServer()
@@ -126,6 +143,9 @@ func (UnimplementedAdminServiceServer) RetryDeadLetters(context.Context, *RetryD
 }
 func (UnimplementedAdminServiceServer) ConfirmReset(context.Context, *ConfirmResetRequest) (*ConfirmResetResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ConfirmReset not implemented")
+}
+func (UnimplementedAdminServiceServer) AcceptGap(context.Context, *AcceptGapRequest) (*AcceptGapResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method AcceptGap not implemented")
 }
 func (UnimplementedAdminServiceServer) ImportOpeningState(grpc.BidiStreamingServer[ImportOpeningStateRequest, ImportOpeningStateResponse]) error {
 	return status.Error(codes.Unimplemented, "method ImportOpeningState not implemented")
@@ -205,6 +225,24 @@ func _AdminService_ConfirmReset_Handler(srv interface{}, ctx context.Context, de
 	return interceptor(ctx, in, info, handler)
 }
 
+func _AdminService_AcceptGap_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(AcceptGapRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).AcceptGap(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_AcceptGap_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).AcceptGap(ctx, req.(*AcceptGapRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _AdminService_ImportOpeningState_Handler(srv interface{}, stream grpc.ServerStream) error {
 	return srv.(AdminServiceServer).ImportOpeningState(&grpc.GenericServerStream[ImportOpeningStateRequest, ImportOpeningStateResponse]{ServerStream: stream})
 }
@@ -230,6 +268,10 @@ var AdminService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ConfirmReset",
 			Handler:    _AdminService_ConfirmReset_Handler,
+		},
+		{
+			MethodName: "AcceptGap",
+			Handler:    _AdminService_AcceptGap_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{

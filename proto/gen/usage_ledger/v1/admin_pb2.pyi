@@ -204,3 +204,46 @@ class ImportOpeningStateResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ImportOpeningStateResponse: _TypeAlias = ImportOpeningStateResponse  # noqa: Y015
+
+@_typing.final
+class AcceptGapRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SOURCE_FIELD_NUMBER: _builtins.int
+    LOST_FROM_FIELD_NUMBER: _builtins.int
+    GO_ON_AT_FIELD_NUMBER: _builtins.int
+    source: _builtins.str
+    """The partition, as what the intake waits for names it: `CLUSTER:TOPIC:TOPIC-ID:PARTITION`."""
+    lost_from: _builtins.int
+    """Where the partition stands: the first offset that is lost."""
+    go_on_at: _builtins.int
+    """Where it goes on."""
+    def __init__(
+        self,
+        *,
+        source: _builtins.str = ...,
+        lost_from: _builtins.int = ...,
+        go_on_at: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["go_on_at", b"go_on_at", "lost_from", b"lost_from", "source", b"source"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AcceptGapRequest: _TypeAlias = AcceptGapRequest  # noqa: Y015
+
+@_typing.final
+class AcceptGapResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AcceptGapResponse: _TypeAlias = AcceptGapResponse  # noqa: Y015

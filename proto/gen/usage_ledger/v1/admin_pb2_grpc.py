@@ -50,6 +50,11 @@ class AdminServiceStub:
                 request_serializer=usage__ledger_dot_v1_dot_admin__pb2.ConfirmResetRequest.SerializeToString,
                 response_deserializer=usage__ledger_dot_v1_dot_admin__pb2.ConfirmResetResponse.FromString,
                 _registered_method=True)
+        self.AcceptGap = channel.unary_unary(
+                '/usage_ledger.v1.AdminService/AcceptGap',
+                request_serializer=usage__ledger_dot_v1_dot_admin__pb2.AcceptGapRequest.SerializeToString,
+                response_deserializer=usage__ledger_dot_v1_dot_admin__pb2.AcceptGapResponse.FromString,
+                _registered_method=True)
         self.ImportOpeningState = channel.stream_stream(
                 '/usage_ledger.v1.AdminService/ImportOpeningState',
                 request_serializer=usage__ledger_dot_v1_dot_admin__pb2.ImportOpeningStateRequest.SerializeToString,
@@ -82,6 +87,14 @@ class AdminServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def AcceptGap(self, request, context):
+        """Lets the intake of a partition go on although messages are lost. It changes a position and no number,
+        so no event says it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ImportOpeningState(self, request_iterator, context):
         """Takes over the state of another ledger, once per source and ID; see docs/import.md.
         """
@@ -106,6 +119,11 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     servicer.ConfirmReset,
                     request_deserializer=usage__ledger_dot_v1_dot_admin__pb2.ConfirmResetRequest.FromString,
                     response_serializer=usage__ledger_dot_v1_dot_admin__pb2.ConfirmResetResponse.SerializeToString,
+            ),
+            'AcceptGap': grpc.unary_unary_rpc_method_handler(
+                    servicer.AcceptGap,
+                    request_deserializer=usage__ledger_dot_v1_dot_admin__pb2.AcceptGapRequest.FromString,
+                    response_serializer=usage__ledger_dot_v1_dot_admin__pb2.AcceptGapResponse.SerializeToString,
             ),
             'ImportOpeningState': grpc.stream_stream_rpc_method_handler(
                     servicer.ImportOpeningState,
@@ -195,6 +213,33 @@ class AdminService:
             '/usage_ledger.v1.AdminService/ConfirmReset',
             usage__ledger_dot_v1_dot_admin__pb2.ConfirmResetRequest.SerializeToString,
             usage__ledger_dot_v1_dot_admin__pb2.ConfirmResetResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AcceptGap(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/usage_ledger.v1.AdminService/AcceptGap',
+            usage__ledger_dot_v1_dot_admin__pb2.AcceptGapRequest.SerializeToString,
+            usage__ledger_dot_v1_dot_admin__pb2.AcceptGapResponse.FromString,
             options,
             channel_credentials,
             insecure,

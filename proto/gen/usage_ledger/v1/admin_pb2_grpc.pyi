@@ -39,6 +39,10 @@ class AdminServiceStub:
     """Tries rejected events again; those now accepted move from rejected to recorded."""
     ConfirmReset: _grpc.UnaryUnaryMultiCallable[_admin_pb2.ConfirmResetRequest, _admin_pb2.ConfirmResetResponse]
     """Resets like ResetUsage, but first confirms a clock that stands far past the newest recorded time."""
+    AcceptGap: _grpc.UnaryUnaryMultiCallable[_admin_pb2.AcceptGapRequest, _admin_pb2.AcceptGapResponse]
+    """Lets the intake of a partition go on although messages are lost. It changes a position and no number,
+    so no event says it.
+    """
     ImportOpeningState: _grpc.StreamStreamMultiCallable[_admin_pb2.ImportOpeningStateRequest, _admin_pb2.ImportOpeningStateResponse]
     """Takes over the state of another ledger, once per source and ID; see docs/import.md."""
 
@@ -53,6 +57,10 @@ class AdminServiceAsyncStub(AdminServiceStub):
     """Tries rejected events again; those now accepted move from rejected to recorded."""
     ConfirmReset: _aio.UnaryUnaryMultiCallable[_admin_pb2.ConfirmResetRequest, _admin_pb2.ConfirmResetResponse]  # type: ignore[assignment]
     """Resets like ResetUsage, but first confirms a clock that stands far past the newest recorded time."""
+    AcceptGap: _aio.UnaryUnaryMultiCallable[_admin_pb2.AcceptGapRequest, _admin_pb2.AcceptGapResponse]  # type: ignore[assignment]
+    """Lets the intake of a partition go on although messages are lost. It changes a position and no number,
+    so no event says it.
+    """
     ImportOpeningState: _aio.StreamStreamMultiCallable[_admin_pb2.ImportOpeningStateRequest, _admin_pb2.ImportOpeningStateResponse]  # type: ignore[assignment]
     """Takes over the state of another ledger, once per source and ID; see docs/import.md."""
 
@@ -82,6 +90,16 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_admin_pb2.ConfirmResetResponse, _abc.Awaitable[_admin_pb2.ConfirmResetResponse]]:
         """Resets like ResetUsage, but first confirms a clock that stands far past the newest recorded time."""
+
+    @_abc_1.abstractmethod
+    def AcceptGap(
+        self,
+        request: _admin_pb2.AcceptGapRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_pb2.AcceptGapResponse, _abc.Awaitable[_admin_pb2.AcceptGapResponse]]:
+        """Lets the intake of a partition go on although messages are lost. It changes a position and no number,
+        so no event says it.
+        """
 
     @_abc_1.abstractmethod
     def ImportOpeningState(

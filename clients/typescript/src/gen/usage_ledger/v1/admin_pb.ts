@@ -16,7 +16,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file usage_ledger/v1/admin.proto.
  */
 export const file_usage_ledger_v1_admin: GenFile = /*@__PURE__*/
-  fileDesc("Cht1c2FnZV9sZWRnZXIvdjEvYWRtaW4ucHJvdG8SD3VzYWdlX2xlZGdlci52MSJrChJFbmRJbnN0YW5jZVJlcXVlc3QSHQoVd29ya3NwYWNlX2luc3RhbmNlX2lkGAEgASgJEiYKAmF0GAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIOCgZyZWFzb24YAyABKAkiFQoTRW5kSW5zdGFuY2VSZXNwb25zZSIzChdSZXRyeURlYWRMZXR0ZXJzUmVxdWVzdBILCgNpZHMYASADKAMSCwoDYWxsGAIgASgIInkKGFJldHJ5RGVhZExldHRlcnNSZXNwb25zZRIPCgdyZXRyaWVkGAEgASgEEhAKCHJlY29yZGVkGAIgASgEEhAKCHJlcGVhdGVkGAMgASgEEigKB3JlamVjdHMYBCADKAsyFy51c2FnZV9sZWRnZXIudjEuUmVqZWN0IhUKE0NvbmZpcm1SZXNldFJlcXVlc3QiNQoUQ29uZmlybVJlc2V0UmVzcG9uc2USDQoFcmVzZXQYASABKAMSDgoGZmFpbGVkGAIgASgDIk4KGUltcG9ydE9wZW5pbmdTdGF0ZVJlcXVlc3QSDgoGc291cmNlGAEgASgJEhIKCmZpcnN0X2xpbmUYAiABKAQSDQoFbGluZXMYAyABKAwiRwoaSW1wb3J0T3BlbmluZ1N0YXRlUmVzcG9uc2USKQoHcmVjZWlwdBgBIAEoCzIYLnVzYWdlX2xlZGdlci52MS5SZWNlaXB0MqEDCgxBZG1pblNlcnZpY2USWAoLRW5kSW5zdGFuY2USIy51c2FnZV9sZWRnZXIudjEuRW5kSW5zdGFuY2VSZXF1ZXN0GiQudXNhZ2VfbGVkZ2VyLnYxLkVuZEluc3RhbmNlUmVzcG9uc2USZwoQUmV0cnlEZWFkTGV0dGVycxIoLnVzYWdlX2xlZGdlci52MS5SZXRyeURlYWRMZXR0ZXJzUmVxdWVzdBopLnVzYWdlX2xlZGdlci52MS5SZXRyeURlYWRMZXR0ZXJzUmVzcG9uc2USWwoMQ29uZmlybVJlc2V0EiQudXNhZ2VfbGVkZ2VyLnYxLkNvbmZpcm1SZXNldFJlcXVlc3QaJS51c2FnZV9sZWRnZXIudjEuQ29uZmlybVJlc2V0UmVzcG9uc2UScQoSSW1wb3J0T3BlbmluZ1N0YXRlEioudXNhZ2VfbGVkZ2VyLnYxLkltcG9ydE9wZW5pbmdTdGF0ZVJlcXVlc3QaKy51c2FnZV9sZWRnZXIudjEuSW1wb3J0T3BlbmluZ1N0YXRlUmVzcG9uc2UoATABQk9aTWdpdGh1Yi5jb20vdXNhZ2UtbGVkZ2VyL3VzYWdlLWxlZGdlci9jbGllbnRzL2dvL3VzYWdlX2xlZGdlci92MTt1c2FnZWxlZGdlcnYxYgZwcm90bzM", [file_google_protobuf_timestamp, file_usage_ledger_v1_publishing]);
+  fileDesc("Cht1c2FnZV9sZWRnZXIvdjEvYWRtaW4ucHJvdG8SD3VzYWdlX2xlZGdlci52MSJrChJFbmRJbnN0YW5jZVJlcXVlc3QSHQoVd29ya3NwYWNlX2luc3RhbmNlX2lkGAEgASgJEiYKAmF0GAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIOCgZyZWFzb24YAyABKAkiFQoTRW5kSW5zdGFuY2VSZXNwb25zZSIzChdSZXRyeURlYWRMZXR0ZXJzUmVxdWVzdBILCgNpZHMYASADKAMSCwoDYWxsGAIgASgIInkKGFJldHJ5RGVhZExldHRlcnNSZXNwb25zZRIPCgdyZXRyaWVkGAEgASgEEhAKCHJlY29yZGVkGAIgASgEEhAKCHJlcGVhdGVkGAMgASgEEigKB3JlamVjdHMYBCADKAsyFy51c2FnZV9sZWRnZXIudjEuUmVqZWN0IhUKE0NvbmZpcm1SZXNldFJlcXVlc3QiNQoUQ29uZmlybVJlc2V0UmVzcG9uc2USDQoFcmVzZXQYASABKAMSDgoGZmFpbGVkGAIgASgDIk4KGUltcG9ydE9wZW5pbmdTdGF0ZVJlcXVlc3QSDgoGc291cmNlGAEgASgJEhIKCmZpcnN0X2xpbmUYAiABKAQSDQoFbGluZXMYAyABKAwiRwoaSW1wb3J0T3BlbmluZ1N0YXRlUmVzcG9uc2USKQoHcmVjZWlwdBgBIAEoCzIYLnVzYWdlX2xlZGdlci52MS5SZWNlaXB0IkcKEEFjY2VwdEdhcFJlcXVlc3QSDgoGc291cmNlGAEgASgJEhEKCWxvc3RfZnJvbRgCIAEoAxIQCghnb19vbl9hdBgDIAEoAyITChFBY2NlcHRHYXBSZXNwb25zZTL1AwoMQWRtaW5TZXJ2aWNlElgKC0VuZEluc3RhbmNlEiMudXNhZ2VfbGVkZ2VyLnYxLkVuZEluc3RhbmNlUmVxdWVzdBokLnVzYWdlX2xlZGdlci52MS5FbmRJbnN0YW5jZVJlc3BvbnNlEmcKEFJldHJ5RGVhZExldHRlcnMSKC51c2FnZV9sZWRnZXIudjEuUmV0cnlEZWFkTGV0dGVyc1JlcXVlc3QaKS51c2FnZV9sZWRnZXIudjEuUmV0cnlEZWFkTGV0dGVyc1Jlc3BvbnNlElsKDENvbmZpcm1SZXNldBIkLnVzYWdlX2xlZGdlci52MS5Db25maXJtUmVzZXRSZXF1ZXN0GiUudXNhZ2VfbGVkZ2VyLnYxLkNvbmZpcm1SZXNldFJlc3BvbnNlElIKCUFjY2VwdEdhcBIhLnVzYWdlX2xlZGdlci52MS5BY2NlcHRHYXBSZXF1ZXN0GiIudXNhZ2VfbGVkZ2VyLnYxLkFjY2VwdEdhcFJlc3BvbnNlEnEKEkltcG9ydE9wZW5pbmdTdGF0ZRIqLnVzYWdlX2xlZGdlci52MS5JbXBvcnRPcGVuaW5nU3RhdGVSZXF1ZXN0GisudXNhZ2VfbGVkZ2VyLnYxLkltcG9ydE9wZW5pbmdTdGF0ZVJlc3BvbnNlKAEwAUJPWk1naXRodWIuY29tL3VzYWdlLWxlZGdlci91c2FnZS1sZWRnZXIvY2xpZW50cy9nby91c2FnZV9sZWRnZXIvdjE7dXNhZ2VsZWRnZXJ2MWIGcHJvdG8z", [file_google_protobuf_timestamp, file_usage_ledger_v1_publishing]);
 
 /**
  * @generated from message usage_ledger.v1.EndInstanceRequest
@@ -206,6 +206,52 @@ export const ImportOpeningStateResponseSchema: GenMessage<ImportOpeningStateResp
   messageDesc(file_usage_ledger_v1_admin, 7);
 
 /**
+ * @generated from message usage_ledger.v1.AcceptGapRequest
+ */
+export type AcceptGapRequest = Message<"usage_ledger.v1.AcceptGapRequest"> & {
+  /**
+   * The partition, as what the intake waits for names it: `CLUSTER:TOPIC:TOPIC-ID:PARTITION`.
+   *
+   * @generated from field: string source = 1;
+   */
+  source: string;
+
+  /**
+   * Where the partition stands: the first offset that is lost.
+   *
+   * @generated from field: int64 lost_from = 2;
+   */
+  lostFrom: bigint;
+
+  /**
+   * Where it goes on.
+   *
+   * @generated from field: int64 go_on_at = 3;
+   */
+  goOnAt: bigint;
+};
+
+/**
+ * Describes the message usage_ledger.v1.AcceptGapRequest.
+ * Use `create(AcceptGapRequestSchema)` to create a new message.
+ */
+export const AcceptGapRequestSchema: GenMessage<AcceptGapRequest> = /*@__PURE__*/
+  messageDesc(file_usage_ledger_v1_admin, 8);
+
+/**
+ * @generated from message usage_ledger.v1.AcceptGapResponse
+ */
+export type AcceptGapResponse = Message<"usage_ledger.v1.AcceptGapResponse"> & {
+};
+
+/**
+ * Describes the message usage_ledger.v1.AcceptGapResponse.
+ * Use `create(AcceptGapResponseSchema)` to create a new message.
+ */
+export const AcceptGapResponseSchema: GenMessage<AcceptGapResponse> = /*@__PURE__*/
+  messageDesc(file_usage_ledger_v1_admin, 9);
+
+/**
  * The calls behind the operator commands. They change the ledger, so they stand apart from the queries.
  *
  * @generated from service usage_ledger.v1.AdminService
@@ -240,6 +286,17 @@ export const AdminService: GenService<{
     methodKind: "unary";
     input: typeof ConfirmResetRequestSchema;
     output: typeof ConfirmResetResponseSchema;
+  },
+  /**
+   * Lets the intake of a partition go on although messages are lost. It changes a position and no number,
+   * so no event says it.
+   *
+   * @generated from rpc usage_ledger.v1.AdminService.AcceptGap
+   */
+  acceptGap: {
+    methodKind: "unary";
+    input: typeof AcceptGapRequestSchema;
+    output: typeof AcceptGapResponseSchema;
   },
   /**
    * Takes over the state of another ledger, once per source and ID; see docs/import.md.
