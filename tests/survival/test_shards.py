@@ -23,6 +23,7 @@ pytestmark = [
 
 KILLS = 6
 PAYERS = 60
+MANY_PAYERS = 5_000  # so that new ones come all the time
 
 
 def migrate(cluster: Cluster, folder: Path) -> None:
@@ -85,7 +86,7 @@ class TestASecondShard:
                 assert 0 == service.stop()
                 cluster.serve("project")
                 # New payers come beside the old ones from now on.
-                with Flow(stream, synthetic_lines(92, 1_000_000, PAYERS)) as more:
+                with Flow(stream, synthetic_lines(92, 1_000_000, MANY_PAYERS)) as more:
                     more.more(200)
                     for old in intakes:
                         self._replace(cluster, old)
