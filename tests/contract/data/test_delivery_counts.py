@@ -65,7 +65,6 @@ class TestCounts:
 
         assert (1, 0, 0, 1) == scene.counts("one")
 
-    @pytest.mark.embedded  # a ledger for each example; tests/laws has PostgreSQL
     @given(
         st.lists(
             st.lists(st.tuples(st.sampled_from("abcd"), st.integers(0, 3)), max_size=6), max_size=5
