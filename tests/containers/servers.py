@@ -13,7 +13,7 @@ import pytest
 from docker.errors import DockerException  # type: ignore[import-untyped]  # as above
 from testcontainers.core.container import DockerContainer
 
-from tests.servers.kafka import answers, free_ports
+from tests.servers.kafka import _PROPERTIES, answers, free_ports
 
 KAFKA_IMAGE = os.environ.get("USAGE_LEDGER_TEST_KAFKA_IMAGE", "apache/kafka:4.4.0")
 POSTGRES_IMAGE = os.environ.get("USAGE_LEDGER_TEST_POSTGRES_IMAGE", "postgres:17")
@@ -45,27 +45,18 @@ def kafka() -> Iterator[str]:
     """A broker; gives its bootstrap servers."""
     (port,) = free_ports(1)
     settings = {
-        "KAFKA_NODE_ID": "1",
-        "KAFKA_PROCESS_ROLES": "broker,controller",
+        # As the broker that the tests start themselves: they rely on some of it.
+        **_PROPERTIES,
         # Clients are sent to where the container's port is on this machine.
-        "KAFKA_LISTENERS": "PLAINTEXT://0.0.0.0:9092,CONTROLLER://127.0.0.1:9093",
-        "KAFKA_ADVERTISED_LISTENERS": f"PLAINTEXT://127.0.0.1:{port}",
-        "KAFKA_LISTENER_SECURITY_PROTOCOL_MAP": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
-        "KAFKA_CONTROLLER_LISTENER_NAMES": "CONTROLLER",
-        "KAFKA_CONTROLLER_QUORUM_VOTERS": "1@127.0.0.1:9093",
-        "KAFKA_LOG_DIRS": "/var/lib/kafka/data",
-        "KAFKA_AUTO_CREATE_TOPICS_ENABLE": "false",
-        "KAFKA_OFFSETS_TOPIC_REPLICATION_FACTOR": "1",
-        "KAFKA_OFFSETS_TOPIC_NUM_PARTITIONS": "4",
-        "KAFKA_TRANSACTION_STATE_LOG_REPLICATION_FACTOR": "1",
-        "KAFKA_TRANSACTION_STATE_LOG_MIN_ISR": "1",
-        "KAFKA_TRANSACTION_STATE_LOG_NUM_PARTITIONS": "4",
-        "KAFKA_GROUP_INITIAL_REBALANCE_DELAY_MS": "0",
-        "KAFKA_GROUP_MIN_SESSION_TIMEOUT_MS": "1000",
+        "listeners": "PLAINTEXT://0.0.0.0:9092,CONTROLLER://127.0.0.1:9093",
+        "advertised.listeners": f"PLAINTEXT://127.0.0.1:{port}",
+        "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+        "controller.quorum.voters": "1@127.0.0.1:9093",
+        "log.dirs": "/var/lib/kafka/data",
     }
     container = DockerContainer(KAFKA_IMAGE).with_bind_ports("9092/tcp", port)
     for name, value in settings.items():
-        container = container.with_env(name, value)
+        container = container.with_env(f"KAFKA_{name.upper().replace('.', '_')}", value)
     with container:
         _wait(container, lambda: answers(port))
         yield f"127.0.0.1:{port}"
