@@ -47,10 +47,14 @@ def kafka() -> Iterator[str]:
     settings = {
         # As the broker that the tests start themselves: they rely on some of it.
         **_PROPERTIES,
-        # Clients are sent to where the container's port is on this machine.
-        "listeners": "PLAINTEXT://0.0.0.0:9092,CONTROLLER://127.0.0.1:9093",
-        "advertised.listeners": f"PLAINTEXT://127.0.0.1:{port}",
-        "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+        # Clients are sent to where the port is on this machine. The broker itself cannot
+        # reach that, and must reach itself to end a transaction.
+        "listeners": "PLAINTEXT://0.0.0.0:9092,BROKER://127.0.0.1:9094,CONTROLLER://127.0.0.1:9093",
+        "advertised.listeners": f"PLAINTEXT://127.0.0.1:{port},BROKER://127.0.0.1:9094",
+        "inter.broker.listener.name": "BROKER",
+        "listener.security.protocol.map": (
+            "PLAINTEXT:PLAINTEXT,BROKER:PLAINTEXT,CONTROLLER:PLAINTEXT"
+        ),
         "controller.quorum.voters": "1@127.0.0.1:9093",
         "log.dirs": "/var/lib/kafka/data",
     }
