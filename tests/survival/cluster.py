@@ -124,8 +124,15 @@ class Cluster:
         return self.calls.queries.GetStatus(queries_pb2.GetStatusRequest())
 
     def received(self) -> int:
-        """Count the events that were taken in so far; of the newest state that can be read."""
-        return int(self.status().total.received)
+        """Count the events that were taken in so far; waits until it is answered."""
+        counts: list[int] = []
+
+        def answered() -> bool:
+            counts.append(self.status().total.received)
+            return True
+
+        eventually(answered, "an answer")
+        return counts[-1]
 
     def breaches(self) -> list[str]:
         """Run `usage-ledger check --fold-log`, which makes every check."""
