@@ -120,8 +120,10 @@ class Ledger:
             raise
         self.placing = Placing(self.shards, settings.open_shards)
 
-    @staticmethod
-    def _give_up(opened: Sequence[OpenStore]) -> None:
+    def _give_up(self, opened: Sequence[OpenStore]) -> None:
+        """Leave a refused ledger as it was found: an open connection has files beside it."""
+        for shard in self.shards:
+            shard.queries.reader.close()
         for each in opened:
             each.store.close()
 

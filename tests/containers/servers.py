@@ -3,41 +3,53 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-import docker  # type: ignore[import-untyped]  # its stubs are a package that no lock names
 import psycopg
 import pytest
-from docker.errors import DockerException  # type: ignore[import-untyped]  # as above
 from testcontainers.core.container import DockerContainer
 
-from tests.servers.kafka import answers, free_ports
+from tests.servers.kafka import _PROPERTIES, answers, free_ports
 
 KAFKA_IMAGE = os.environ.get("USAGE_LEDGER_TEST_KAFKA_IMAGE", "apache/kafka:4.4.0")
 POSTGRES_IMAGE = os.environ.get("USAGE_LEDGER_TEST_POSTGRES_IMAGE", "postgres:17")
 READY_SECONDS_MAX = 180  # a broker on a loaded machine takes a minute
+PULL_SECONDS_MAX = 600
 _PASSWORD = "of-a-test"  # the container lives as long as the test
+
+
+# In a process of its own: a client that finds no daemon leaves its socket open, and a warning about
+# that would come up in the middle of another test.
+_LOOK = """
+import sys, docker
+client = docker.from_env()
+client.ping()
+for image in sys.argv[1:]:
+    try:
+        client.images.get(image)
+    except docker.errors.ImageNotFound:
+        client.images.pull(image)
+"""
 
 
 def require(*images: str) -> None:
     """Skips the test unless a daemon answers and has, or can pull, every image."""
     # Its helper that tidies up is one more image to pull; these containers are stopped here.
     os.environ.setdefault("TESTCONTAINERS_RYUK_DISABLED", "true")
-    try:
-        client = docker.from_env()
-        client.ping()
-    except DockerException as error:
-        pytest.skip(f"no Docker daemon answers: {error}")
-    for image in images:
-        try:
-            client.images.get(image)
-        except DockerException:
-            try:
-                client.images.pull(image)
-            except DockerException as error:
-                pytest.skip(f"image {image} is not there and cannot be pulled: {error}")
+    done = subprocess.run(
+        (sys.executable, "-c", _LOOK, *images),
+        capture_output=True,
+        text=True,
+        timeout=PULL_SECONDS_MAX,
+        check=False,
+    )
+    if done.returncode != 0:
+        reason = done.stderr.strip().rpartition("\n")[2]
+        pytest.skip(f"no Docker daemon with {' and '.join(images)}: {reason}")
 
 
 @contextmanager
@@ -45,27 +57,22 @@ def kafka() -> Iterator[str]:
     """A broker; gives its bootstrap servers."""
     (port,) = free_ports(1)
     settings = {
-        "KAFKA_NODE_ID": "1",
-        "KAFKA_PROCESS_ROLES": "broker,controller",
-        # Clients are sent to where the container's port is on this machine.
-        "KAFKA_LISTENERS": "PLAINTEXT://0.0.0.0:9092,CONTROLLER://127.0.0.1:9093",
-        "KAFKA_ADVERTISED_LISTENERS": f"PLAINTEXT://127.0.0.1:{port}",
-        "KAFKA_LISTENER_SECURITY_PROTOCOL_MAP": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
-        "KAFKA_CONTROLLER_LISTENER_NAMES": "CONTROLLER",
-        "KAFKA_CONTROLLER_QUORUM_VOTERS": "1@127.0.0.1:9093",
-        "KAFKA_LOG_DIRS": "/var/lib/kafka/data",
-        "KAFKA_AUTO_CREATE_TOPICS_ENABLE": "false",
-        "KAFKA_OFFSETS_TOPIC_REPLICATION_FACTOR": "1",
-        "KAFKA_OFFSETS_TOPIC_NUM_PARTITIONS": "4",
-        "KAFKA_TRANSACTION_STATE_LOG_REPLICATION_FACTOR": "1",
-        "KAFKA_TRANSACTION_STATE_LOG_MIN_ISR": "1",
-        "KAFKA_TRANSACTION_STATE_LOG_NUM_PARTITIONS": "4",
-        "KAFKA_GROUP_INITIAL_REBALANCE_DELAY_MS": "0",
-        "KAFKA_GROUP_MIN_SESSION_TIMEOUT_MS": "1000",
+        # As the broker that the tests start themselves: they rely on some of it.
+        **_PROPERTIES,
+        # Clients are sent to where the port is on this machine. The broker itself cannot
+        # reach that, and must reach itself to end a transaction.
+        "listeners": "PLAINTEXT://0.0.0.0:9092,BROKER://127.0.0.1:9094,CONTROLLER://127.0.0.1:9093",
+        "advertised.listeners": f"PLAINTEXT://127.0.0.1:{port},BROKER://127.0.0.1:9094",
+        "inter.broker.listener.name": "BROKER",
+        "listener.security.protocol.map": (
+            "PLAINTEXT:PLAINTEXT,BROKER:PLAINTEXT,CONTROLLER:PLAINTEXT"
+        ),
+        "controller.quorum.voters": "1@127.0.0.1:9093",
+        "log.dirs": "/var/lib/kafka/data",
     }
     container = DockerContainer(KAFKA_IMAGE).with_bind_ports("9092/tcp", port)
     for name, value in settings.items():
-        container = container.with_env(name, value)
+        container = container.with_env(f"KAFKA_{name.upper().replace('.', '_')}", value)
     with container:
         _wait(container, lambda: answers(port))
         yield f"127.0.0.1:{port}"

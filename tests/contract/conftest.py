@@ -23,7 +23,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     names = [SQLITE, POSTGRES]
     if metafunc.definition.get_closest_marker("sharded"):
         names.append(SHARDS)
-    if metafunc.definition.get_closest_marker("embedded"):
+    is_law = hasattr(metafunc.function, "hypothesis")  # a ledger for each of many examples
+    if is_law or metafunc.definition.get_closest_marker("embedded"):
         names = [SQLITE]
     metafunc.parametrize(
         "_backend",

@@ -165,6 +165,7 @@ CORRUPTIONS = {
 }
 
 
+@pytest.mark.embedded  # it writes into the file
 @pytest.mark.parametrize("what", CORRUPTIONS)
 def test_check_finds_a_corruption(data_dir: Path, what: str) -> None:
     change(data_dir, CORRUPTIONS[what])
@@ -172,6 +173,7 @@ def test_check_finds_a_corruption(data_dir: Path, what: str) -> None:
     assert breaches(data_dir)
 
 
+@pytest.mark.embedded  # it writes into the file
 @pytest.mark.parametrize("position", ["5", "(SELECT max(position) FROM stored_events)"])
 def test_a_log_that_lacks_an_event_is_refused_at_start(data_dir: Path, position: str) -> None:
     change(data_dir, f"DELETE FROM stored_events WHERE position = {position}")
@@ -195,6 +197,7 @@ ONLY_A_FOLD_SHOWS = {
 }
 
 
+@pytest.mark.embedded  # it writes into the file
 @pytest.mark.parametrize("what", ONLY_A_FOLD_SHOWS)
 def test_check_finds_by_a_fold_of_the_log(data_dir: Path, what: str) -> None:
     assert breaches(data_dir, fold_log=True) == []
@@ -203,6 +206,7 @@ def test_check_finds_by_a_fold_of_the_log(data_dir: Path, what: str) -> None:
     assert breaches(data_dir, fold_log=True)
 
 
+@pytest.mark.embedded  # it writes into the file
 def test_a_projection_behind_the_log_is_folded_anew_at_start(data_dir: Path) -> None:
     change(data_dir, "UPDATE projections SET position = position - 3 WHERE name = 'balances'")
     change(data_dir, "UPDATE balances SET booked_cents = 0")
