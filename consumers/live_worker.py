@@ -6,6 +6,7 @@ import asyncio
 import importlib.util
 import logging
 from collections.abc import Callable
+from pathlib import Path
 
 from kafka.errors import KafkaError
 
@@ -55,7 +56,7 @@ class LiveWorker:
             settings.kafka,
             layout,
             store=settings.live_views.faust_store,
-            data_dir=settings.live_views.faust_data_dir or settings.data_dir / "faust",
+            data_dir=_made(settings.live_views.faust_data_dir or settings.data_dir / "faust"),
             on_failure=self._fail,
             failpoint=self._failpoint,
         )
@@ -135,6 +136,18 @@ def _look(settings: Settings) -> Layout:
             )
     partitions = described[topics.ledger_events]["partitions"]
     return Layout(len(partitions), min(len(each["replica_nodes"]) for each in partitions))
+
+
+def _made(folder: Path) -> Path:
+    """Make a folder with those above it, which Faust does not; StartRefusedError."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StartRefusedError(
+            f"{folder} cannot be made: {error.strerror}; set live_views.faust_data_dir to a folder"
+            " that can"
+        ) from error
+    return folder
 
 
 def _has_rocksdb() -> bool:

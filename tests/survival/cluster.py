@@ -26,6 +26,7 @@ from usage_ledger.v1 import queries_pb2
 PATIENCE_SECONDS = 300.0
 LOOK_SECONDS = 0.2
 BALANCES_MAX = 10_000  # in one call
+OTHER_TOPICS = ("dead_letters", "ledger_events", "alerts", "meters")
 # A group gives the partitions of a dead or paused consumer to others after so long.
 SESSION_MS = 1_500
 
@@ -73,7 +74,10 @@ class Cluster:
             "bootstrap_servers": servers,
             "group_id": self.topics.name("group"),
             "session_timeout": f"{SESSION_MS}ms",
-            "topics": {"usage_events": self.topic},
+            "topics": {
+                "usage_events": self.topic,
+                **{name: self.topics.name(name) for name in OTHER_TOPICS},
+            },
             # Small, so that a scenario of a few thousand events has many transactions.
             "intake_batch_events": 50,
             **kafka,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import zlib
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,6 +11,7 @@ from typing import Any, NamedTuple, Self
 
 from kafka import KafkaAdminClient, KafkaProducer
 from kafka.admin import OffsetSpec
+from kafka.errors import KafkaError
 from kafka.structs import TopicPartition
 
 from consumers.connecting import id_text
@@ -216,4 +218,5 @@ class Stream:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._producer.close(timeout=None if error is None else 0)
+        with contextlib.suppress(KafkaError) if error else contextlib.nullcontext():
+            self._producer.close(timeout=0 if error else None)
