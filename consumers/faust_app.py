@@ -14,6 +14,7 @@ and whatever is missing is sought again.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import ssl
 import weakref
@@ -46,8 +47,15 @@ from projections.live import LIVE_VERSION
 from projections.readings import reading_of
 
 TABLE = "meters"
-BATCH_MAX = 500  # messages folded and published together; each may hold a hundred events
+# Messages folded together; packed ones reach the bytes first.
+BATCH_MAX = 10_000
+BATCH_BYTES = 8 * 1024 * 1024
+BUFFERED_MAX = 1_000  # messages that Faust reads ahead of that
 GATHER_SECONDS = 0.02  # how long messages are gathered before they are folded
+# A key is written once for all its messages in a batch, and to write costs ten times what folding
+# does. So when many come, the batch is made larger, and an alert is that much late.
+BUSY_MESSAGES = 200
+BUSY_SECONDS = 0.5
 COMMIT_SECONDS = 1.0
 LOOK_SECONDS = 0.5  # how often it is looked whether messages come
 MISSED_SECONDS = 3.0  # without any, while there are some, until they are sought again
@@ -132,7 +140,8 @@ class LiveApp:
         self._failpoint = failpoint
         self.folded = 0  # messages
         self._gathered: list[EventT[Any]] = []
-        self._news, self._room = asyncio.Event(), asyncio.Event()
+        self._gathered_bytes = 0
+        self._news, self._full, self._room = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self._stream: Any = None
         self._is_folding = False
         self._at = -1, -1  # partition and offset of the message that is being folded
@@ -166,9 +175,11 @@ class LiveApp:
         self._stream = stream
         async for event in stream.events():
             self._gathered.append(event)
+            self._gathered_bytes += len(event.message.value or b"")
             self._news.set()
-            if len(self._gathered) >= BATCH_MAX:
+            if len(self._gathered) >= BATCH_MAX or self._gathered_bytes >= BATCH_BYTES:
                 self._room.clear()
+                self._full.set()
                 await self._room.wait()
 
     async def fold_forever(self) -> None:
@@ -178,8 +189,13 @@ class LiveApp:
                 await self._news.wait()
                 # A rebalance waits for what was read, so nothing is held back for long.
                 await asyncio.sleep(GATHER_SECONDS)
-                events, self._gathered = self._gathered, []
+                if len(self._gathered) >= BUSY_MESSAGES:
+                    with contextlib.suppress(TimeoutError):
+                        async with asyncio.timeout(BUSY_SECONDS):
+                            await self._full.wait()
+                events, self._gathered, self._gathered_bytes = self._gathered, [], 0
                 self._news.clear()
+                self._full.clear()
                 self._room.set()
                 self._is_folding = True
                 await self._take(events)
@@ -373,7 +389,7 @@ def _app(kafka: KafkaSettings, layout: Layout, *, store: str, data_dir: Path) ->
         broker_heartbeat_interval=kafka.session_timeout / 5_000,
         producer_max_request_size=VALUE_BYTES_MAX,
         producer_compression_type=None if kafka.compression == "none" else kafka.compression,
-        stream_buffer_maxsize=2 * BATCH_MAX,
+        stream_buffer_maxsize=BUFFERED_MAX,
         Table=StateTable,
         # Their loggers pass what they have to ours.
         logging_config={"version": 1, "disable_existing_loggers": False},

@@ -57,6 +57,10 @@ class BusTopics(NamedTuple):
             partitions,
         )
 
+    @property
+    def worker_group(self) -> str:
+        return f"{self.group}-live-views-{live.LIVE_VERSION}"
+
     def environment(self) -> dict[str, str]:
         return {
             "USAGE_LEDGER_KAFKA__BOOTSTRAP_SERVERS": self.servers,
@@ -196,11 +200,36 @@ def wait_for(
         time.sleep(0.3)
 
 
-def is_live(log: Log) -> dict[bytes, int]:
-    """Position of the last event of each payer that changes its state by itself."""
-    last: dict[bytes, int] = {}
-    for recorded, _ in log:
-        payer = live.payer_of(recorded.event)
-        if payer is not None:
-            last[payer] = recorded.position
-    return last
+def committed_by(bus: BusTopics) -> dict[TopicPartition, int]:
+    """What the workers have acknowledged."""
+    with _group(bus) as consumer:
+        return _committed(consumer, bus)
+
+
+def wait_until_read(bus: BusTopics, *, seconds: float = WAIT_SECONDS_MAX) -> None:
+    """Until the workers have acknowledged everything."""
+    deadline = time.monotonic() + seconds
+    with _group(bus) as consumer:
+        ends = consumer.end_offsets(_places(bus))
+        while any(offset < ends[place] for place, offset in _committed(consumer, bus).items()):
+            assert time.monotonic() < deadline, "not everything was read"
+            time.sleep(0.2)
+
+
+@contextmanager
+def _group(bus: BusTopics) -> Iterator[KafkaConsumer]:
+    consumer = KafkaConsumer(
+        bootstrap_servers=bus.servers, group_id=bus.worker_group, enable_auto_commit=False
+    )
+    try:
+        yield consumer
+    finally:
+        consumer.close()
+
+
+def _committed(consumer: KafkaConsumer, bus: BusTopics) -> dict[TopicPartition, int]:
+    return {place: consumer.committed(place) or 0 for place in _places(bus)}
+
+
+def _places(bus: BusTopics) -> list[TopicPartition]:
+    return [TopicPartition(bus.events, number) for number in range(bus.partitions)]

@@ -14,8 +14,15 @@ from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from consumers.faust_app import TABLE
 from consumers.live_messages import key_of
 from consumers.live_states import header_of, offset_key
-from projections.live import LIVE_VERSION
-from tests.views.bus import BusTopics, Published, send_log, wait_for, worker
+from tests.views.bus import (
+    BusTopics,
+    Published,
+    committed_by,
+    send_log,
+    wait_for,
+    wait_until_read,
+    worker,
+)
 from tests.views.logs import SHARD, Log, long_log
 from tests.views.runners import Answers, fold_alone
 from tests.views.test_contract import answers_in
@@ -38,7 +45,7 @@ def expected(log: Log) -> Answers:
 def finish(bus: BusTopics, folder: Path, expected: Answers) -> Published:
     """Let a worker that nobody disturbs come to the end."""
     with worker(bus, folder) as running:
-        _wait_until_read(bus)
+        wait_until_read(bus)
         published = wait_for(bus, lambda now: answers_in(now) == expected, seconds=5)
         assert 0 == running.end(signal.SIGTERM), running.text()[-4000:]
     return published
@@ -107,7 +114,7 @@ class TestRepeats:
         send_log(bus, log[len(log) // 3 :], shard=SHARD, packed=7)
         send_log(bus, log, shard=SHARD, packed=1)
         with worker(bus, tmp_path) as running:
-            _wait_until_read(bus)
+            wait_until_read(bus)
             assert 0 == running.end(signal.SIGTERM)
         again = wait_for(bus, lambda _: True)
         assert expected == answers_in(again)
@@ -145,7 +152,7 @@ class TestAValueThatAWorkerWroteTooLate:
 
 
 def _changelog(bus: BusTopics) -> str:
-    return f"{bus.group}-live-views-{LIVE_VERSION}-{TABLE}-changelog"
+    return f"{bus.worker_group}-{TABLE}-changelog"
 
 
 def _newest_values(bus: BusTopics) -> dict[tuple[int, bytes], bytes]:
@@ -178,29 +185,5 @@ class TestWhatCannotBeFolded:
             with worker(bus, tmp_path) as running:
                 assert 1 == running.process.wait(60)
                 assert "live views cannot go on" in running.text()
-        committed = _committed(bus)
+        committed = committed_by(bus)
         assert committed[TopicPartition(bus.events, 0)] <= place.offset
-
-
-def _committed(bus: BusTopics) -> dict[TopicPartition, int]:
-    consumer = KafkaConsumer(
-        bootstrap_servers=bus.servers,
-        group_id=f"{bus.group}-live-views-{LIVE_VERSION}",
-        enable_auto_commit=False,
-    )
-    places = [TopicPartition(bus.events, number) for number in range(bus.partitions)]
-    committed = {place: consumer.committed(place) or 0 for place in places}
-    consumer.close()
-    return committed
-
-
-def _wait_until_read(bus: BusTopics) -> None:
-    """Until everything is acknowledged."""
-    consumer = KafkaConsumer(bootstrap_servers=bus.servers)
-    places = [TopicPartition(bus.events, number) for number in range(bus.partitions)]
-    ends = consumer.end_offsets(places)
-    consumer.close()
-    deadline = time.monotonic() + 60
-    while any(_committed(bus)[place] < ends[place] for place in places):
-        assert time.monotonic() < deadline, "not everything was read"
-        time.sleep(0.5)
