@@ -3,6 +3,7 @@
 A scene is in memory where the backend has such a thing: the same code over the same tables.
 """
 
+from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,8 @@ from tests.harness.backends import POSTGRES, SHARDS, SQLITE, choose
 
 if TYPE_CHECKING:
     from tests.servers.postgres import PostgresServer
+
+POSTGRES_CASES_MAX = 3  # of one test
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -27,6 +30,25 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         [pytest.param(n, marks=[pytest.mark.postgres] if n == POSTGRES else []) for n in names],
         indirect=True,
     )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Of a test with many cases run a few on PostgreSQL: the others differ before the store."""
+    cases: Counter[str] = Counter()
+    left_out: list[pytest.Item] = []
+    for item in items:
+        function = getattr(item, "originalname", None)
+        callspec = getattr(item, "callspec", None)
+        if callspec is None or callspec.params.get("_backend") != POSTGRES:
+            continue
+        assert item.parent is not None
+        cases[f"{item.parent.nodeid}::{function}"] += 1
+        if cases[f"{item.parent.nodeid}::{function}"] > POSTGRES_CASES_MAX:
+            left_out.append(item)
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        dropped = set(map(id, left_out))
+        items[:] = [item for item in items if id(item) not in dropped]
 
 
 @pytest.fixture(autouse=True)

@@ -29,7 +29,7 @@ BALANCES_MAX = 10_000  # in one call
 # A group gives the partitions of a dead or paused consumer to others after so long.
 SESSION_MS = 1_500
 
-_HAS_PARTITIONS = re.compile(r"intake has partitions \[(.*)\]$", re.MULTILINE)
+_HAS_PARTITIONS = re.compile(r"intake has partitions \[([0-9, ]*)\]")
 
 
 def postgres(*urls: str) -> dict[str, Any]:

@@ -22,6 +22,7 @@ PACKED = [("content-type", b"application/x-usage-events+protobuf")]
 # message once whatever it sends again.
 DELIVERY_MS = 300_000
 RECONNECT_MS_MAX = 500
+METADATA_MS = 1_000  # how often it looks for new partitions
 REQUEST_BYTES_MAX = 8 * 1024 * 1024
 
 Headers = Sequence[tuple[str, bytes | None]]
@@ -90,7 +91,7 @@ class Stream:
         self.messages: Counter[int] = Counter()  # by partition
         self.cluster_id = self.topic_id = ""
         self.partitions = 0
-        self.describe()
+        self._describe()
         self._failures: list[BaseException] = []
         self._producer = KafkaProducer(
             bootstrap_servers=servers,
@@ -100,11 +101,11 @@ class Stream:
             delivery_timeout_ms=DELIVERY_MS,
             max_block_ms=DELIVERY_MS,
             reconnect_backoff_max_ms=RECONNECT_MS_MAX,
+            metadata_max_age_ms=METADATA_MS,
             max_request_size=REQUEST_BYTES_MAX,
         )
 
-    def describe(self) -> int:
-        """Look at the topic again: it may have more partitions now; give how many."""
+    def _describe(self) -> None:
         admin = KafkaAdminClient(bootstrap_servers=self.servers)
         try:
             self.cluster_id = admin.describe_cluster()["cluster_id"]
@@ -114,7 +115,13 @@ class Stream:
         assert described["error_code"] == 0, described
         self.topic_id = id_text(described["topic_id"])
         self.partitions = len(described["partitions"])
-        return self.partitions
+
+    def knows_partitions(self, count: int) -> bool:
+        """Tell whether the producer has noticed so many partitions; then it sends to all."""
+        if len(self._producer.partitions_for(self.topic)) < count:
+            return False
+        self.partitions = count
+        return True
 
     def delivery(self, partition: int) -> str:
         """Name a partition as the ledger does."""

@@ -62,11 +62,13 @@ CONTRADICTIONS = bytes_of(
         *ran("a", "06:00", "07:00", payer=PAYER),
         started("a", "06:00", payer=PAYER, workspaceClass="g1-large", event_id="another class"),
         stopped("a", "07:30", payer=PAYER, event_id="another time"),
-        stopped("a", "07:00", payer=payer_of("somebody else"), event_id="another payer"),
         note(3, event_id="note", payer=PAYER),
         note(4, event_id="note", payer=PAYER),
     ]
 )
+ANOTHER_PAYER = bytes_of(
+    [stopped("a", "07:00", payer=payer_of("somebody else"), event_id="another payer")]
+)[0]
 CONTRADICTORY = 4
 
 
@@ -114,6 +116,9 @@ class TestPoison:
                 send_partly_poisoned(stream, partition)
             stream.send(lines[400:800], packed=10)
             stream.send(CONTRADICTIONS)
+            # Another payer's events come by another partition: these must be first.
+            cluster.settled(stream)
+            stream.send([ANOTHER_PAYER])
             for partition in range(PARTITIONS):
                 send_poison(stream, partition, REPEATED)
             stream.send(lines[800:])
