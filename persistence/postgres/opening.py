@@ -84,7 +84,17 @@ def refuse_schema(connection: Connection[Row], database: Database) -> None:
 
 def refuse_gaps(connection: Connection[Row], database: Database) -> None:
     """Refuse a log that lacks events, as one restored by halves does."""
-    name = database.name
+    # In one snapshot: other processes append and fold meanwhile, and a log is not to be refused
+    # because it grew between two looks.
+    connection.execute(b"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", prepare=False)
+    try:
+        _refuse_gaps(connection, database.name)
+    finally:
+        if not connection.closed:
+            connection.execute(b"ROLLBACK", prepare=False)
+
+
+def _refuse_gaps(connection: Connection[Row], name: str) -> None:
     head, newest = _one(
         connection,
         "SELECT (SELECT head FROM log_head),"

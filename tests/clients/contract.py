@@ -65,11 +65,13 @@ class ClientContract:
     def test_every_method_of_every_service_was_called(self, calls: Calls) -> None:
         assert every_method() == {call.method for call in calls.made}
 
-    def test_every_call_outside_billing_is_ok(self, calls: Calls) -> None:
-        failed = [
-            call for call in calls.made if call.code != "OK" and not call.method.startswith(BILLING)
-        ]
-        assert [] == failed
+    def test_every_call_outside_billing_is_ok_but_for_what_needs_a_bus(self, calls: Calls) -> None:
+        failed = {
+            call.method: call.code
+            for call in calls.made
+            if call.code != "OK" and not call.method.startswith(BILLING)
+        }
+        assert {"/usage_ledger.v1.AdminService/AcceptGap": "NOT_FOUND"} == failed
 
     def test_billing_without_credentials_does_nothing_or_says_that_it_is_not_configured(
         self, calls: Calls

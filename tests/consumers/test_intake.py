@@ -315,6 +315,7 @@ class TestTrouble:
         assert keys_of([*range(10), *range(5, 11)]) == scene.ledger.keys_in_order()
         assert "the position is another one now; it is read anew" in caplog.text
 
+    @pytest.mark.endurance
     @pytest.mark.parametrize("how", ["stop", "kill"])
     def test_a_broker_that_is_away_is_waited_for(self, own_broker: LocalBroker, how: str) -> None:
         scene = Scene(Topics(own_broker.bootstrap_servers), partitions=2)

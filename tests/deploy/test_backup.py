@@ -30,7 +30,13 @@ PARTITIONS = 3
 CAUGHT_UP_SECONDS_MAX = 180  # seconds, but for a machine that does ten things at once
 PROGRAM_SECONDS_MAX = 60
 
-pytestmark = [pytest.mark.kafka, pytest.mark.postgres, pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [
+    pytest.mark.endurance,
+    pytest.mark.kafka,
+    pytest.mark.postgres,
+    pytest.mark.slow,
+    pytest.mark.timeout(600),
+]
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ from tests.publisher.samples import stops
 from tests.publisher.topic import Topic, ids_of
 from tests.servers.kafka import LocalBroker, Topics
 
-pytestmark = [pytest.mark.kafka, pytest.mark.slow]
+pytestmark = [pytest.mark.endurance, pytest.mark.kafka, pytest.mark.slow]
 
 ROOM = 200
 WAIT_SECONDS_MAX = 60

@@ -11,7 +11,12 @@ from tests.oracle.synthetic import synthetic_lines
 from tests.servers.kafka import LocalBroker
 from tests.survival.cluster import Cluster, Flow, eventually, postgres
 
-pytestmark = [pytest.mark.kafka, pytest.mark.postgres, pytest.mark.timeout(900)]
+pytestmark = [
+    pytest.mark.endurance,
+    pytest.mark.kafka,
+    pytest.mark.postgres,
+    pytest.mark.timeout(900),
+]
 
 PAYERS = 30
 MADE_ANEW = "was made anew"

@@ -16,7 +16,12 @@ from tests.oracle.synthetic import synthetic_lines
 from tests.servers.postgres import started_server
 from tests.survival.cluster import Cluster, Flow, eventually, postgres, readiness
 
-pytestmark = [pytest.mark.kafka, pytest.mark.postgres, pytest.mark.timeout(900)]
+pytestmark = [
+    pytest.mark.endurance,
+    pytest.mark.kafka,
+    pytest.mark.postgres,
+    pytest.mark.timeout(900),
+]
 
 PAYERS = 30
 DISK_BYTES = 160 * 1024 * 1024  # a server without anything in it takes a third of that

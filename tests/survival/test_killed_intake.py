@@ -104,6 +104,7 @@ class Kills(NamedTuple):
         return self.events // self.times
 
 
+@pytest.mark.endurance
 @pytest.mark.slow
 def test_killed_at_random_while_many_events_flow(
     kafka_broker: str, ledger_database: str, tmp_path: Path
@@ -116,6 +117,7 @@ def test_killed_at_random_while_many_events_flow(
         kill_at_random(cluster, process, Kills(100_000, 20), random.Random(seed))
 
 
+@pytest.mark.endurance
 @pytest.mark.slow
 def test_all_in_one_process_killed_at_random(kafka_broker: str, tmp_path: Path) -> None:
     """The embedded default with intake from the bus: SQLite, one process."""

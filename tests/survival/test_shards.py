@@ -14,10 +14,16 @@ from tests.publishing.command import usage_ledger
 from tests.servers.postgres import PostgresServer
 from tests.survival.cluster import Cluster, Flow, eventually, new_seed, postgres
 
-pytestmark = [pytest.mark.kafka, pytest.mark.postgres, pytest.mark.timeout(900)]
+pytestmark = [
+    pytest.mark.endurance,
+    pytest.mark.kafka,
+    pytest.mark.postgres,
+    pytest.mark.timeout(900),
+]
 
 KILLS = 6
 PAYERS = 60
+MANY_PAYERS = 5_000  # so that new ones come all the time
 
 
 def migrate(cluster: Cluster, folder: Path) -> None:
@@ -80,7 +86,7 @@ class TestASecondShard:
                 assert 0 == service.stop()
                 cluster.serve("project")
                 # New payers come beside the old ones from now on.
-                with Flow(stream, synthetic_lines(92, 1_000_000, PAYERS)) as more:
+                with Flow(stream, synthetic_lines(92, 1_000_000, MANY_PAYERS)) as more:
                     more.more(200)
                     for old in intakes:
                         self._replace(cluster, old)

@@ -16,7 +16,12 @@ from tests.cluster.processes import RoleProcess
 from tests.oracle.synthetic import synthetic_lines
 from tests.survival.cluster import Cluster, Flow, eventually, holds_partitions, new_seed, postgres
 
-pytestmark = [pytest.mark.kafka, pytest.mark.postgres, pytest.mark.timeout(900)]
+pytestmark = [
+    pytest.mark.endurance,
+    pytest.mark.kafka,
+    pytest.mark.postgres,
+    pytest.mark.timeout(900),
+]
 
 PARTITIONS = 2
 ALL = ", ".join(map(str, range(PARTITIONS)))

@@ -22,7 +22,7 @@ from tests.views.test_contract import answers_in
 
 SEED = 11
 
-pytestmark = pytest.mark.kafka
+pytestmark = [pytest.mark.endurance, pytest.mark.kafka]
 
 
 @pytest.fixture(scope="module")

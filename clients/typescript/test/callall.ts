@@ -149,6 +149,9 @@ async function callQueries(
   await caller.unary(method.getStatus, () => queries.getStatus({}, OPTIONS));
   await caller.stream(method.tailLog, queries.tailLog({ last: 5 }, OPTIONS));
   await caller.unary(method.check, () => queries.check({}, OPTIONS));
+  await caller.unary(method.listMeters, () => queries.listMeters({ pageSize }, OPTIONS));
+  await caller.unary(method.listAlerts, () => queries.listAlerts({ pageSize }, OPTIONS));
+  await caller.unary(method.checkMeters, () => queries.checkMeters({}, OPTIONS));
 }
 
 async function callAdmin(
@@ -162,6 +165,9 @@ async function callAdmin(
   await caller.unary(method.endInstance, () => admin.endInstance(end, OPTIONS));
   await caller.unary(method.retryDeadLetters, () => admin.retryDeadLetters({ ids: [deadLetter] }, OPTIONS));
   await caller.unary(method.confirmReset, () => admin.confirmReset({}, OPTIONS));
+  // No partition feeds this service.
+  const gap = { source: "cluster:usage.events:topic-id:0", lostFrom: 1n, goOnAt: 2n };
+  await caller.unary(method.acceptGap, () => admin.acceptGap(gap, OPTIONS), "NOT_FOUND");
   // A line that is rejected shows the way there and back without leaving anything behind.
   async function* requests() {
     yield { source: `callall ${payer}`, firstLine: 1n, lines: notImportable };

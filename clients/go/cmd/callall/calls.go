@@ -102,6 +102,12 @@ func callQueries(c *caller, client ledgerv1.QueryServiceClient, s *scenario, dea
 	tail, err := client.TailLog(c.ctx, &ledgerv1.TailLogRequest{Last: 5})
 	drain[ledgerv1.TailLogResponse](c, ledgerv1.QueryService_TailLog_FullMethodName, tail, err)
 	unary(c, ledgerv1.QueryService_Check_FullMethodName, codes.OK, client.Check, &ledgerv1.CheckRequest{})
+	unary(c, ledgerv1.QueryService_ListMeters_FullMethodName, codes.OK, client.ListMeters,
+		&ledgerv1.ListMetersRequest{PageSize: 10})
+	unary(c, ledgerv1.QueryService_ListAlerts_FullMethodName, codes.OK, client.ListAlerts,
+		&ledgerv1.ListAlertsRequest{PageSize: 10})
+	unary(c, ledgerv1.QueryService_CheckMeters_FullMethodName, codes.OK, client.CheckMeters,
+		&ledgerv1.CheckMetersRequest{})
 }
 
 func callAdmin(c *caller, client ledgerv1.AdminServiceClient, s *scenario, deadLetter int64) {
@@ -115,6 +121,9 @@ func callAdmin(c *caller, client ledgerv1.AdminServiceClient, s *scenario, deadL
 		&ledgerv1.RetryDeadLettersRequest{Ids: []int64{deadLetter}})
 	unary(c, ledgerv1.AdminService_ConfirmReset_FullMethodName, codes.OK, client.ConfirmReset,
 		&ledgerv1.ConfirmResetRequest{})
+	// No partition feeds this service.
+	unary(c, ledgerv1.AdminService_AcceptGap_FullMethodName, codes.NotFound, client.AcceptGap,
+		&ledgerv1.AcceptGapRequest{Source: "cluster:usage.events:topic-id:0", LostFrom: 1, GoOnAt: 2})
 	stream, err := client.ImportOpeningState(c.ctx)
 	// A line that is rejected shows the way there and back without leaving anything behind.
 	exchange(c, ledgerv1.AdminService_ImportOpeningState_FullMethodName, stream, err,
