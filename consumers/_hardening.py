@@ -9,87 +9,10 @@ from __future__ import annotations
 from typing import Any
 
 from kafka import KafkaConsumer
-from kafka.consumer.fetcher import Fetcher
-from kafka.errors import CorruptRecordError
 from kafka.net.inet import KafkaNetSocket
 from kafka.net.transport import KafkaSSLTransport
-from kafka.record import memory_records
-from kafka.record.default_records import DefaultRecord, DefaultRecordBatch
-from kafka.record.util import decode_varint
 
-
-class _TolerantBatch(DefaultRecordBatch):  # type: ignore[misc]  # it has no types
-    r"""Reads headers whose names are not UTF-8, which any producer may send.
-
-    The library takes them for damage of the whole batch. Here the bad bytes of a name become
-    `\xff`, the record is rejected like any other without the headers of an event, and the
-    partition goes on.
-    """
-
-    _pos: int
-
-    def _read_msg(self, *arguments: Any, **named: Any) -> Any:
-        try:
-            return super()._read_msg(*arguments, **named)
-        except UnicodeDecodeError:
-            return self._read_any_header()
-
-    def _read_any_header(self) -> Any:
-        """Read a record that the library has found to be whole but for a header's name."""
-        buffer = self._buffer
-        length, start = decode_varint(buffer, self._pos)
-        _attributes, at = decode_varint(buffer, start)
-        since_first, at = decode_varint(buffer, at)
-        offset_since_first, at = decode_varint(buffer, at)
-        key, at = _nullable(buffer, at)
-        value, at = _nullable(buffer, at)
-        count, at = decode_varint(buffer, at)
-        headers: list[tuple[str, bytes | None]] = []
-        for _ in range(count):
-            name, at = _nullable(buffer, at)
-            content, at = _nullable(buffer, at)
-            headers.append(((name or b"").decode(errors="backslashreplace"), content))
-        if at - start != length:
-            raise CorruptRecordError(f"a record of {length} bytes was read as {at - start}")
-        self._pos = at
-        timestamp = (
-            self.max_timestamp
-            if self.timestamp_type == self.LOG_APPEND_TIME
-            else self.first_timestamp + since_first
-        )
-        return DefaultRecord(
-            length,
-            self.base_offset + offset_since_first,
-            timestamp,
-            self.timestamp_type,
-            key,
-            value,
-            headers,
-        )
-
-
-def _nullable(buffer: Any, at: int) -> tuple[bytes | None, int]:
-    size, at = decode_varint(buffer, at)
-    if size < 0:
-        return None, at
-    return bytes(buffer[at : at + size]), at + size
-
-
-class _EndingRecords(Fetcher.PartitionRecords):  # type: ignore[misc]  # it has no types
-    """Says again that a record cannot be read, where the library would ask for it without end.
-
-    It forgets the error of a partition that was paused meanwhile, and then waits inside `poll` for
-    records of an iterator that has ended.
-    """
-
-    def take(self, n: int | None = None) -> Any:
-        records = super().take(n)
-        if not records and self.record_iterator is not None:
-            raise CorruptRecordError(
-                f"a record of {self.topic_partition} behind offset {self.next_fetch_offset} "
-                "cannot be read"
-            )
-        return records
+from consumers._records import QuickRecords
 
 
 class _ClosedSockets(KafkaNetSocket):  # type: ignore[misc]  # it has no types
@@ -183,8 +106,7 @@ def _give_back_parked_records(consumer: KafkaConsumer) -> None:
 
 def harden(consumer: KafkaConsumer) -> None:
     """Apply all corrections; to be called before the first poll."""
-    memory_records.DefaultRecordBatch = _TolerantBatch
-    consumer._fetcher.PartitionRecords = _EndingRecords  # noqa: SLF001  # there is no public way
+    consumer._fetcher.PartitionRecords = QuickRecords  # noqa: SLF001  # there is no public way
     _give_back_parked_records(consumer)
     if consumer._coordinator is not None:  # noqa: SLF001  # a consumer without a group has none
         _finish_joining(consumer)

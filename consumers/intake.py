@@ -84,6 +84,7 @@ class Intake:
             "heartbeat_interval_ms": max(kafka.session_timeout // 15, 1),
             "metadata_max_age_ms": METADATA_MS,
             "fetch_min_bytes": FETCH_BYTES_MIN,
+            "metrics_enabled": False,  # our own are enough
             "fetch_max_wait_ms": FETCH_WAIT_MS,
         }
         self._failpoint = failpoint
