@@ -16,6 +16,7 @@ MEASUREMENTS = {
     "rebuild": rebuilding.measure,
     "bus": cluster.measure_bus,
     "bus-parts": cluster.measure_parts,
+    "bus-growth": cluster.measure_growth,
     "topics": cluster.measure_topics,
     "freshness": cluster.measure_freshness,
 }

@@ -12,9 +12,10 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import psycopg
 
@@ -34,11 +35,13 @@ SERVER = {
     "max_wal_size": "4GB",
     "checkpoint_timeout": "15min",
 }
+# As Kafka comes: processes that are started together share the partitions from the first message.
+BROKER = {"group.initial.rebalance.delay.ms": "3000"}
 FRESHNESS_SECONDS = 30
 FRESHNESS_EVENTS_A_SECOND = 2_000
 PROBE_SECONDS = 0.1
 SEGMENTS = 10
-LOOK_SECONDS = 0.25  # status counts whole indexes; more often would be part of what is measured
+LOOK_SECONDS = 0.05
 
 
 class Cluster:
@@ -52,12 +55,15 @@ class Cluster:
 
     def settings(self, urls: Sequence[str], *parts: str) -> dict[str, Any]:
         """Give the configuration of a ledger over these databases."""
+        mark = uuid.uuid4().hex[:8]
         return {
             "store": "postgres",
             "postgres": {"urls": list(urls)},
             "kafka": {
                 "bootstrap_servers": self.broker.bootstrap_servers,
-                "topics": {"usage_events": f"usage.events.{uuid.uuid4().hex[:8]}"},
+                # Members of the run before were killed, and their group waits for them.
+                "group_id": f"usage-ledger-{mark}",
+                "topics": {"usage_events": f"usage.events.{mark}"},
             },
             "serve": {"parts": list(parts)},
             "jobs": {"ledger_enabled": False, "reset_enabled": False},
@@ -104,7 +110,7 @@ def cluster() -> Iterator[Cluster]:
     with (
         tempfile.TemporaryDirectory(prefix="usage-ledger-bench-") as folder,
         started_server() as server,
-        LocalBroker(Path(folder) / "kafka") as broker,
+        LocalBroker(Path(folder) / "kafka", properties=BROKER) as broker,
     ):
         server.stop()
         server.start(**SERVER)
@@ -115,27 +121,36 @@ def _status(calls: Calls) -> queries_pb2.GetStatusResponse:
     return calls.queries.GetStatus(queries_pb2.GetStatusRequest())
 
 
-def _progress(process: RoleProcess) -> tuple[int, int, int]:
-    """Give (events received, head, what every projection has folded), over all shards."""
-    assert process.calls is not None
-    status = _status(process.calls)
-    folded: dict[int, int] = {}
-    for projection in status.projections:
-        shard = projection.position.shard
-        folded[shard] = min(folded.get(shard, 2**62), projection.position.number)
-    return (
-        status.total.received,
-        sum(position.number for position in status.heads),
-        sum(folded.values()),
-    )
+class _Progress(NamedTuple):
+    received: int
+    head: int
+    folded: int  # by the projection that is furthest behind
 
 
-def _wait(process: RoleProcess, events: int, *, folded: bool) -> None:
-    while True:
-        received, head, at = _progress(process)
-        if received >= events and (at >= head or not folded):
-            return
-        time.sleep(LOOK_SECONDS)
+class _Look:
+    """How far a ledger is, over all shards. Asked of the tables: a status counts whole indexes."""
+
+    def __init__(self, settings: dict[str, Any]) -> None:
+        urls = settings["postgres"]["urls"]
+        self._connections = [psycopg.connect(url, autocommit=True) for url in urls]
+
+    def __call__(self) -> _Progress:
+        told = []
+        for connection in self._connections:
+            row = connection.execute(
+                "SELECT (SELECT coalesce(sum(received), 0) FROM deliveries),"
+                " (SELECT head FROM log_head), (SELECT min(position) FROM projections)"
+            ).fetchone()
+            assert row is not None
+            told.append([int(number) for number in row])
+        return _Progress(*map(sum, zip(*told, strict=True)))
+
+    def wait(self, events: int, *, folded: bool) -> None:
+        while True:
+            now = self()
+            if now.received >= events and (now.folded >= now.head or not folded):
+                return
+            time.sleep(LOOK_SECONDS)
 
 
 def _ticks(pid: int) -> int:
@@ -150,11 +165,18 @@ def _pid_of(broker: LocalBroker) -> int:
     return broker.process.pid
 
 
+GROWTH_MARKS = (10_000, 30_000, 100_000, 300_000, 1_000_000, 3_000_000)
+
+
 class _Clocks:
     """What CPU every part has used since this was made."""
 
     def __init__(self, running: Cluster, roles: Sequence[RoleProcess]) -> None:
-        self._pids = {role.role: role.process.pid for role in roles if role.process is not None}
+        self._pids = {
+            f"{role.role} {number}": role.process.pid
+            for number, role in enumerate(roles)
+            if role.process is not None
+        }
         self._pids |= {"database": running.server.pid, "broker": _pid_of(running.broker)}
         self._before = {name: _ticks(pid) for name, pid in self._pids.items()}
 
@@ -184,13 +206,14 @@ def measure_bus(options: argparse.Namespace) -> None:
                     stack.enter_context(RoleProcess(role, settings, running.folder))
                     for role in ("serve", "intake", "project")
                 ]
+                look = _Look(settings)
                 clocks = _Clocks(running, roles)
                 empty = _database_bytes(settings["postgres"]["urls"][0])
                 began = time.perf_counter()
                 producing = threading.Thread(target=running.publish, args=(settings, path, *packed))
                 producing.start()
-                _segments(roles[0], options.events, began)
-                _wait(roles[0], options.events, folded=True)
+                _segments(look, options.events, began)
+                look.wait(options.events, folded=True)
                 rates.append(options.events / (time.perf_counter() - began))
                 producing.join()
                 size = _database_bytes(settings["postgres"]["urls"][0]) - empty
@@ -201,12 +224,12 @@ def measure_bus(options: argparse.Namespace) -> None:
         print(f"{options.events:,} events through Kafka, {how}: {median(rates)} events/s visible")
 
 
-def _segments(process: RoleProcess, events: int, began: float) -> None:
+def _segments(look: _Look, events: int, began: float) -> None:
     """Tell the rate of every tenth on the way."""
     step = events // SEGMENTS
     last = began
     for upto in range(step, events, step):
-        while _progress(process)[2] < upto:
+        while look().folded < upto:
             time.sleep(LOOK_SECONDS)
         now = time.perf_counter()
         print(f"   {upto:,}: {step / (now - last):,.0f} events/s", flush=True)
@@ -234,7 +257,7 @@ def measure_topics(options: argparse.Namespace) -> None:
             print(f"usage.events, {how}: {size / options.events:.0f} B an event", flush=True)
             service = stack.enter_context(RoleProcess("serve", settings, running.folder))
             with RoleProcess("intake", settings, running.folder):
-                _wait(service, options.events, folded=False)
+                _Look(settings).wait(options.events, folded=False)
             relay = stack.enter_context(RoleProcess("relay", settings, running.folder))
             clocks = _Clocks(running, [relay])
             began = time.perf_counter()
@@ -263,16 +286,16 @@ def measure_parts(options: argparse.Namespace) -> None:
                 settings = running.settings(running.databases(shards))
                 running.make_topics(settings)
                 running.publish(settings, path)
-                with (
-                    RoleProcess("serve", settings, running.folder) as service,
-                    ExitStack() as stack,
-                ):
-                    began = time.perf_counter()
-                    for _ in range(shards):
-                        stack.enter_context(RoleProcess("intake", settings, running.folder))
-                    _wait(service, 1, folded=False)
-                    first = time.perf_counter()
-                    _wait(service, options.events, folded=False)
+                with ExitStack() as stack:
+                    look, began = _Look(settings), time.perf_counter()
+                    intakes = [
+                        RoleProcess("intake", settings, running.folder) for _ in range(shards)
+                    ]
+                    with ThreadPoolExecutor() as pool:
+                        list(pool.map(stack.enter_context, intakes))
+                    look.wait(1, folded=False)
+                    clocks, first = _Clocks(running, intakes), time.perf_counter()
+                    look.wait(options.events, folded=False)
                     ended = time.perf_counter()
                     intake[shards].append(options.events / (ended - first))
                     print(
@@ -280,8 +303,9 @@ def measure_parts(options: argparse.Namespace) -> None:
                         f" {intake[shards][-1]:,.0f} events/s",
                         flush=True,
                     )
+                    print("  ", clocks.told(options.events), flush=True)
                 if shards == 1:
-                    folds.append(_folding(running, settings))
+                    folds.append(_folding(settings, running.folder))
     print(f"one intake, one shard, topic filled before: {median(intake[1])} events/s")
     print(f"two intakes, two shards: {median(intake[2])} events/s")
     ratios = [two / one for one, two in zip(intake[1], intake[2], strict=True)]
@@ -289,16 +313,44 @@ def measure_parts(options: argparse.Namespace) -> None:
     print(f"one projector, nothing else running: {median(folds)} events/s")
 
 
-def _folding(running: Cluster, settings: dict[str, Any]) -> float:
-    with RoleProcess("serve", settings, running.folder) as service:
-        head = _progress(service)[1]
-        with RoleProcess("project", settings, running.folder):
-            while _progress(service)[2] == 0:
-                time.sleep(0.01)
-            before, began = _progress(service)[2], time.perf_counter()
-            while _progress(service)[2] < head:
-                time.sleep(0.01)
-            return (head - before) / (time.perf_counter() - began)
+def _folding(settings: dict[str, Any], folder: Path) -> float:
+    look = _Look(settings)
+    with RoleProcess("project", settings, folder):
+        while look().folded == 0:
+            time.sleep(0.01)
+        before, began = look().folded, time.perf_counter()
+        look.wait(0, folded=True)
+        return (look().head - before) / (time.perf_counter() - began)
+
+
+def measure_growth(options: argparse.Namespace) -> None:
+    """Fill the topic first; then tell what an event costs while the log grows behind it."""
+    marks = [mark for mark in GROWTH_MARKS if mark < options.events] + [options.events]
+    with (
+        cluster() as running,
+        events_file(options.events, payers=2_500) as path,
+        ExitStack() as stack,
+    ):
+        settings = running.settings(running.databases(1))
+        running.make_topics(settings)
+        running.publish(settings, path)
+        roles = [
+            stack.enter_context(RoleProcess(role, settings, running.folder))
+            for role in ("serve", "intake", "project")
+        ]
+        look = _Look(settings)
+        look.wait(1, folded=False)
+        done = 0
+        for mark in marks:
+            clocks, began = _Clocks(running, roles), time.perf_counter()
+            while (at := look().folded) < mark:
+                time.sleep(LOOK_SECONDS)
+            rate = (at - done) / (time.perf_counter() - began)
+            print(f"{done:,} to {at:,} in the log: {rate:,.0f} events/s visible")
+            print("  ", clocks.told(at - done), flush=True)
+            done = at
+        look.wait(options.events, folded=True)
+        _check(roles[0], options.events)
 
 
 def measure_freshness(options: argparse.Namespace) -> None:
@@ -318,9 +370,10 @@ def measure_freshness(options: argparse.Namespace) -> None:
                 topic=settings["kafka"]["topics"]["usage_events"],
             )
         )
-        stop = threading.Event()
-        load = threading.Thread(target=_steady_load, args=(running, settings, stop))
+        flows, stop = threading.Event(), threading.Event()
+        load = threading.Thread(target=_steady_load, args=(running, settings, flows, stop))
         load.start()
+        flows.wait()
         assert roles[0].calls is not None
         _probe(roles[0].calls, publisher)  # the first one waits for the group to form
         end = time.perf_counter() + FRESHNESS_SECONDS
@@ -354,7 +407,9 @@ def _probe(calls: Calls, publisher: Publisher) -> float:
     return (time.perf_counter() - began) * 1000
 
 
-def _steady_load(running: Cluster, settings: dict[str, Any], stop: threading.Event) -> None:
+def _steady_load(
+    running: Cluster, settings: dict[str, Any], flows: threading.Event, stop: threading.Event
+) -> None:
     """Publish made-up events, a twentieth of a second's worth at a time."""
     each = FRESHNESS_EVENTS_A_SECOND // 20
     total = FRESHNESS_EVENTS_A_SECOND * (FRESHNESS_SECONDS + 60)
@@ -371,5 +426,6 @@ def _steady_load(running: Cluster, settings: dict[str, Any], stop: threading.Eve
         while not stop.is_set():
             for line in itertools.islice(lines, each):
                 publisher.send(message_of(line.rstrip(b"\n")))
+            flows.set()
             due += 0.05
             time.sleep(max(due - time.perf_counter(), 0))

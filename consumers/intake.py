@@ -15,6 +15,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from kafka import KafkaConsumer, OffsetAndMetadata, TopicPartition
+from kafka.coordinator.assignors.range import RangePartitionAssignor
+from kafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
 from kafka.errors import KafkaError, OffsetOutOfRangeError
 
 from consumers._group import Assignment, note_commit
@@ -77,6 +79,9 @@ class Intake:
             "enable_auto_commit": False,
             # Every partition is sent to its stored position; the library must never choose one.
             "auto_offset_reset": "none",
+            # Every n-th partition to each, as payers are spread over shards: where the numbers
+            # divide, processes do not wait for one another's shards.
+            "partition_assignment_strategy": (RoundRobinPartitionAssignor, RangePartitionAssignor),
             # What a producer has taken back was never published.
             "isolation_level": "read_committed",
             "allow_auto_create_topics": False,

@@ -7,6 +7,7 @@ import datetime as dt
 import functools
 import getpass
 import logging
+import time
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
@@ -47,6 +48,9 @@ KEY_FILE = "free-credit.key"
 # A service waits so long at its start to show what was in the log; then it answers that some of it
 # is not current.
 CURRENT_SECONDS = 30.0
+# So long a process tries at its start to write where other processes do, too.
+SHARED_START_SECONDS = 30.0
+START_AGAIN_SECONDS = 0.5
 CALL_PREFIX = "call:"  # of the delivery names of publishing calls that name no source themselves
 HTTP_PREFIX = "http:"  # ... and of connections over HTTP that name none
 CALLS_KEPT = 10_000  # of each of these, whose counts are kept one by one
@@ -105,20 +109,36 @@ class Ledger:
                     )
                 )
             refuse_missing_shards(self.shards)
-            publish_configured_prices(self.shards[0].core, settings, author=self.operator)
-            complete_facts(self.shards, self.operator)
+            self._bring_up_to_date()
         except UnreadableEventError as error:
             self._give_up(opened)
             raise StartRefusedError(f"the log of {_place(settings)}: {error}") from error
         except StoreUnavailableError as error:
             self._give_up(opened)
-            raise StartRefusedError(
-                f"{_place(settings)} cannot be written: {error}; free space or name another one"
-            ) from error
+            raise StartRefusedError(_not_writable(settings, error)) from error
         except BaseException:
             self._give_up(opened)
             raise
         self.placing = Placing(self.shards, settings.open_shards)
+
+    def _bring_up_to_date(self) -> None:
+        """Record the configured prices and complete every shard's facts.
+
+        Where others append, too, one of them may hold the lock longer than a start should fail
+        for: a process that hangs, a database that starts.
+        """
+        deadline = time.monotonic() + SHARED_START_SECONDS
+        while True:
+            try:
+                publish_configured_prices(self.shards[0].core, self.settings, author=self.operator)
+                complete_facts(self.shards, self.operator)
+            except StoreUnavailableError as error:
+                if not self.shards[0].core.store.is_shared or time.monotonic() > deadline:
+                    raise
+                log.warning("waiting at the start: %s", error)
+                time.sleep(START_AGAIN_SECONDS)
+            else:
+                return
 
     def _give_up(self, opened: Sequence[OpenStore]) -> None:
         """Leave a refused ledger as it was found: an open connection has files beside it."""
@@ -351,6 +371,15 @@ def _place(settings: Settings) -> str:
     if settings.store == "postgres":
         return "the database"
     return f"data directory {settings.data_dir}"
+
+
+def _not_writable(settings: Settings, error: StoreUnavailableError) -> str:
+    if settings.store == "postgres":
+        return (
+            f"the database cannot be written: {error}; when that is a lock, look in"
+            " pg_stat_activity who holds it"
+        )
+    return f"{_place(settings)} cannot be written: {error}; free space or name another one"
 
 
 def _operator() -> str:

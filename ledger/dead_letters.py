@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from ledger import commands
 from ledger.arrivals import RejectedError
 from ledger.commands.cost_centers import resets_held
-from ledger.group import Group
+from ledger.group import Group, MisplacedError
 from ledger.intake import Reject, decide_event, retry
 from ledger.messages import parser_of
 from ledger.queries import Queries
@@ -80,7 +80,16 @@ class DeadLetters:
             except RejectedError as error:
                 return Reject(letter.line, str(error), letter_id)
 
-        outcome: str | Reject | None = await self._ledger.shards[number].decide(act, author)
+        try:
+            outcome: str | Reject | None = await self._ledger.shards[number].decide(act, author)
+        except MisplacedError as error:
+            reason = (
+                f"{error}, where this dead letter is kept: publish it again, `usage-ledger"
+                f" dead-letters show {letter_id} --raw` writes it"
+            )
+            outcome = await self._ledger.shards[number].command(
+                partial(_kept, reason, letter_id), author
+            )
         return outcome
 
     async def forget_expired(self, author: str) -> int:
@@ -103,6 +112,16 @@ class DeadLetters:
             while count := await shard.decide(act, author):
                 forgotten += count
         return forgotten
+
+
+def _kept(reason: str, letter_id: int, group: Group) -> Reject | None:
+    """Keep why a dead letter stays; None if somebody else has retried it meanwhile."""
+    _, kept_id = shard_and_letter(letter_id)
+    letter = group.transaction.dead_letter(kept_id)
+    if letter is None:
+        return None
+    group.transaction.dead_letter_reason(kept_id, reason, group.recorded_at)
+    return Reject(letter.line, reason, letter_id)
 
 
 def _letters(queries: Queries, before: int, limit: int) -> list[Letter]:

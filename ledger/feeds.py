@@ -218,22 +218,32 @@ class Feed:
             self.delivery,
             [line for offset, line in lines if expected is None or offset >= expected],
         )
+        advance = partial(self._advance, expected=expected, after=after)
+        receipt: Receipt | None = None
+        if not batch.lines and len(self._shards) > 1:
+            # Nothing is appended, so nobody has to wait for the append lock.
+            await shard.beside(advance)
+            head = shard.head
+        else:
 
-        def act(group: Group) -> Receipt:
-            group.context.failpoint("before-intake-position")
-            try:
-                group.transaction.advance_intake(
-                    self.source, topic=self.topic, expected=expected, position=after
-                )
-            except PositionMovedError as error:
-                self._ledger.instruments.lost_compare_and_sets.add("intake")
-                raise SourceMovedError(str(error)) from error
-            group.context.failpoint("after-intake-position")
-            return take(group, batch)
+            def act(group: Group) -> Receipt:
+                group.context.failpoint("before-intake-position")
+                advance(group.transaction)
+                group.context.failpoint("after-intake-position")
+                return take(group, batch)
 
-        receipt, head = await shard.feed(act, self._ledger.operator)
+            receipt, head = await shard.feed(act, self._ledger.operator)
         self._known[shard.number] = after
         return shard.number, receipt, head
+
+    def _advance(self, transaction: Transaction, *, expected: int | None, after: int) -> None:
+        try:
+            transaction.advance_intake(
+                self.source, topic=self.topic, expected=expected, position=after
+            )
+        except PositionMovedError as error:
+            self._ledger.instruments.lost_compare_and_sets.add("intake")
+            raise SourceMovedError(str(error)) from error
 
 
 def _added_up(outcomes: Sequence[tuple[int, Receipt | None, int]]) -> FeedReceipt:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import uuid
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from kafka.partitioner.default import murmur2
 
 from events import decode
 from ledger.placing import Placing
@@ -132,6 +136,25 @@ class TestSeveralShards:
                 {reject.dead_letter_id for reject in retried.rejects},
             )
 
+    def test_keep_a_dead_letter_whose_payer_lives_elsewhere(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """An older reader could not tell whose it is, so the first shard keeps it."""
+        strict = started("runs", "07:00", payer=PAYERS[0])
+        with scene(tmp_path, 2, 1) as opened:
+            opened.record(note(5, event_id="first", payer=PAYERS[0]))
+            with monkeypatch.context() as older:
+                older.setattr("ledger.cloudevents.EVENT_BYTES_MAX", 100)
+                opened.reject(strict)
+            (letter,) = opened.dead_letters()
+            (reject,) = opened.retry().rejects
+            assert letter.id == reject.dead_letter_id
+            assert "lives in shard 1, not 0" in reject.reason
+            assert [reject.reason] == [each.reason for each in opened.dead_letters()]
+            opened.record(strict)
+            assert 1 == opened.status().running_instances
+            assert [] == opened.calls.breaches()
+
     def test_end_an_instance_wherever_it_lives(self, tmp_path: Path) -> None:
         with scene(tmp_path, 3) as opened:
             opened.record(*story())
@@ -158,6 +181,20 @@ class TestSeveralShards:
             opened.record(started("runs 0", "07:00", payer=other, event_id="elsewhere"))
             (breach,) = opened.calls.breaches()
             assert f"instance:{instance('runs 0')} is recorded in shards" in breach
+
+
+class TestPlacing:
+    @given(st.lists(st.uuids(), min_size=1, max_size=30), st.integers(1, 6), st.integers(1, 4))
+    def test_puts_all_payers_of_a_partition_in_one_shard(
+        self, payers: list[uuid.UUID], open_shards: int, times: int
+    ) -> None:
+        """Where Kafka's partitions are a multiple of the shards that are open."""
+        placing = Placing([], range(open_shards))
+        shards: dict[int, set[int]] = {}
+        for payer in payers:
+            partition = (murmur2(f"team:{payer}".encode()) & 0x7FFFFFFF) % (open_shards * times)
+            shards.setdefault(partition, set()).add(placing.chosen(payer.bytes))
+        assert all(len(found) == 1 for found in shards.values())
 
 
 class TestFactsForEverybody:
