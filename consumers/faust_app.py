@@ -26,7 +26,7 @@ import faust
 from faust.streams import _current_event
 from faust.types import TP, EventT
 
-from consumers.connecting import client_options
+from consumers.connecting import client_options, compression_of
 from consumers.live_messages import (
     ALERT_ID_HEADER,
     alert_id,
@@ -388,7 +388,7 @@ def _app(kafka: KafkaSettings, layout: Layout, *, store: str, data_dir: Path) ->
         broker_session_timeout=kafka.session_timeout / 1000,
         broker_heartbeat_interval=kafka.session_timeout / 5_000,
         producer_max_request_size=VALUE_BYTES_MAX,
-        producer_compression_type=None if kafka.compression == "none" else kafka.compression,
+        producer_compression_type=compression_of(kafka),
         stream_buffer_maxsize=BUFFERED_MAX,
         Table=StateTable,
         # Their loggers pass what they have to ours.

@@ -157,9 +157,11 @@ class Shard:
         """Take events of the bus in; give the outcome and the head once they are durable."""
         return await self.writer.bulk(act, author)
 
-    async def beside(self, act: Callable[[Transaction], T]) -> T:
-        """Do a small transaction that appends nothing."""
+    async def beside(self, act: Callable[[Transaction], T], *, background: bool = False) -> T:
+        """Do a small transaction that appends nothing; `background`: nobody waits for it."""
         if not self.store.is_shared:
+            if background:
+                return await self.writer.background(lambda group: act(group.transaction))  # type: ignore[no-any-return]  # what `act` gave
             result, _ = await self.writer.command(lambda group: act(group.transaction), "")
             return result  # type: ignore[no-any-return]  # what `act` gave
 

@@ -63,6 +63,7 @@ class Tail:
         self._fold = fold
         self._batch_max = batch_max
         self._renewed = 0.0
+        self._worked = 0.0  # seconds of the last step, without what it waited for
         self._is_positioned = False
         self._said = 0.0
 
@@ -107,14 +108,14 @@ class Tail:
 
     async def _go_on(self) -> float:
         """Take the next step, or listen for news; give how long to wait then."""
-        began = time.monotonic()
+        self._worked = 0.0
         count = await self.step()
         self.waiting = ""
         if not count:
             await self._listen()
         elif self._fold is not None and self.shard.writer.is_busy:
             # The writer folds this, too. While events are waiting they come first.
-            return PATIENT_SHARE * (time.monotonic() - began)
+            return PATIENT_SHARE * self._worked
         return 0.0
 
     async def _listen(self) -> None:
@@ -146,13 +147,16 @@ class Tail:
         """Hand the next batch over and move the position; give how many events."""
         after = await self.find_position()
 
-        def read(queries: Queries) -> list[StreamEvent]:
-            return queries.reader.log(after=after, limit=self._batch_max)
+        def read(queries: Queries) -> tuple[list[StreamEvent], list[Recorded]]:
+            began = time.monotonic()
+            stored = queries.reader.log(after=after, limit=self._batch_max)
+            events = decoded(stored)
+            self._worked += time.monotonic() - began
+            return stored, events
 
-        stored = await self.shard.read(read)
+        stored, events = await self.shard.read(read)
         if not stored:
             return 0
-        events = decoded(stored)
         if self._deliver is not None:
             await self._deliver(self.shard.number, events)
             self.shard.core.failpoint("after-deliver")
@@ -170,9 +174,11 @@ class Tail:
         """Move the stored position by compare-and-set, folding in the same transaction."""
 
         def advance(transaction: Transaction) -> None:
+            began = time.monotonic()
             if self._fold is not None:
                 self._fold(transaction, events)
             transaction.advance_tail(self.name, expected=after, position=position)
+            self._worked += time.monotonic() - began
 
-        await self.shard.beside(advance)
+        await self.shard.beside(advance, background=True)
         self.position = position

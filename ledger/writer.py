@@ -1,7 +1,8 @@
 """The writer thread: does what waits in one transaction and answers all of it (group commit).
 
 Two queues: commands, and batches of published events a chunk at a time. While both wait they take
-turns, and a group of events ends early, or our own publisher would starve the calls.
+turns, and a group of events ends early, or our own publisher would starve the calls. What folds
+views in the background joins the end of a group and ends none early.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from persistence import StoreUnavailableError
 
 BULK_SECONDS_MAX = 0.2  # a group of published events ends after this, when no command is near
 BULK_WITH_COMMAND_SECONDS_MAX = 0.01  # ... and after this when one waits, or came lately
+BUSY_SECONDS = 0.1  # so long after published events more are expected
 QUIET_SECONDS = 2.0  # so long after a command none is near
 COMMANDS_MAX = 1_000  # in one group
 CHECKPOINT_ROWS = 120_000  # written: about 40,000 events, or 100 MB of write-ahead log
@@ -71,19 +73,21 @@ class Writer:
         self._instruments = instruments or Instruments()
         self._commands: deque[Submitted] = deque()
         self._bulk: deque[Submitted] = deque()
+        self._background: deque[Submitted] = deque()
         self._wake = threading.Condition()
         self._stopping = False
         self._thread = threading.Thread(target=self._loop, name="writer", daemon=True)
         self._rows_at_checkpoint = 0
         self._last_command = 0.0  # when commands last waited, by the monotonic clock
+        self._last_bulk = 0.0  # when published events were last stored
         self._commands_only = False  # whether the last group was for commands alone
         self._checkpointer: threading.Thread | None = None
         self.refused = ""  # why nothing can be stored, while that is so
 
     @property
     def is_busy(self) -> bool:
-        """Tell whether published events wait."""
-        return bool(self._bulk)
+        """Tell whether published events wait, or came just now."""
+        return bool(self._bulk) or time.monotonic() - self._last_bulk < BUSY_SECONDS
 
     def start(self) -> None:
         """Start taking work."""
@@ -112,6 +116,15 @@ class Writer:
         """Take published events in; they wait for commands."""
         return await self._submit(_Bulk(act, author, self._future()), self._bulk)
 
+    async def background(self, act: Callable[[Group], Any]) -> Any:
+        """Do something that nobody waits for, behind what waits; give its result."""
+        result, _ = await self._submit(Submitted(act, "", self._future()), self._background)
+        return result
+
+    @property
+    def _has_work(self) -> bool:
+        return bool(self._commands or self._bulk or self._background)
+
     @staticmethod
     def _future() -> asyncio.Future[Any]:
         return asyncio.get_running_loop().create_future()
@@ -131,13 +144,13 @@ class Writer:
     def _loop(self) -> None:
         while True:
             with self._wake:
-                while not (self._commands or self._bulk or self._stopping):
+                while not (self._has_work or self._stopping):
                     if not self._wake.wait(RETRY_SECONDS if self.refused else None):
                         break
-                if self._stopping and not self._commands and not self._bulk:
+                if self._stopping and not self._has_work:
                     return
             try:
-                if self._commands or self._bulk:
+                if self._has_work:
                     self._group()
                 else:
                     self._probe()
@@ -162,6 +175,7 @@ class Writer:
         feed = _Feed(
             self._commands,
             self._bulk,
+            self._background,
             commands_only=self._commands_only,
             bulk_seconds_max=BULK_SECONDS_MAX if is_quiet else BULK_WITH_COMMAND_SECONDS_MAX,
         )
@@ -176,6 +190,8 @@ class Writer:
         except StoreUnavailableError as error:
             self.refused = str(error)
         finally:
+            if feed.has_bulk:
+                self._last_bulk = time.monotonic()
             _answer(feed.taken, self._core.head)
         if self._core.head != head:
             self._instruments.append_seconds.observe(time.monotonic() - now)
@@ -218,16 +234,21 @@ class _Feed:
         self,
         commands: deque[Submitted],
         bulk: deque[Submitted],
+        background: deque[Submitted],
         *,
         commands_only: bool,
         bulk_seconds_max: float,
     ) -> None:
         self._commands = commands
+        self._background = background
+        # One piece a group, and none where commands have a group of their own.
+        self._background_ended = commands_only
         self._bulk_seconds_max = bulk_seconds_max
         self._bulk = bulk
         self._bulk_ended = commands_only
         self._began = time.monotonic()
         self.taken: list[Submitted] = []
+        self.has_bulk = False  # whether published events are among them
         self._command_count = 0
 
     def __iter__(self) -> _Feed:
@@ -238,11 +259,15 @@ class _Feed:
             elapsed = time.monotonic() - self._began
             limit = BULK_WITH_COMMAND_SECONDS_MAX if self._commands else self._bulk_seconds_max
             if self._bulk and elapsed < limit:
+                self.has_bulk = True
                 return self._take(self._bulk)
             self._bulk_ended = True
         if self._commands and self._command_count < COMMANDS_MAX:
             self._command_count += 1
             return self._take(self._commands)
+        if self._background and not self._background_ended:
+            self._background_ended = True
+            return self._take(self._background)
         raise StopIteration
 
     def _take(self, queue: deque[Submitted]) -> Submitted:

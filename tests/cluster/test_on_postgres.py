@@ -252,6 +252,22 @@ def _answers(calls: Calls) -> bool:
     return True
 
 
+class TestAProcessThatHangsWithTheAppendLock:
+    def test_is_waited_for_by_one_that_starts(self, database: str, tmp_path: Path) -> None:
+        with RoleProcess("serve", settings(database), tmp_path) as service:
+            calls_of(service).publish(notes(20))
+        starting = RoleProcess("serve", settings(database, "project"), tmp_path)
+        with psycopg.connect(database) as hanging:
+            hanging.execute("SELECT head FROM log_head FOR UPDATE")
+            start = threading.Thread(target=starting.start)
+            start.start()
+            wait_until(lambda: "waiting at the start" in starting.log)
+            hanging.rollback()
+        start.join()
+        assert [-100] * 20 == balances(calls_of(starting))
+        assert 0 == starting.stop()
+
+
 class TestALogOfANewerVersion:
     def test_is_waited_for_by_whoever_meets_it(self, database: str, tmp_path: Path) -> None:
         """Nothing of it is skipped or guessed; once it can be read again everybody goes on."""

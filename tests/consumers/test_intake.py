@@ -129,6 +129,15 @@ class TestTaking:
         source = scene.source(intake)
         assert {source: 6} == scene.ledger.positions
 
+    @pytest.mark.parametrize("how", ["gzip", "snappy", "lz4", "zstd"])
+    def test_what_is_compressed_is_read(self, scenes: Any, how: str) -> None:
+        scene = scenes()
+        sender = Sender(scene.servers, scene.topic, compression_type=how)
+        sender.send([binary_protobuf(stop_event(number)) for number in range(50)])
+        scene.start()
+        scene.received(50)
+        assert keys_of(range(50)) == scene.ledger.keys_in_order()
+
     def test_nothing_blocks_what_follows(self, scenes: Any) -> None:
         scene = scenes()
         good = [binary_protobuf(stop_event(n)) for n in range(3)]

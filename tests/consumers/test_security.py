@@ -16,9 +16,8 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from kafka import KafkaAdminClient, KafkaProducer
 from kafka.admin import ScramMechanism, UserScramCredentialUpsertion
-from kafka.codec import has_lz4, has_zstd
 
-from consumers.connecting import BusUnavailableError, Cluster, client_options, compression_of
+from consumers.connecting import BusUnavailableError, Cluster, client_options
 from consumers.intake import Intake
 from ledger.errors import StartRefusedError
 from ledger.settings import KafkaSettings, load_settings
@@ -182,21 +181,3 @@ class TestPasswords:
         }
         with pytest.raises(StartRefusedError, match="names a file that holds no password"):
             client_options(load_settings(None, kafka=given).kafka, "test")
-
-
-class TestCompression:
-    """What a producer may be told to do."""
-
-    @pytest.mark.parametrize(("name", "compressed"), [("none", None), ("gzip", "gzip")])
-    def test_is_what_the_setting_says(self, name: str, compressed: str | None) -> None:
-        kafka = load_settings(None, kafka={"compression": name}).kafka
-        assert compressed == compression_of(kafka)
-
-    @pytest.mark.parametrize(("name", "package"), [("lz4", "lz4"), ("zstd", "zstandard")])
-    def test_that_needs_a_package_says_which(self, name: str, package: str) -> None:
-        kafka = load_settings(None, kafka={"compression": name}).kafka
-        if {"lz4": has_lz4, "zstd": has_zstd}[name]():
-            assert name == compression_of(kafka)
-            return
-        with pytest.raises(StartRefusedError, match=f"pip install {package}"):
-            compression_of(kafka)
