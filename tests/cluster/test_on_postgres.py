@@ -254,7 +254,7 @@ def _answers(calls: Calls) -> bool:
 
 class TestAProcessThatHangsWithTheAppendLock:
     def test_is_waited_for_by_one_that_starts(self, database: str, tmp_path: Path) -> None:
-        with RoleProcess("serve", settings(database), tmp_path) as service:
+        with RoleProcess("serve", settings(database, "project"), tmp_path) as service:
             calls_of(service).publish(notes(20))
         starting = RoleProcess("serve", settings(database, "project"), tmp_path)
         with psycopg.connect(database) as hanging:
