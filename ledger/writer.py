@@ -241,8 +241,9 @@ class _Feed:
     ) -> None:
         self._commands = commands
         self._background = background
-        # One piece a group, and none where commands have a group of their own.
-        self._background_ended = commands_only
+        # One piece a group, as its last, and none where commands have a group of their own.
+        self._commands_only = commands_only
+        self._has_ended = False
         self._bulk_seconds_max = bulk_seconds_max
         self._bulk = bulk
         self._bulk_ended = commands_only
@@ -255,6 +256,8 @@ class _Feed:
         return self
 
     def __next__(self) -> Submitted:
+        if self._has_ended:
+            raise StopIteration
         if not self._bulk_ended:
             elapsed = time.monotonic() - self._began
             limit = BULK_WITH_COMMAND_SECONDS_MAX if self._commands else self._bulk_seconds_max
@@ -265,8 +268,9 @@ class _Feed:
         if self._commands and self._command_count < COMMANDS_MAX:
             self._command_count += 1
             return self._take(self._commands)
-        if self._background and not self._background_ended:
-            self._background_ended = True
+        if self._background and not self._commands_only:
+            # What comes meanwhile gets a group of its own, which looks at the clock anew.
+            self._has_ended = True
             return self._take(self._background)
         raise StopIteration
 

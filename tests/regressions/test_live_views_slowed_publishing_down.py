@@ -46,3 +46,27 @@ async def test_work_in_the_background_ends_no_group_of_events() -> None:
     assert 1 == len({group for _, group in did})
     await asyncio.to_thread(writer.stop)
     store.close()
+
+
+async def test_a_command_that_comes_meanwhile_has_a_clock_of_its_own() -> None:
+    store, clock = FailingStore(), ManualClock("2026-11-01T08:00:00Z")
+    writer = Writer(Core(store, clock))
+    writer.start()
+    times: list[int] = []
+    begun, go_on = threading.Event(), threading.Event()
+
+    def fold(_group: Group) -> None:
+        begun.set()
+        assert go_on.wait(WAIT_SECONDS_MAX)
+
+    views = asyncio.create_task(writer.background(fold))
+    await asyncio.to_thread(begun.wait, WAIT_SECONDS_MAX)
+    clock.set("2026-11-01T09:00:00Z")
+    command = asyncio.create_task(writer.command(lambda group: times.append(group.now), "test"))
+    await asyncio.sleep(2 * BULK_WITH_COMMAND_SECONDS_MAX)
+    go_on.set()
+    await asyncio.gather(views, command)
+
+    assert [clock.now_ns() // 1_000_000] == times
+    await asyncio.to_thread(writer.stop)
+    store.close()
