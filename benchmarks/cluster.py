@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import datetime as dt
 import itertools
+import resource
 import subprocess
 import sys
 import tempfile
@@ -155,8 +156,11 @@ class _Look:
 
 def _ticks(pid: int) -> int:
     """Give what CPU a process and its children, those that ended included, have used."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    except FileNotFoundError:  # a child that ended just now: its parent has counted it
+        return 0
     return sum(map(int, fields[11:15])) + sum(_ticks(int(child)) for child in children)
 
 
@@ -187,6 +191,12 @@ class _Clocks:
         return f"CPU microseconds an event: {', '.join(parts)}"
 
 
+def _cpu_since(before: resource.struct_rusage) -> float:
+    """Give microseconds of CPU that children used which ended since."""
+    now = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return 1e6 * (now.ru_utime + now.ru_stime - before.ru_utime - before.ru_stime)
+
+
 def _database_bytes(url: str) -> int:
     with psycopg.connect(url) as connection:
         row = connection.execute("SELECT pg_database_size(current_database())").fetchone()
@@ -210,12 +220,15 @@ def measure_bus(options: argparse.Namespace) -> None:
                 clocks = _Clocks(running, roles)
                 empty = _database_bytes(settings["postgres"]["urls"][0])
                 began = time.perf_counter()
+                # The roles are not waited for before the end: what is counted is the publisher's.
+                idle = resource.getrusage(resource.RUSAGE_CHILDREN)
                 producing = threading.Thread(target=running.publish, args=(settings, path, *packed))
                 producing.start()
                 _segments(look, options.events, began)
                 look.wait(options.events, folded=True)
                 rates.append(options.events / (time.perf_counter() - began))
                 producing.join()
+                print(f"   publisher: {_cpu_since(idle) / options.events:.0f} µs of CPU an event")
                 size = _database_bytes(settings["postgres"]["urls"][0]) - empty
                 print("  ", clocks.told(options.events), flush=True)
                 print(f"   {size / options.events:.0f} B an event in the database", flush=True)
