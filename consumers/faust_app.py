@@ -7,8 +7,8 @@ in between would never send it.
 
 Bytes are decoded here and not by a codec of Faust's: what a codec cannot decode, Faust logs and
 acknowledges. Nor is Faust trusted to hand over every message: around a recovery it may drop what it
-has read, and commit behind it. The table keeps the next offset of each partition beside the states,
-and whatever is missing is sought again.
+has read. The table keeps the next offset of each partition beside the states, and whatever is
+missing is sought again.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from typing import Any, NamedTuple
 
 import faust
 from faust.streams import _current_event
+from faust.transport.drivers import aiokafka
 from faust.types import TP, EventT
 
 from consumers.connecting import client_options, compression_of
@@ -85,6 +86,18 @@ class Layout(NamedTuple):
 
 class StalledError(Exception):
     """Messages that are there do not come, though they were sought; the text says which."""
+
+
+class Consumer(aiokafka.Consumer):
+    """Faust's, which commits nothing that was not acknowledged.
+
+    Faust takes what it did not read for what a transaction left, and acknowledges it itself. Here
+    it is what Faust dropped: its offsets would be committed unread, and once it comes after all,
+    each twice, after which Faust commits one offset a second. `ledger.events` has no such gaps.
+    """
+
+    async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
+        pass
 
 
 class StateTable(faust.Table[bytes, bytes]):
@@ -368,7 +381,7 @@ class LiveApp:
 def _app(kafka: KafkaSettings, layout: Layout, *, store: str, data_dir: Path) -> faust.App:
     options = client_options(kafka, "faust")
     servers = ";".join(f"kafka://{server}" for server in options["bootstrap_servers"])
-    return faust.App(
+    app = faust.App(
         # The version is part of the name: other folds begin at the first event, with a new table.
         f"{kafka.group_id}-live-views-{LIVE_VERSION}",
         broker=servers,
@@ -394,6 +407,8 @@ def _app(kafka: KafkaSettings, layout: Layout, *, store: str, data_dir: Path) ->
         # Their loggers pass what they have to ours.
         logging_config={"version": 1, "disable_existing_loggers": False},
     )
+    app.transport.Consumer = Consumer  # type: ignore[misc]  # of this app alone
+    return app
 
 
 def _credentials(options: dict[str, Any]) -> Any:
