@@ -42,7 +42,9 @@ FRESHNESS_SECONDS = 30
 FRESHNESS_EVENTS_A_SECOND = 2_000
 PROBE_SECONDS = 0.1
 SEGMENTS = 10
-LOOK_SECONDS = 0.05
+GROWTH_MARKS = (10_000, 30_000, 100_000, 300_000, 1_000_000, 3_000_000)
+LOOK_SECONDS = 0.05  # between looks: of a run of minutes nothing, and they take no core from it
+FIRST_LOOK_SECONDS = 0.01  # where a run takes seconds, and counts from the first thing seen
 
 
 class Cluster:
@@ -153,6 +155,12 @@ class _Look:
                 return
             time.sleep(LOOK_SECONDS)
 
+    def until_folded(self, position: int, every: float = LOOK_SECONDS) -> int:
+        """Wait until the log is folded up to a position; give how far it is by then."""
+        while (folded := self().folded) < position:
+            time.sleep(every)
+        return folded
+
 
 def _ticks(pid: int) -> int:
     """Give what CPU a process and its children, those that ended included, have used."""
@@ -167,9 +175,6 @@ def _ticks(pid: int) -> int:
 def _pid_of(broker: LocalBroker) -> int:
     assert broker.process is not None
     return broker.process.pid
-
-
-GROWTH_MARKS = (10_000, 30_000, 100_000, 300_000, 1_000_000, 3_000_000)
 
 
 class _Clocks:
@@ -242,8 +247,7 @@ def _segments(look: _Look, events: int, began: float) -> None:
     step = events // SEGMENTS
     last = began
     for upto in range(step, events, step):
-        while look().folded < upto:
-            time.sleep(LOOK_SECONDS)
+        look.until_folded(upto)
         now = time.perf_counter()
         print(f"   {upto:,}: {step / (now - last):,.0f} events/s", flush=True)
         last = now
@@ -329,9 +333,8 @@ def measure_parts(options: argparse.Namespace) -> None:
 def _folding(settings: dict[str, Any], folder: Path) -> float:
     look = _Look(settings)
     with RoleProcess("project", settings, folder):
-        while look().folded == 0:
-            time.sleep(0.01)
-        before, began = look().folded, time.perf_counter()
+        before = look.until_folded(1, FIRST_LOOK_SECONDS)
+        began = time.perf_counter()
         look.wait(0, folded=True)
         return (look().head - before) / (time.perf_counter() - began)
 
@@ -356,8 +359,7 @@ def measure_growth(options: argparse.Namespace) -> None:
         done = 0
         for mark in marks:
             clocks, began = _Clocks(running, roles), time.perf_counter()
-            while (at := look().folded) < mark:
-                time.sleep(LOOK_SECONDS)
+            at = look.until_folded(mark)
             rate = (at - done) / (time.perf_counter() - began)
             print(f"{done:,} to {at:,} in the log: {rate:,.0f} events/s visible")
             print("  ", clocks.told(at - done), flush=True)

@@ -97,7 +97,8 @@ def read_batch(batch: Any) -> Iterator[Record]:
 
     CorruptRecordError when it is damaged in a way that its checksum does not tell.
     """
-    batch._maybe_uncompress()  # noqa: SLF001  # there is no public way
+    # There is no public way to the bytes of a batch.
+    batch._maybe_uncompress()  # noqa: SLF001
     content = bytes(memoryview(batch._buffer)[batch._pos :])  # noqa: SLF001
     base: int = batch.base_offset
     at = 0

@@ -161,9 +161,9 @@ class Shard:
         """Do a small transaction that appends nothing; `background`: nobody waits for it."""
         if not self.store.is_shared:
             if background:
-                return await self.writer.background(lambda group: act(group.transaction))  # type: ignore[no-any-return]  # what `act` gave
+                return await self.writer.background(lambda group: act(group.transaction))
             result, _ = await self.writer.command(lambda group: act(group.transaction), "")
-            return result  # type: ignore[no-any-return]  # what `act` gave
+            return result
 
         def run() -> T:
             with self.store.beside() as transaction:

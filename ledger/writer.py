@@ -13,7 +13,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 from ledger import tracing
 from ledger.core import Core, Work
@@ -29,6 +29,8 @@ QUIET_SECONDS = 2.0  # so long after a command none is near
 COMMANDS_MAX = 1_000  # in one group
 CHECKPOINT_ROWS = 120_000  # written: about 40,000 events, or 100 MB of write-ahead log
 RETRY_SECONDS = 0.5  # how often a store that refused a write is tried again
+
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -108,7 +110,7 @@ class Writer:
         """Count the commands and the batches of events that wait."""
         return len(self._commands), len(self._bulk)
 
-    async def command(self, act: Callable[[Group], Any], author: str) -> tuple[Any, int]:
+    async def command(self, act: Callable[[Group], T], author: str) -> tuple[T, int]:
         """Do a command; give its result and the head of the log once it is durable."""
         return await self._submit(Submitted(act, author, self._future()), self._commands)
 
@@ -116,8 +118,9 @@ class Writer:
         """Take published events in; they wait for commands."""
         return await self._submit(_Bulk(act, author, self._future()), self._bulk)
 
-    async def background(self, act: Callable[[Group], Any]) -> Any:
+    async def background(self, act: Callable[[Group], T]) -> T:
         """Do something that nobody waits for, behind what waits; give its result."""
+        result: T
         result, _ = await self._submit(Submitted(act, "", self._future()), self._background)
         return result
 

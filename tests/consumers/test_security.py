@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.serialization import (
 from kafka import KafkaAdminClient, KafkaProducer
 from kafka.admin import ScramMechanism, UserScramCredentialUpsertion
 
-from consumers.connecting import BusUnavailableError, Cluster, client_options
+from consumers.connecting import BusUnavailableError, Cluster, client_options, compression_of
 from consumers.intake import Intake
 from ledger.errors import StartRefusedError
 from ledger.settings import KafkaSettings, load_settings
@@ -181,3 +181,15 @@ class TestPasswords:
         }
         with pytest.raises(StartRefusedError, match="names a file that holds no password"):
             client_options(load_settings(None, kafka=given).kafka, "test")
+
+
+class TestCompression:
+    """What a producer may be told to do."""
+
+    @pytest.mark.parametrize(
+        ("name", "compressed"),
+        [("none", None), ("gzip", "gzip"), ("lz4", "lz4"), ("zstd", "zstd")],
+    )
+    def test_is_what_the_setting_says(self, name: str, compressed: str | None) -> None:
+        kafka = load_settings(None, kafka={"compression": name}).kafka
+        assert compressed == compression_of(kafka)

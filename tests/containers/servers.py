@@ -13,7 +13,7 @@ import psycopg
 import pytest
 from testcontainers.core.container import DockerContainer
 
-from tests.servers.kafka import _PROPERTIES, answers, free_ports
+from tests.servers.kafka import PROPERTIES, answers, free_ports
 
 KAFKA_IMAGE = os.environ.get("USAGE_LEDGER_TEST_KAFKA_IMAGE", "apache/kafka:4.4.0")
 POSTGRES_IMAGE = os.environ.get("USAGE_LEDGER_TEST_POSTGRES_IMAGE", "postgres:17")
@@ -58,7 +58,7 @@ def kafka() -> Iterator[str]:
     (port,) = free_ports(1)
     settings = {
         # As the broker that the tests start themselves: they rely on some of it.
-        **_PROPERTIES,
+        **PROPERTIES,
         # Clients are sent to where the port is on this machine. The broker itself cannot
         # reach that, and must reach itself to end a transaction.
         "listeners": "PLAINTEXT://0.0.0.0:9092,BROKER://127.0.0.1:9094,CONTROLLER://127.0.0.1:9093",

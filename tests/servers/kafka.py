@@ -35,7 +35,7 @@ STOP_SECONDS_MAX = 20
 HEAP = "256m"
 
 _HERE = Path(__file__).parent
-_PROPERTIES = {
+PROPERTIES = {
     "process.roles": "broker,controller",
     "node.id": "1",
     "controller.listener.names": "CONTROLLER",
@@ -88,7 +88,7 @@ class LocalBroker:
         self.ports = dict(zip(protocols, free_ports(len(protocols)), strict=True))
         addresses = [f"{name}://127.0.0.1:{port}" for name, port in self.ports.items()]
         self._properties = {
-            **_PROPERTIES,
+            **PROPERTIES,
             "listeners": ",".join(addresses),
             "advertised.listeners": ",".join(addresses[:-1]),
             "inter.broker.listener.name": "PLAINTEXT",

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
@@ -25,12 +23,14 @@ from consumers.recorded_events import message_of
 from projections import live
 from projections.alerts import Alert
 from projections.readings import Reading
+from tests.cluster.processes import toml_of
+from tests.publishing.command import command_line
+from tests.publishing.command import environment as inherited
 from tests.servers.kafka import Topics
 from tests.views.logs import Log
 from usage_ledger.v1.ledger_events_pb2 import RecordedEvent, RecordedEvents
 from usage_ledger.v1.live_views_pb2 import PayerMeters, SpendingAlert
 
-ROOT = Path(__file__).resolve().parents[2]
 WAIT_SECONDS_MAX = 60.0
 
 
@@ -61,14 +61,16 @@ class BusTopics(NamedTuple):
     def worker_group(self) -> str:
         return f"{self.group}-live-views-{live.LIVE_VERSION}"
 
-    def environment(self) -> dict[str, str]:
+    def settings(self, folder: Path) -> dict[str, Any]:
+        topics = {"ledger_events": self.events, "meters": self.meters, "alerts": self.alerts}
         return {
-            "USAGE_LEDGER_KAFKA__BOOTSTRAP_SERVERS": self.servers,
-            "USAGE_LEDGER_KAFKA__GROUP_ID": self.group,
-            "USAGE_LEDGER_KAFKA__TOPICS__LEDGER_EVENTS": self.events,
-            "USAGE_LEDGER_KAFKA__TOPICS__METERS": self.meters,
-            "USAGE_LEDGER_KAFKA__TOPICS__ALERTS": self.alerts,
-            "USAGE_LEDGER_KAFKA__SESSION_TIMEOUT": "6s",
+            "data_dir": str(folder),
+            "kafka": {
+                "bootstrap_servers": self.servers,
+                "group_id": self.group,
+                "topics": topics,
+                "session_timeout": "6s",
+            },
         }
 
 
@@ -117,16 +119,11 @@ class Worker:
         folder.mkdir(parents=True, exist_ok=True)
         self.log = folder / "worker.log"
         self._output = self.log.open("ab")
-        inherited = {k: v for k, v in os.environ.items() if not k.startswith("USAGE_LEDGER_")}
+        config = folder / "worker.toml"
+        config.write_text(toml_of(bus.settings(folder)))
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "cli.main", "faust"],
-            env={
-                **inherited,
-                "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "proto" / "gen")]),
-                "USAGE_LEDGER_DATA_DIR": str(folder),
-                **bus.environment(),
-                **environment,
-            },
+            command_line("faust", "--config", config),
+            env={**inherited(), **environment},
             stdout=self._output,
             stderr=subprocess.STDOUT,
         )

@@ -3,11 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-import socket
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,9 +10,10 @@ from typing import Any
 
 import pytest
 
-from tests.cli.running import environment
+from tests.cluster.processes import RoleProcess
 from tests.oracle.synthetic import synthetic_lines
-from tests.views.bus import ROOT, BusTopics, worker
+from tests.publishing.command import usage_ledger
+from tests.views.bus import BusTopics, worker
 
 SECONDS_MAX = 60.0
 
@@ -27,38 +23,16 @@ pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 class Cluster:
     """`serve` with the relay, answering live views from their topics; and a Faust worker."""
 
-    def __init__(self, bus: BusTopics, folder: Path) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.target = f"127.0.0.1:{probe.getsockname()[1]}"
-        self._environment = {
-            **environment(),
-            **bus.environment(),
-            "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "proto" / "gen")]),
-            "USAGE_LEDGER_LIVE_VIEWS__FOLDED_BY": "faust",
-            "USAGE_LEDGER_SERVE__PARTS": "relay",
-        }
-        with (folder / "serve.log").open("ab") as log:
-            self.process = subprocess.Popen(
-                [*_COMMAND, "serve", "--data-dir", str(folder / "data"), "--listen", self.target],
-                env=self._environment,
-                stdout=log,
-                stderr=log,
-            )
+    def __init__(self, serving: RoleProcess) -> None:
+        self.target = serving.target
 
-    def ask(self, *arguments: str, text: bytes = b"") -> Any:
+    def ask(self, *arguments: str, text: bytes | None = None) -> Any:
         """The JSON that a command prints; None while the service cannot answer."""
-        ran = subprocess.run(
-            [*_COMMAND, *arguments, "--target", self.target, "--json"],
-            env=self._environment,
-            input=text,
-            capture_output=True,
-            check=False,
-        )
-        if ran.returncode == 4:
+        ended = usage_ledger(*arguments, "--target", self.target, "--json", text=text)
+        if ended.code == 4:
             return None
-        assert ran.returncode in {0, 3}, ran.stderr
-        return json.JSONDecoder().raw_decode(ran.stdout.decode())[0]
+        assert ended.code in {0, 3}, ended
+        return json.JSONDecoder().raw_decode(ended.out)[0]
 
     def until(self, is_there: Callable[[Any], bool], *arguments: str) -> Any:
         """Ask until an answer is as wanted; the last one at the deadline."""
@@ -67,19 +41,20 @@ class Cluster:
             answer = self.ask(*arguments)
             if (answer is not None and is_there(answer)) or time.monotonic() > deadline:
                 return answer
-            time.sleep(0.5)
-
-
-_COMMAND = [sys.executable, "-m", "cli.main"]
+            time.sleep(0.5)  # every look is a process of its own
 
 
 @pytest.fixture
 def cluster(bus: BusTopics, tmp_path: Path) -> Iterator[Cluster]:
-    serving = Cluster(bus, tmp_path)
-    with worker(bus, tmp_path / "faust"):
-        yield serving
-    serving.process.send_signal(signal.SIGTERM)
-    assert 0 == serving.process.wait(60)
+    settings = {
+        **bus.settings(tmp_path / "data"),
+        "live_views": {"folded_by": "faust"},
+        "serve": {"parts": ["relay"]},
+    }
+    with RoleProcess("serve", settings, tmp_path) as serving:
+        with worker(bus, tmp_path / "faust"):
+            yield Cluster(serving)
+        assert 0 == serving.stop()
 
 
 @pytest.mark.timeout(300)
@@ -92,12 +67,7 @@ class TestACluster:
         assert cluster.ask("cost-center", "set", payer, *limit) is not None
         receipt = cluster.ask("publish", "-", text=b"\n".join(lines))
         assert len(lines) == receipt["recorded"]
-        subprocess.run(
-            [*_COMMAND, "reconcile", "--target", cluster.target],
-            env=cluster._environment,
-            check=True,
-            capture_output=True,
-        )
+        assert 0 == usage_ledger("reconcile", "--target", cluster.target).code
 
         def agree(answer: Any) -> bool:
             return not any(law["breaches"] for law in answer["laws"])
