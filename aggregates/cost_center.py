@@ -17,7 +17,7 @@ from events import (
     SpendingLimitSet,
 )
 
-RESET, UPGRADE, DOWNGRADE = "reset", "upgrade", "downgrade"
+RESET, UPGRADE, DOWNGRADE, PERIOD = "reset", "upgrade", "downgrade", "period"
 
 
 class CostCenter(msgspec.Struct, gc=False):
@@ -148,30 +148,73 @@ class CostCenter(msgspec.Struct, gc=False):
         now: int,
         recorded_at: int,
         author: str,
+        anchor: int | None = None,
     ) -> tuple[BillingCycleClosed, BillingCycleStarted]:
-        """Move to STRIPE: what is owed beyond `unsettled_cents` is forgiven, a credit stays."""
+        """Move to STRIPE: what is owed beyond `unsettled_cents` is forgiven, a credit stays.
+
+        With an anchor, the start of a subscription's first period, boundaries are Stripe's.
+        """
         write_off = -max(balance_cents - unsettled_cents, 0)
         return self._turn(
-            UPGRADE, STRIPE, balance_cents, write_off, spending_limit, now, recorded_at, author
+            UPGRADE,
+            STRIPE,
+            balance_cents=balance_cents,
+            write_off_cents=write_off,
+            spending_limit=spending_limit,
+            now=now,
+            recorded_at=recorded_at,
+            author=author,
+            anchor=anchor,
         )
+
+    def begin_period(
+        self, balance_cents: int, *, now: int, recorded_at: int, author: str, anchor: int
+    ) -> tuple[BillingCycleClosed, BillingCycleStarted]:
+        """Go on under STRIPE in the period that holds now, counted from the anchor."""
+        return self._turn(
+            PERIOD,
+            STRIPE,
+            balance_cents=balance_cents,
+            write_off_cents=0,
+            spending_limit=self.spending_limit,
+            now=now,
+            recorded_at=recorded_at,
+            author=author,
+            anchor=anchor,
+        )
+
+    def has_ended(self, now: int) -> bool:
+        """Say whether a cycle under STRIPE has ended; the clock says so, no invoice need come."""
+        return self.version > 0 and self.strategy == STRIPE and self.next_billing <= now
 
     def downgrade(
         self, balance_cents: int, default_limit: int, *, now: int, recorded_at: int, author: str
     ) -> tuple[BillingCycleClosed, BillingCycleStarted]:
         """Move to OTHER with the latest limit it had there; the balance is left as it is."""
         limit = default_limit if self.other_limit is None else self.other_limit
-        return self._turn(DOWNGRADE, OTHER, balance_cents, 0, limit, now, recorded_at, author)
+        return self._turn(
+            DOWNGRADE,
+            OTHER,
+            balance_cents=balance_cents,
+            write_off_cents=0,
+            spending_limit=limit,
+            now=now,
+            recorded_at=recorded_at,
+            author=author,
+        )
 
     def _turn(
         self,
         reason: str,
         strategy: str,
+        *,
         balance_cents: int,
         write_off_cents: int,
         spending_limit: int,
         now: int,
         recorded_at: int,
         author: str,
+        anchor: int | None = None,
     ) -> tuple[BillingCycleClosed, BillingCycleStarted]:
         closed = BillingCycleClosed(
             recorded_at,
@@ -183,6 +226,8 @@ class CostCenter(msgspec.Struct, gc=False):
             balance_cents,
             write_off_cents,
         )
+        anchor = now if anchor is None else anchor
+        periods = periods_until(anchor, now)
         return closed, BillingCycleStarted(
             recorded_at,
             author,
@@ -190,8 +235,8 @@ class CostCenter(msgspec.Struct, gc=False):
             self.cycle_number + 1,
             spending_limit,
             strategy,
-            now,
-            add_months(now, 1),
-            now,
-            0,
+            add_months(anchor, periods) if reason == PERIOD else now,
+            add_months(anchor, periods + 1),
+            anchor,
+            periods,
         )

@@ -12,8 +12,10 @@ from cli.credentials import Credentials
 from cli.exits import FAILED, UNREACHABLE, USAGE, CommandFailed
 from cli.values import printable
 from ledger.addresses import is_loopback
+from usage.v1.billing_pb2_grpc import BillingServiceStub
 from usage.v1.usage_pb2_grpc import UsageServiceStub
 from usage_ledger.v1.admin_pb2_grpc import AdminServiceStub
+from usage_ledger.v1.billing_pb2_grpc import BillingStatusServiceStub
 from usage_ledger.v1.publishing_pb2_grpc import PublishingServiceStub
 from usage_ledger.v1.queries_pb2_grpc import QueryServiceStub
 
@@ -47,13 +49,15 @@ _NO_TLS = (
 
 
 class Services:
-    """The service's four faces over one channel."""
+    """The service's faces over one channel."""
 
     def __init__(self, channel: grpc.Channel) -> None:
         self.usage = UsageServiceStub(channel)
         self.queries = QueryServiceStub(channel)
         self.admin = AdminServiceStub(channel)
         self.publishing = PublishingServiceStub(channel)
+        self.billing = BillingServiceStub(channel)
+        self.billing_status = BillingStatusServiceStub(channel)
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from cli import credentials
-from cli.commands import access, intake, live, operations, payers, roles, service, topics
+from cli.commands import access, billing, intake, live, operations, payers, roles, service, topics
 from cli.exits import EXPLAINED, OK, CommandFailed
 
 # Plain help, without frames: it answers in half the time and reads well in a log or a mail.
@@ -47,6 +47,7 @@ intake.add_to(app)
 payers.add_to(app)
 live.add_to(app)
 operations.add_to(app)
+billing.add_to(app)
 topics.add_to(app)
 access.add_to(app)
 credentials.add_to_all(app)

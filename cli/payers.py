@@ -257,9 +257,10 @@ def show_invoice_draft(payer: str, *, target: str, as_json: bool) -> int:
     """The payer's open cycle."""
     with connected(target) as services:
         request = queries.GetInvoiceDraftRequest(attribution_id=payer)
-        draft = services.queries.GetInvoiceDraft(request, timeout=READ_SECONDS).invoice_draft
+        answer = services.queries.GetInvoiceDraft(request, timeout=READ_SECONDS)
+    draft = answer.invoice_draft
     if as_json:
-        _print_json({"invoice_draft": plain(draft)})
+        _print_json(plain(answer))
         return OK
     pairs = (
         ("payer", draft.attribution_id),
@@ -272,7 +273,33 @@ def show_invoice_draft(payer: str, *, target: str, as_json: bool) -> int:
     columns = ("line", ">instances", ">minutes", ">credits")
     print_table("Lines", columns, itertools.chain(map(_draft_row, draft.lines), _draft_sums(draft)))
     note(f"Billable: {draft.billable_credits:,} credits.")
+    if answer.HasField("billed"):
+        _print_billed(answer.billed)
     return OK
+
+
+def _print_billed(billed: queries.BilledDraft) -> None:
+    """Billable, reported and invoiced side by side, in the payer's time on STRIPE."""
+    pairs = (
+        ("subscription", billed.subscription_id or "-"),
+        ("billable in all", f"{billed.billable_credits:,}"),
+        ("put into the outbox", f"{billed.requested_credits:,}"),
+        ("of these waiting", f"{billed.waiting_credits:,}"),
+        ("on no final invoice yet", f"{billed.open_credits:,}"),
+    )
+    print_pairs("With Stripe, in credits", pairs)
+    columns = ("invoice", "finalized (UTC)", "cycle (UTC)", ">credits", ">taken back")
+    print_table("Settled invoices", columns, map(_invoice_row, billed.invoices))
+
+
+def _invoice_row(invoice: queries.SettledInvoice) -> tuple[str, ...]:
+    return (
+        invoice.invoice_id,
+        time_text(invoice.finalized),
+        f"{time_text(invoice.period_start)} – {time_text(invoice.period_end)}",
+        credits_text(invoice.credit_cents),
+        credits_text(invoice.corrected_cents),
+    )
 
 
 def _draft_row(line: queries.InvoiceDraftLine) -> tuple[str, ...]:

@@ -121,6 +121,8 @@ async def _work(settings: Settings, role: str) -> int:
     finally:
         if http is not None:
             await http.stop()
+        if ledger.billing is not None:
+            await ledger.billing.close()
         await asyncio.to_thread(ledger.close)
         await asyncio.to_thread(traces.close)
     return 0

@@ -124,31 +124,33 @@ def _history_read(messages: Any) -> tuple[CostCenterTerms, ...]:
     return tuple(CostCenterTerms(*_read(_TERMS, one)) for one in messages)
 
 
+# By the event's own name of the field.
 _BY_NAME: dict[str, tuple[Callable[[Any], Any], Callable[[Any], Any]]] = {
-    "attribution_id": (attribution_id, _payer),
-    "user_id": (_uuid_or_empty, uuid_bytes),
+    "payer": (attribution_id, _payer),
+    "user": (_uuid_or_empty, uuid_bytes),
     "entry_id": (uuid_text, uuid_bytes),
     "history": (_history, _history_read),
+    "user_ids": (list, tuple),
 }
 
 
-def _field(name: str, described: FieldDescriptor) -> _Field:
-    write, read = _BY_NAME.get(name, (_same, _same))
+def _field(own_name: str, described: FieldDescriptor) -> _Field:
+    write, read = _BY_NAME.get(own_name, (_same, _same))
     is_time = described.message_type is not None and described.message_type.name == "Timestamp"
     if is_time:
         write, read = _timestamp, _milliseconds
-    elif described.message_type is not None and name not in _BY_NAME:
+    elif described.message_type is not None and own_name not in _BY_NAME:
         read = dict  # a map
-    return _Field(name, write, read, is_time or described.has_presence)
+    return _Field(described.name, write, read, is_time or described.has_presence)
 
 
 def _shape(cls: type[Any], message: Any, *, skipped: int, field: str = "") -> _Shape:
     described = message.DESCRIPTOR.fields_by_name
-    names = [_NAMES.get(name, name) for name in cls.__struct_fields__[skipped:]]
+    names = cls.__struct_fields__[skipped:]
     return _Shape(
         cls,
         message,
-        tuple(_field(name, described[name]) for name in names),
+        tuple(_field(name, described[_NAMES.get(name, name)]) for name in names),
         field,
         "workspace_instance_id" in described,
     )

@@ -44,7 +44,7 @@ class BillingCycleClosed(LedgerEvent, frozen=True, array_like=True, gc=False):
 
     payer: bytes
     cycle_number: int
-    reason: str  # `reset`, `upgrade` or `downgrade`
+    reason: str  # `reset`, `upgrade`, `downgrade`, or `period`: the next one under STRIPE
     closed_at: int
     balance_cents: int  # before the write-off
     write_off_cents: int  # of the invoice entry "Credits", 0 or negative; it belongs to this cycle

@@ -55,7 +55,8 @@ def time_text(ms: int) -> str:
 _TIMES = {
     "recorded_at", "creation_time", "started_time", "stopping_time", "stopped_time", "ended_time",
     "effective_time", "corrects", "cycle_start", "next_billing", "closed_at", "anchor", "instant",
-    "from_time", "to_time", "in_force_from", "created", "joined",
+    "from_time", "to_time", "in_force_from", "created", "joined", "ended_at", "timestamp",
+    "period_start", "period_end",
 }  # fmt: skip
 
 
@@ -67,7 +68,7 @@ def _readable(name: str, value: Any) -> Any:
     if name in _TIMES and value is not None:
         return time_text(value)
     if isinstance(value, tuple):
-        return [_fields(item) for item in value]
+        return [item if isinstance(item, str) else _fields(item) for item in value]
     return value
 
 

@@ -10,8 +10,9 @@ from ledger.errors import PermissionDeniedError, StartRefusedError, Unauthentica
 from ledger.settings import Settings
 
 _USAGE, _BILLING = "/usage.v1.UsageService", "/usage.v1.BillingService"
-_PUBLISHING, _QUERIES, _ADMIN = (
-    f"/usage_ledger.v1.{name}" for name in ("PublishingService", "QueryService", "AdminService")
+_PUBLISHING, _QUERIES, _ADMIN, _BILLING_STATUS = (
+    f"/usage_ledger.v1.{name}"
+    for name in ("PublishingService", "QueryService", "AdminService", "BillingStatusService")
 )
 # Every call, and the role it needs. A call that is not here cannot be served.
 NEEDED: Mapping[str, Role] = {
@@ -33,6 +34,10 @@ NEEDED: Mapping[str, Role] = {
     f"{_BILLING}/CreateStripeSubscription": Role.ADMIN,
     f"{_BILLING}/UpdateCustomerSubscriptionsTaxState": Role.ADMIN,
     f"{_BILLING}/OnChargeDispute": Role.ADMIN,
+    f"{_BILLING_STATUS}/GetBillingStatus": Role.READ,
+    f"{_BILLING_STATUS}/CompareBilling": Role.AUDIT,
+    f"{_BILLING_STATUS}/ListWebhooks": Role.AUDIT,
+    f"{_BILLING_STATUS}/ReplayWebhook": Role.ADMIN,
     f"{_PUBLISHING}/Publish": Role.PUBLISH,
     f"{_QUERIES}/GetBalances": Role.READ,
     f"{_QUERIES}/ListCostCenters": Role.READ,

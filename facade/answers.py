@@ -8,6 +8,7 @@ from facade.translate import fill, timestamp
 from facade.usage import cost_center
 from ledger.commands import Terms
 from ledger.instances import view_instance
+from ledger.invoicing.overview import BilledDraft
 from ledger.messages import unpack_stored
 from ledger.queries import (
     DESCRIPTION,
@@ -200,3 +201,25 @@ def instance(queries: Queries, instance_id: str, shard: int) -> pb.GetInstanceRe
     if view.row is not None:
         answer.entry.CopyFrom(entry(view.payer, view.row))
     return answer
+
+
+def billed(found: BilledDraft) -> pb.BilledDraft:
+    """Translate what of a draft is with Stripe."""
+    return pb.BilledDraft(
+        subscription_id=found.subscription_id,
+        billable_credits=found.standing.target,
+        requested_credits=found.standing.requested,
+        waiting_credits=found.waiting_credits,
+        open_credits=found.open_credits,
+        invoices=[
+            pb.SettledInvoice(
+                invoice_id=invoice.invoice_id,
+                finalized=timestamp(invoice.finalized_at),
+                period_start=timestamp(invoice.period_start),
+                period_end=timestamp(invoice.period_end),
+                credit_cents=-invoice.credit_cents,
+                corrected_cents=invoice.corrected_cents,
+            )
+            for invoice in found.invoices
+        ],
+    )

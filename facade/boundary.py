@@ -27,7 +27,9 @@ from ledger.errors import (
     InvalidArgumentError,
     LedgerError,
     NotFoundError,
+    OutcomeUnknownError,
     PermissionDeniedError,
+    TroubleError,
     UnauthenticatedError,
     UnavailableError,
 )
@@ -45,6 +47,8 @@ CODES: dict[type[LedgerError], grpc.StatusCode] = {
     AlreadyExistsError: grpc.StatusCode.ALREADY_EXISTS,
     FailedPreconditionError: grpc.StatusCode.FAILED_PRECONDITION,
     UnavailableError: grpc.StatusCode.UNAVAILABLE,
+    OutcomeUnknownError: grpc.StatusCode.DEADLINE_EXCEEDED,
+    TroubleError: grpc.StatusCode.INTERNAL,
 }
 # What is our own failure in a trace; the others are the caller's.
 _OUR_FAILURES = frozenset(

@@ -31,6 +31,9 @@ from facade.http_events import (
     UnknownContentTypeError,
     reader_of,
 )
+from facade.http_webhooks import PATH as WEBHOOK_PATH
+from facade.http_webhooks import STATUS as WEBHOOK_STATUS
+from facade.http_webhooks import WebhookEndpoint
 from facade.metrics import ProbeCollector
 from facade.publishing import LINES_BYTES_MAX, checked_name
 from ledger import tracing
@@ -83,6 +86,7 @@ _OWN_STATUS: dict[type[LedgerError], HTTPStatus] = {
     BodyCutOffError: HTTPStatus.BAD_REQUEST,
     BodyTooLargeError: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     BodyTooSlowError: HTTPStatus.REQUEST_TIMEOUT,
+    **WEBHOOK_STATUS,
 }
 
 
@@ -95,9 +99,10 @@ class HttpServer:
         probes: Sequence[Probe],
         *,
         publish: Publish | None = None,
+        webhooks: WebhookEndpoint | None = None,
         operator: str = "",
     ) -> None:
-        """Serve these parts' health; `publish` takes events in.
+        """Serve these parts' health; `publish` takes events in, `webhooks` what Stripe tells.
 
         `operator` is the author of what comes over loopback when nobody is authenticated.
         """
@@ -107,6 +112,7 @@ class HttpServer:
         self._edge = edge
         self._probes = list(probes)
         self._publish = publish
+        self._webhooks = webhooks
         self._operator = operator
         self._bodies = asyncio.Semaphore(BODIES_AT_ONCE)
         self._names: OrderedDict[Any, str] = OrderedDict()
@@ -123,6 +129,8 @@ class HttpServer:
         application.router.add_get("/metrics", self._metrics)
         if self._publish is not None:
             application.router.add_post("/events", self._events)
+        if self._webhooks is not None:
+            application.router.add_post(WEBHOOK_PATH, self._webhooks.take)
         self._runner = web.AppRunner(
             application,
             access_log=None,

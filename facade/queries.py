@@ -16,6 +16,7 @@ from ledger import inspection
 from ledger.application import Ledger
 from ledger.commands.credit_notes import payer_of
 from ledger.errors import InvalidArgumentError, NotFoundError
+from ledger.invoicing.overview import billed_draft
 from ledger.queries import Queries
 from ledger.shards import Shard
 from ledger.views import (
@@ -44,15 +45,15 @@ def page_size(asked: int) -> int:
     return asked or PAGE_DEFAULT
 
 
-def read_cursor(cursor: str, length: int) -> bytes | None:
-    """Read a cursor of ours; None for the first page."""
+def read_cursor(cursor: str, length: int | None) -> bytes | None:
+    """Read a cursor of ours, of any length where that is None; None for the first page."""
     if not cursor:
         return None
     try:
         key = base64.urlsafe_b64decode(cursor.encode("ascii"))
     except (binascii.Error, ValueError):
         key = b""
-    if len(key) != length:
+    if not key or (length is not None and len(key) != length):
         raise InvalidArgumentError(f"cursor {cursor[:80]!r}: use next_cursor of the page before")
     return key
 
@@ -113,8 +114,13 @@ class QueryServicer:
     ) -> pb.GetInvoiceDraftResponse:
         """Answer a payer's open cycle."""
         payer = payer_of(request.attribution_id)
-        draft = await self._ledger.read(payer, lambda queries: queries.draft(payer))
-        return pb.GetInvoiceDraftResponse(invoice_draft=answers.draft(payer, draft))
+        draft, billed = await self._ledger.read(
+            payer, lambda queries: (queries.draft(payer), billed_draft(queries, payer))
+        )
+        response = pb.GetInvoiceDraftResponse(invoice_draft=answers.draft(payer, draft))
+        if billed is not None:
+            response.billed.CopyFrom(answers.billed(billed))
+        return response
 
     async def list_entries(
         self, request: pb.ListEntriesRequest, _context: Context

@@ -11,7 +11,7 @@ import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from facade import admin, billing, live, publishing, queries, usage
+from facade import admin, billing, billing_status, live, publishing, queries, usage
 from facade.boundary import Boundary
 from facade.edge import Edge
 from facade.ledger_metrics import LedgerCollector
@@ -35,6 +35,7 @@ SERVICES = (
     "usage_ledger.v1.PublishingService",
     "usage_ledger.v1.QueryService",
     "usage_ledger.v1.AdminService",
+    "usage_ledger.v1.BillingStatusService",
 )
 
 log = logging.getLogger(__name__)
@@ -87,7 +88,8 @@ class Service:
                 boundary.handlers(calls)
                 for calls in (
                     usage.handler(self.ledger),
-                    billing.handler(),
+                    billing.handler(self.ledger),
+                    billing_status.handler(self.ledger),
                     publishing.handler(publisher),
                     queries.handler(queries.QueryServicer(self.ledger)),
                     live.handler(live.LiveServicer(self.ledger, self.views)),
@@ -125,10 +127,16 @@ class Service:
         return server.add_secure_port(self._settings.listen, self._credentials)
 
     async def _serve_http(self) -> None:
-        from facade.http import HttpServer  # noqa: PLC0415  # a tenth of a second, seldom wanted
+        # A tenth of a second, seldom wanted.
+        from facade.http import HttpServer  # noqa: PLC0415
+        from facade.http_webhooks import WebhookEndpoint  # noqa: PLC0415
 
         self.http = HttpServer(
-            self.edge, self.probes, publish=self.ledger.publish, operator=self.ledger.operator
+            self.edge,
+            self.probes,
+            publish=self.ledger.publish,
+            webhooks=WebhookEndpoint(self.ledger),
+            operator=self.ledger.operator,
         )
         try:
             await self.http.start()
@@ -148,6 +156,8 @@ class Service:
         if self.http is not None:
             await self.http.stop()
         await self._server.stop(self._settings.shutdown_grace / 1000)
+        if self.ledger.billing is not None:
+            await self.ledger.billing.close()
         await asyncio.to_thread(self.ledger.close)
 
     async def _set_health(self, status: int) -> None:

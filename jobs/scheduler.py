@@ -84,6 +84,7 @@ class Scheduler:
                     await asyncio.sleep(LEASE_LOOK_SECONDS)
                     continue
                 await self._run_due()
+                await self._process_webhooks()
                 await asyncio.sleep(min(self._pause(), RENEW_SECONDS))
         finally:
             if self.holds_lease:
@@ -105,6 +106,15 @@ class Scheduler:
                     await self.run_once(plan)
                 finally:
                     renewing.cancel()
+
+    async def _process_webhooks(self) -> None:
+        """Do what webhooks asked for that were kept by a process that has died since."""
+        billing = self._ledger.billing
+        if billing is not None:
+            try:
+                await billing.webhooks.process(self._ledger.operator)
+            except Exception:
+                log.exception("webhooks could not be processed; trying again")
 
     async def _renew(self) -> None:
         """Keep the lease while a job runs. A job that two processes run changes nothing twice."""
@@ -141,16 +151,16 @@ class Scheduler:
             log.exception("that job %s ran could not be kept", plan.name)
 
     async def _run_ledger_job(self) -> None:
-        """Reconcile the time since the last run.
-
-        Reporting to Stripe follows once billing is configured.
-        """
+        """Reconcile the time since the last run, then report it to Stripe where that is billed."""
         now = self._ledger.now()
         since = now - self._ledger.settings.ledger_interval
         if self._last_ledger_run is not None:
             since = min(since, self._last_ledger_run)
         await self._ledger.reconcile_usage(since, now, self._ledger.operator)
         self._last_ledger_run = now
+        if self._ledger.billing is not None:
+            await self._ledger.billing.reconcile(self._ledger.operator)
+            await self._ledger.billing.catch_up(self._ledger.operator)
 
     async def _run_reset_job(self) -> None:
         """Reset what is due; forget old dead letters, and add up the counts of old calls."""

@@ -25,6 +25,7 @@ from ledger._setting_values import (
     ratio,
     some_of,
     switch,
+    texts,
     whole_number,
     whole_numbers,
 )
@@ -104,6 +105,42 @@ class DirectorySettings(_Group):
                     f'set the kind to "{kind}" or remove directory.{name}'
                 )
         return self
+
+
+class StripeSettings(_Group):
+    """Billing over Stripe; without a key the service answers as one without billing."""
+
+    secret_key_file: FilePath | None = None
+    # Without it no webhooks are taken.
+    webhook_secret_file: FilePath | None = None
+    # Another address than Stripe's own: of a proxy, or of a double for tests.
+    url: Annotated[str, BeforeValidator(base_url)] | None = None
+    timeout: Milliseconds = 10_000  # of one try
+    retries: Annotated[int, whole_number(0, 5)] = 2  # within one call
+    # The meter, of formula `sum`, to which credits are reported.
+    meter_id: str = ""
+    meter_event_name: str = ""
+    # Of new subscriptions, by currency.
+    price_eur: str = ""
+    price_usd: str = ""
+    # Prices of earlier subscriptions whose invoices carry credits, too.
+    other_prices: Annotated[tuple[str, ...], BeforeValidator(texts)] = ()
+    # A hold on a card that nobody has used by then is released.
+    hold_expiry: Milliseconds = 24 * 3_600_000
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> "StripeSettings":
+        if self.secret_key_file is None:
+            return self
+        for name in ("meter_id", "meter_event_name", "price_eur", "price_usd"):
+            if not getattr(self, name):
+                raise ValueError(f"stripe.secret_key_file is set, so set stripe.{name}")
+        return self
+
+    @property
+    def metered_prices(self) -> frozenset[str]:
+        """Give the prices whose lines carry credits."""
+        return frozenset({self.price_eur, self.price_usd, *self.other_prices})
 
 
 class DeadLetterSettings(_Group):
@@ -310,6 +347,7 @@ class Settings(BaseSettings):
     # None: `secrets/free-credit.key` in the data directory.
     free_credit_key_file: FilePath | None = None
     dead_letters: DeadLetterSettings = DeadLetterSettings()
+    stripe: StripeSettings = StripeSettings()
     kafka: KafkaSettings = KafkaSettings()
     live_views: LiveViewSettings = LiveViewSettings()
     log: LogSettings = LogSettings()

@@ -9,7 +9,7 @@ import getpass
 import logging
 import time
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from events import UnreadableEventError
 from ledger import commands
@@ -34,6 +34,7 @@ from ledger.intake import (
     payer_of_line,
     take,
 )
+from ledger.invoicing import Billing, open_gateway
 from ledger.job_plan import JobPlan
 from ledger.metrics import Instruments
 from ledger.placing import Placing, refuse_missing_shards
@@ -42,7 +43,10 @@ from ledger.receipts import in_shard, joined
 from ledger.settings import Settings
 from ledger.shards import Shard, new_holder
 from ledger.stores import OpenStore, open_stores
-from persistence import SourceKey, StoreUnavailableError
+from persistence import BILLING, SourceKey, StoreUnavailableError
+
+if TYPE_CHECKING:
+    from billing.gateway import Gateway
 
 KEY_FILE = "free-credit.key"
 # A service waits so long at its start to show what was in the log; then it answers that some of it
@@ -53,6 +57,7 @@ SHARED_START_SECONDS = 30.0
 START_AGAIN_SECONDS = 0.5
 CALL_PREFIX = "call:"  # of the delivery names of publishing calls that name no source themselves
 HTTP_PREFIX = "http:"  # ... and of connections over HTTP that name none
+ROLES_THAT_BILL = frozenset({"serve", "jobs"})
 CALLS_KEPT = 10_000  # of each of these, whose counts are kept one by one
 
 T = TypeVar("T")
@@ -70,6 +75,7 @@ class Ledger:
         *,
         clock: Clock | None = None,
         directory: Directory | None = None,
+        gateway: Gateway | None = None,
         before_fold: Callable[[str], None] | None = None,
         failpoint: Callable[[str], None] = lambda _name: None,
         instruments: Instruments | None = None,
@@ -85,8 +91,13 @@ class Ledger:
         self.operator = _operator()
         self.jobs: Sequence[JobPlan] = ()
         self.loop: asyncio.AbstractEventLoop
-        self.cost_centers = CostCenters(self, directory or directory_of(settings.directory))
+        directory = directory or directory_of(settings.directory)
+        self.cost_centers = CostCenters(self, directory)
         self.dead_letters = DeadLetters(self)
+        self.failpoint = failpoint
+        if gateway is None and role in ROLES_THAT_BILL:
+            gateway = open_gateway(settings.stripe)
+        self.billing = None if gateway is None else Billing(self, gateway, directory)
         self._email_hmac: EmailHmac | None = None
         self.instruments = instruments or Instruments()
         self.shards: list[Shard] = []
@@ -109,6 +120,8 @@ class Ledger:
                     )
                 )
             refuse_missing_shards(self.shards)
+            if self.billing is not None:
+                self._refuse_unfinished()
             self._bring_up_to_date()
         except UnreadableEventError as error:
             self._give_up(opened)
@@ -120,6 +133,15 @@ class Ledger:
             self._give_up(opened)
             raise
         self.placing = Placing(self.shards, settings.open_shards)
+
+    def _refuse_unfinished(self) -> None:
+        """Write no event of billing while a role may run that cannot read it."""
+        for shard in self.shards:
+            if shard.core.store.finished_schema() < BILLING:
+                raise StartRefusedError(
+                    "stripe.secret_key_file is set, but migrations are not finished: run"
+                    " `usage-ledger migrate --finish` once every role is of this version"
+                )
 
     def _bring_up_to_date(self) -> None:
         """Record the configured prices and complete every shard's facts.

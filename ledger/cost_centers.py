@@ -31,6 +31,10 @@ class CostCenters:
         self._ledger = ledger
         self._directory = directory
 
+    async def opening_in(self, shard: Shard, payer: bytes, author: str) -> Opening:
+        """Give what a new cost center gets, with its free credits claimed."""
+        return await self._granted(shard, payer, await self._opening(payer), author)
+
     async def _opening(self, payer: bytes) -> Opening:
         """Ask the directory, before any write, what a new cost center gets."""
         limits = self._ledger.settings.default_spending_limit

@@ -1,4 +1,4 @@
-"""Who the members of organisations are.
+"""Who the members of organisations are, and blocking one of them.
 
 A port with nobody, a file, or Gitpod's public API behind it.
 """
@@ -21,12 +21,18 @@ from ledger.settings import DirectorySettings
 log = logging.getLogger(__name__)
 
 
+OWNER = "owner"
+# As Gitpod's API spells it in JSON, by name or by number.
+_OWNER_IN_API = frozenset({"TEAM_ROLE_OWNER", 1})
+
+
 class Member(NamedTuple):
     """A member of an organisation; `joined` in ms."""
 
     user_id: str
     joined: int
     email: str
+    role: str = ""  # OWNER, or anything else
 
 
 class Directory(Protocol):
@@ -34,6 +40,9 @@ class Directory(Protocol):
 
     def members(self, organization: bytes) -> list[Member]:
         """Give an organisation's members; UnavailableError when it cannot be asked."""
+
+    def block(self, user_id: str, reason: str) -> None:
+        """Block a user; again is fine. UnavailableError when it cannot be done now."""
 
 
 class NoDirectory:
@@ -43,12 +52,21 @@ class NoDirectory:
         """Give no members."""
         return []
 
+    def block(self, user_id: str, reason: str) -> None:  # noqa: ARG002  # the port's names
+        """Nobody is known, so nobody can be blocked."""
+        raise UnavailableError("no directory is configured, so no user can be blocked")
+
 
 class _FileMember(msgspec.Struct):
     user_id: str
     joined: str
     email: str = ""
     role: str = ""
+
+
+class _Blocked(msgspec.Struct):
+    user_id: str
+    reason: str
 
 
 class _FileOrganization(msgspec.Struct):
@@ -59,7 +77,8 @@ class _FileOrganization(msgspec.Struct):
 class FileDirectory:
     """Reads a JSON file when it is asked.
 
-    `[{"id": "<uuid>", "members": [{"user_id": …, "joined": …, "email": …, "role": …}]}]`
+    `[{"id": "<uuid>", "members": [{"user_id": …, "joined": …, "email": …, "role": …}]}]`; the role
+    of those who answer for it is `owner`.
     """
 
     def __init__(self, path: Path) -> None:
@@ -73,13 +92,25 @@ class FileDirectory:
             organizations = msgspec.json.decode(content, type=list[_FileOrganization])
             wanted = uuid_text(organization)
             return [
-                Member(_user(member.user_id), parse_time(member.joined), member.email)
+                Member(_user(member.user_id), parse_time(member.joined), member.email, member.role)
                 for found in organizations
                 if parse_uuid(found.id) == wanted
                 for member in found.members
             ]
         except (OSError, msgspec.DecodeError, ValueError) as error:
             raise _unavailable("its file cannot be read", error) from error
+
+    def block(self, user_id: str, reason: str) -> None:
+        """Write a user to the file of blocked ones beside it, a JSON line each."""
+        path = self._path.with_suffix(".blocked.jsonl")
+        try:
+            with path.open("ab+") as file:
+                file.seek(0)
+                blocked = [msgspec.json.decode(line, type=_Blocked) for line in file]
+                if all(one.user_id != user_id for one in blocked):
+                    file.write(msgspec.json.encode(_Blocked(user_id, reason)) + b"\n")
+        except (OSError, msgspec.DecodeError) as error:
+            raise _unavailable("its file of blocked users cannot be written", error) from error
 
 
 class _ApiMember(msgspec.Struct, rename="camel"):
@@ -88,6 +119,7 @@ class _ApiMember(msgspec.Struct, rename="camel"):
     user_id: str | None = None
     member_since: str | None = None
     primary_email: str | None = None
+    role: str | int | None = None
 
 
 class _ApiTeam(msgspec.Struct):
@@ -99,35 +131,19 @@ class _ApiAnswer(msgspec.Struct):
 
 
 class ConnectDirectory:
-    """Asks `gitpod.experimental.v1.TeamsService/GetTeam` over Connect (JSON)."""
+    """Asks Gitpod's `TeamsService/GetTeam` and `UserService/BlockUser` over Connect (JSON)."""
 
     def __init__(self, url: str, token_file: Path, timeout_s: float) -> None:
         """Nothing is asked yet; the token is read at each call, so that it can be renewed."""
-        self._url = url.rstrip("/") + "/gitpod.experimental.v1.TeamsService/GetTeam"
+        self._url = url.rstrip("/") + "/gitpod.experimental.v1."
         self._token_file = token_file
         self._timeout_s = timeout_s
 
     def members(self, organization: bytes) -> list[Member]:
         """Give an organisation's members; one that the API does not know has none."""
-        try:
-            token = self._token_file.read_text(encoding="utf-8").strip()
-        except (OSError, ValueError) as error:
-            raise _unavailable("its token cannot be read", error) from error
-        try:
-            answer = httpx.post(
-                self._url,
-                json={"teamId": uuid_text(organization)},
-                headers={"Authorization": f"Bearer {token}", "Connect-Protocol-Version": "1"},
-                timeout=self._timeout_s,
-            )
-            if answer.status_code == httpx.codes.NOT_FOUND and _code(answer) == "not_found":
-                return []
-            answer.raise_for_status()
-        except httpx.HTTPStatusError as error:
-            told = f"it answered with status {error.response.status_code}"
-            raise _unavailable(told, error) from error
-        except (httpx.HTTPError, OSError, ValueError) as error:
-            raise _unavailable("it does not answer", error) from error
+        answer = self._ask("TeamsService/GetTeam", {"teamId": uuid_text(organization)})
+        if answer is None:
+            return []
         try:
             team = msgspec.json.decode(answer.content, type=_ApiAnswer).team
             return [
@@ -135,11 +151,39 @@ class ConnectDirectory:
                     _user(member.user_id or ""),
                     parse_time(member.member_since or ""),
                     member.primary_email or "",
+                    OWNER if member.role in _OWNER_IN_API else "",
                 )
                 for member in (team and team.members) or ()
             ]
         except (msgspec.DecodeError, ValueError) as error:
             raise _unavailable("its answer cannot be read", error) from error
+
+    def block(self, user_id: str, reason: str) -> None:
+        """Block a user; one that the API does not know is gone already."""
+        self._ask("UserService/BlockUser", {"userId": user_id, "reason": reason})
+
+    def _ask(self, method: str, request: dict[str, str]) -> httpx.Response | None:
+        """Call a method; None when the API does not know what was named."""
+        try:
+            token = self._token_file.read_text(encoding="utf-8").strip()
+        except (OSError, ValueError) as error:
+            raise _unavailable("its token cannot be read", error) from error
+        try:
+            answer = httpx.post(
+                self._url + method,
+                json=request,
+                headers={"Authorization": f"Bearer {token}", "Connect-Protocol-Version": "1"},
+                timeout=self._timeout_s,
+            )
+            if answer.status_code == httpx.codes.NOT_FOUND and _code(answer) == "not_found":
+                return None
+            answer.raise_for_status()
+        except httpx.HTTPStatusError as error:
+            told = f"it answered with status {error.response.status_code}"
+            raise _unavailable(told, error) from error
+        except (httpx.HTTPError, OSError, ValueError) as error:
+            raise _unavailable("it does not answer", error) from error
+        return answer
 
 
 def _unavailable(told: str, error: Exception) -> UnavailableError:

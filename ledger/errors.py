@@ -8,6 +8,8 @@ LedgerError
 ├── AlreadyExistsError        the name is taken by something else
 ├── FailedPreconditionError   the ledger is not in a state in which this can be done
 ├── UnavailableError          cannot be done now; nothing of it stays; try again
+├── OutcomeUnknownError       no answer in time; trying again neither loses nor doubles anything
+├── TroubleError              another service answered what nobody can work with; operators know
 └── StartRefusedError         the service must not start; the text says what to change
 """
 
@@ -44,6 +46,14 @@ class FailedPreconditionError(LedgerError):
 
 class UnavailableError(LedgerError):
     """Cannot be done now; nothing of it stays."""
+
+
+class OutcomeUnknownError(LedgerError):
+    """Another service did not answer in time; what it did is found out by trying again."""
+
+
+class TroubleError(LedgerError):
+    """Another service answered what cannot be worked with; the log says more."""
 
 
 class StartRefusedError(LedgerError):

@@ -10,6 +10,26 @@ import signal
 from collections.abc import Callable
 
 VARIABLE = "USAGE_LEDGER_FAILPOINT"  # `name` or `name:n`: die when the name is passed the n-th time
+# Between what is recorded and what is asked of Stripe.
+OF_BILLING = (
+    "customer-requested",
+    "customer-made",
+    "hold-placed",
+    "subscription-requested",
+    "card-set",
+    "hold-verified",
+    "subscription-made",
+    "subscription-created",
+    "subscription-activated",
+    "cancel-requested",
+    "subscription-cancelled",
+    "subscription-ended",
+    "report-requested",
+    "report-stamped",
+    "report-sent",
+    "report-delivered",
+    "invoice-settled",
+)
 NAMES = (
     "between-works",  # of one group
     "in-reset",  # a cost center was reset, its group goes on
@@ -37,6 +57,7 @@ NAMES = (
     "after-clear",  # the read model is empty, to be folded anew
     "catching-up",  # a batch was folded at start
     "before-close",
+    *OF_BILLING,
 )
 
 # Passed only where processes share a store or a bus feeds the ledger.

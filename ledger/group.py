@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from aggregates import CostCenter, PriceBook, WorkspaceInstance
+from aggregates import BillingAccount, CostCenter, PriceBook, WorkspaceInstance
 from events import FreeCreditClaimed, LedgerEvent, PriceListPublished, Recorded, decode
 from events.readable import attribution_id
 from ledger.clock import Clock, now_ms
@@ -42,6 +42,7 @@ class Caches:
         """Start empty."""
         self.instances: dict[str, WorkspaceInstance] = {}
         self.cost_centers: dict[str, CostCenter] = {}
+        self.billing_accounts: dict[str, BillingAccount] = {}
         self.sources: dict[str, int] = {}
         self.deliveries: dict[str, int] = {}
         self.placed: dict[bytes, None] = {}  # payers whose placement is stored
@@ -53,12 +54,20 @@ class Caches:
             cache.clear()
 
     def _caches(self) -> Sequence[dict[Any, Any]]:
-        return self.instances, self.cost_centers, self.sources, self.deliveries, self.placed
+        return (
+            self.instances,
+            self.cost_centers,
+            self.billing_accounts,
+            self.sources,
+            self.deliveries,
+            self.placed,
+        )
 
     def forget(self, stream: str) -> None:
         """Forget one aggregate, for another process has added to its stream."""
         self.instances.pop(stream, None)
         self.cost_centers.pop(stream, None)
+        self.billing_accounts.pop(stream, None)
 
     def trim(self) -> None:
         """Forget what came in first, beyond the limit."""
@@ -138,6 +147,16 @@ class Group:
                 state.apply(event.event)
         return state
 
+    def billing_account(self, payer: bytes) -> BillingAccount:
+        """Give the state of a payer's account at Stripe; version 0 when there is none."""
+        stream = billing_stream(payer)
+        state = self.caches.billing_accounts.get(stream)
+        if state is None:
+            state = self.caches.billing_accounts[stream] = BillingAccount()
+            for event in self.stream(stream):
+                state.apply(event.event)
+        return state
+
     def stream(self, stream: str) -> list[Recorded]:
         """Load a stream, with what the group has added to it."""
         stored = self.transaction.streams([stream]).get(stream, [])
@@ -200,6 +219,12 @@ class Group:
         """Add an event to a cost center and take it into its state."""
         state.apply(event)
         return self.append(cost_center_stream(payer), state.version, event)
+
+    def append_billing(self, state: BillingAccount, event: LedgerEvent) -> int:
+        """Add an event to a payer's account and take it into its state."""
+        state.apply(event)
+        payer: bytes = event.payer  # type: ignore[attr-defined]  # every event of an account has one
+        return self.append(billing_stream(payer), state.version, event)
 
     def append_next(self, stream: str, event: LedgerEvent) -> int:
         """Add an event to a stream that has no aggregate in memory."""
@@ -341,6 +366,11 @@ class Group:
 def cost_center_stream(payer: bytes) -> str:
     """Name a payer's cost center."""
     return "cost-center:" + attribution_id(payer)
+
+
+def billing_stream(payer: bytes) -> str:
+    """Name a payer's account at Stripe."""
+    return "billing-account:" + attribution_id(payer)
 
 
 def cycle_stream(payer: bytes, number: int) -> str:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from events import InvoiceCorrected, InvoiceSettled, LedgerEvent, decode
 from events.readable import time_text, uuid_text
 from ledger.clock import Clock, now_ms
 from ledger.commands.cost_centers import resets_held
@@ -84,7 +85,22 @@ def other_description(row: OtherRow) -> str:
     """Describe an invoice or credit note; empty once erased."""
     if row.personal is not None:
         return _unpack(row.personal)[0]
-    return WRITE_OFF_DESCRIPTION if row.kind == "invoice" else ""
+    return _invoice_description(decode(row.topic, row.state)) if row.kind == "invoice" else ""
+
+
+def _invoice_description(event: LedgerEvent) -> str:
+    match event:
+        case InvoiceSettled():
+            return f"Invoice {event.invoice_id} finalized in Stripe"
+        case InvoiceCorrected(cause="voided"):
+            return f"Invoice {event.invoice_id} voided in Stripe"
+        case InvoiceCorrected(cause="uncollectible"):
+            return f"Invoice {event.invoice_id} marked uncollectible in Stripe"
+        case InvoiceCorrected():
+            note = event.cause.removeprefix("credit-note:")
+            return f"Credit note {note} of invoice {event.invoice_id} in Stripe"
+        case _:
+            return WRITE_OFF_DESCRIPTION
 
 
 def other_metadata(row: OtherRow) -> str:

@@ -15,6 +15,8 @@ from persistence import (
     StreamEvent,
     SuspectRow,
     UsageRow,
+    Webhook,
+    WebhookPlace,
 )
 from projections import OWN_PERIOD, CostCenterRow
 
@@ -35,6 +37,8 @@ __all__ = [
     "SuspectRow",
     "UnreadableEventError",
     "UsageRow",
+    "Webhook",
+    "WebhookPlace",
     "attribution_id",
     "decode",
     "event_json",

@@ -1,5 +1,17 @@
 """The only SQL: event store, inbox, positions and rows of the read model, behind one contract."""
 
+from persistence.billing import (
+    WEBHOOK_DONE,
+    WEBHOOK_FAILED,
+    WEBHOOK_IGNORED,
+    WEBHOOK_WAITING,
+    BillingReads,
+    CycleSums,
+    ReportPlace,
+    Webhook,
+    WebhookInbox,
+    WebhookPlace,
+)
 from persistence.errors import (
     PositionMovedError,
     StoreError,
@@ -7,7 +19,7 @@ from persistence.errors import (
     StoreUnavailableError,
 )
 from persistence.live import AlertPlace, LiveReader, LiveRow, LiveRows, RunningRow, place_of
-from persistence.migration import MigrationRow
+from persistence.migration import BILLING, MigrationRow
 from persistence.reading import (
     ClosedCycle,
     DraftRows,
@@ -34,9 +46,16 @@ from persistence.store import (
 )
 
 __all__ = [
+    "BILLING",
+    "WEBHOOK_DONE",
+    "WEBHOOK_FAILED",
+    "WEBHOOK_IGNORED",
+    "WEBHOOK_WAITING",
     "AlertPlace",
+    "BillingReads",
     "ClosedCycle",
     "Counts",
+    "CycleSums",
     "DeadLetter",
     "DraftRows",
     "EventKey",
@@ -53,6 +72,7 @@ __all__ = [
     "Progress",
     "ProjectionRow",
     "Reader",
+    "ReportPlace",
     "RunningRow",
     "SourceKey",
     "StatusRows",
@@ -63,6 +83,9 @@ __all__ = [
     "SuspectRow",
     "Transaction",
     "UsageRow",
+    "Webhook",
+    "WebhookInbox",
+    "WebhookPlace",
     "WritableStore",
     "place_of",
 ]

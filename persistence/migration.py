@@ -8,6 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Generic, NamedTuple, TypeVar
 
+BILLING = 4  # while it is not finished, no event of billing may be written
+# The projections that the first migration began; later ones begin with a migration of their own.
+FIRST_PROJECTIONS = (
+    "instances", "usage-totals", "balances", "invoice-drafts", "cost-centers", "clock",
+)  # fmt: skip
+
 _Connection = TypeVar("_Connection")
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import NamedTuple, Protocol
 
+from persistence.billing import BillingReads
 from persistence.live import LiveReader
 from persistence.store import Counts, DeadLetter, Personal, StreamEvent
 from projections import Accrual, Amount, ClockRow, CostCenterRow, OpenCycle, Pause
@@ -39,6 +40,8 @@ class OtherRow(NamedTuple):
     kind: str
     user: bytes
     personal: bytes | None
+    topic: str  # of its event
+    state: bytes
 
 
 class ClosedCycle(NamedTuple):
@@ -132,7 +135,7 @@ class Tallies(NamedTuple):
     dead_letters: int
 
 
-class Reader(Protocol):
+class Reader(BillingReads, Protocol):
     """A connection for reading. Each method sees one committed state; `snapshot` joins several."""
 
     def snapshot(self) -> AbstractContextManager[None]:

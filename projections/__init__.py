@@ -1,5 +1,14 @@
 """How it looks now: pure folds of the log into rows, and the row types."""
 
+from projections.billing import (
+    BillingAccount,
+    BillingRows,
+    ClosedBooks,
+    Invoice,
+    Report,
+    Reported,
+    Reporting,
+)
 from projections.clock import LEAP_MS
 from projections.entries import accrued, entry_id_of
 from projections.read_model import PROJECTIONS, VERSION, Pause, Positions, ReadModel
@@ -39,10 +48,14 @@ __all__ = [
     "Amount",
     "BalanceDelta",
     "BaseKey",
+    "BillingAccount",
+    "BillingRows",
     "ClockRow",
+    "ClosedBooks",
     "CostCenterRow",
     "Entry",
     "EntryChange",
+    "Invoice",
     "LineKey",
     "OpenCycle",
     "OpenInstance",
@@ -50,6 +63,9 @@ __all__ = [
     "Pause",
     "Positions",
     "ReadModel",
+    "Report",
+    "Reported",
+    "Reporting",
     "RollupKey",
     "Rows",
     "RowsUnavailableError",

@@ -13,18 +13,21 @@ from events import (
     MemberImported,
     PriceListPublished,
     Recorded,
+    StripeIdClaimed,
     UsageReconciled,
     WorkspaceInstanceImported,
 )
 from projections.rows import BalanceDelta, EntryChange, OtherEntry, Rows
 
-# A claim is no event of the payer's own either: an import makes claims, too.
+# A claim is no event of the payer's own either: an import makes claims, too, and one may lie in
+# another shard than its payer.
 _NOT_LIVE = frozenset(
     {
         CostCenterImported,
         EntryImported,
         FreeCreditClaimed,
         MemberImported,
+        StripeIdClaimed,
         WorkspaceInstanceImported,
         # These are of no payer.
         ClockConfirmed,

@@ -5,8 +5,18 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 
+from events import (
+    BillingCycleClosed,
+    CreditNoteIssued,
+    EntryImported,
+    InvoiceCorrected,
+    InvoiceSettled,
+    Recorded,
+)
 from events.money import cents_per_second, runtime_cents, runtime_seconds
-from projections.rows import AccrualKey, Amount
+from projections.rows import AccrualKey, Amount, OtherEntry
+
+INVOICE, CREDIT_NOTE = "invoice", "credit_note"  # kinds of other entries
 
 # Namespace of entry ids; fixed for ever, or every entry would change its id.
 _ENTRY_NAMESPACE = bytes.fromhex("8f3c1c5ad0e9544a9c0e6f2c4f1f7b31")
@@ -20,6 +30,48 @@ def entry_id_of(name: str) -> bytes:
     digest[6] = digest[6] & 0x0F | 0x50
     digest[8] = digest[8] & 0x3F | 0x80
     return bytes(digest[:16])
+
+
+def other_entry_of(recorded: Recorded) -> OtherEntry | None:
+    """Give the invoice or credit note entry that an event is; None when it is none.
+
+    Write-offs, settled invoices and corrections of 0 cents are none.
+    """
+    stream, version, event, position = recorded
+    match event:
+        case CreditNoteIssued():
+            name, effective, kind, user = stream, event.effective_time, CREDIT_NOTE, event.user
+        case BillingCycleClosed() if event.write_off_cents:
+            entry_id = entry_id_of(stream)
+            return OtherEntry(
+                event.payer,
+                event.closed_at,
+                entry_id,
+                INVOICE,
+                event.write_off_cents,
+                b"",
+                position,
+            )
+        case EntryImported():
+            return OtherEntry(
+                event.payer,
+                event.effective_time,
+                event.entry_id,
+                event.kind,
+                event.credit_cents,
+                event.user,
+                position,
+            )
+        case InvoiceSettled() if event.credit_cents:
+            name, effective, kind, user = stream, event.effective_time, INVOICE, b""
+        case InvoiceCorrected() if event.credit_cents:
+            # An invoice may be taken back in parts: its stream alone would name all of them.
+            name, effective, kind, user = f"{stream}:{version}", event.effective_time, INVOICE, b""
+        case _:
+            return None
+    return OtherEntry(
+        event.payer, effective, entry_id_of(name), kind, event.credit_cents, user, position
+    )
 
 
 def accrued(rate: str, started: int, instant: int) -> Amount:

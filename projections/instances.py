@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from events import (
-    EntryImported,
     Recorded,
     UsageReconciled,
     WorkspaceInstanceEnded,
@@ -17,10 +16,8 @@ from events import (
     WorkspaceInstanceStopped,
     WorkspaceInstanceStopping,
 )
-from events.cost_centers import BillingCycleClosed
-from events.ledger import CreditNoteIssued
 from events.money import runtime_seconds
-from projections.entries import accrue, accrued, entry_id_of
+from projections.entries import accrue, accrued, entry_id_of, other_entry_of
 from projections.rows import (
     Accrual,
     AccrualKey,
@@ -65,7 +62,8 @@ class InstanceFold:
     def fold(self, batch: Sequence[Recorded]) -> None:
         """Fold events that are neither reconciles nor cycle boundaries."""
         entry_ids = self._load(batch)
-        for index, (stream, _, event, position) in enumerate(batch):
+        for index, recorded in enumerate(batch):
+            stream, _, event, position = recorded
             if isinstance(event, WorkspaceInstanceStarted):
                 self._started(event, stream, entry_ids[index], position)
             elif isinstance(event, WorkspaceInstanceStopping):
@@ -77,7 +75,9 @@ class InstanceFold:
             elif isinstance(event, WorkspaceInstanceImported):
                 self._imported(event, stream, entry_ids[index], position)
             else:
-                self._other(event, stream, position)
+                other = other_entry_of(recorded)
+                if other is not None:
+                    self.others.append(other)
 
     def _load(self, batch: Sequence[Recorded]) -> dict[int, bytes]:
         entry_ids: dict[int, bytes] = {}
@@ -263,47 +263,6 @@ class InstanceFold:
         target = self._new if key in self._new else self._changed
         target[key] = after
         self.changes.append(EntryChange(position, before, after, was_running=False))
-
-    def _other(self, event: object, stream: str, position: int) -> None:
-        match event:
-            case CreditNoteIssued():
-                self.others.append(
-                    OtherEntry(
-                        event.payer,
-                        event.effective_time,
-                        entry_id_of(stream),
-                        "credit_note",
-                        event.credit_cents,
-                        event.user,
-                        position,
-                    )
-                )
-            case BillingCycleClosed() if event.write_off_cents:
-                self.others.append(
-                    OtherEntry(
-                        event.payer,
-                        event.closed_at,
-                        entry_id_of(stream),
-                        "invoice",
-                        event.write_off_cents,
-                        b"",
-                        position,
-                    )
-                )
-            case EntryImported():
-                self.others.append(
-                    OtherEntry(
-                        event.payer,
-                        event.effective_time,
-                        event.entry_id,
-                        event.kind,
-                        event.credit_cents,
-                        event.user,
-                        position,
-                    )
-                )
-            case _:
-                pass
 
     def reconcile(self, event: UsageReconciled, position: int) -> dict[bytes, int]:
         """Accrue everything that runs to a new instant; give each payer's new running cents.

@@ -21,6 +21,8 @@ from events import (
     CostCenterOpened,
     CreditNoteIssued,
     EntryImported,
+    InvoiceCorrected,
+    InvoiceSettled,
     LedgerEvent,
     Recorded,
     SpendingLimitSet,
@@ -303,7 +305,9 @@ def _correct(
 # Everything else -------------------------------------------------------------------------------
 
 
-def _book(state: LiveState, event: CreditNoteIssued | EntryImported) -> None:
+def _book(
+    state: LiveState, event: CreditNoteIssued | EntryImported | InvoiceSettled | InvoiceCorrected
+) -> None:
     state.booked_cents += event.credit_cents
 
 
@@ -325,6 +329,8 @@ _INSTANCE_FOLDS: dict[type, Callable[[LiveState, Any, bytes, int, Correction | N
 _OTHER_FOLDS: dict[type, Callable[[LiveState, Any], None]] = {
     CreditNoteIssued: _book,
     EntryImported: _book,
+    InvoiceSettled: _book,
+    InvoiceCorrected: _book,
     BillingCycleClosed: _close,
     CostCenterOpened: _terms,
     SpendingLimitSet: _terms,

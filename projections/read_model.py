@@ -22,6 +22,7 @@ from events import (
     UsageReconciled,
 )
 from projections.balances import BalanceFold
+from projections.billing import BillingFold
 from projections.clock import fold_clock
 from projections.cost_centers import CostCenterFold
 from projections.instances import InstanceFold
@@ -35,8 +36,9 @@ BALANCES = "balances"
 DRAFTS = "invoice-drafts"
 COST_CENTERS = "cost-centers"
 CLOCK = "clock"
+BILLING = "billing"
 
-PROJECTIONS = (INSTANCES, TOTALS, BALANCES, DRAFTS, COST_CENTERS, CLOCK)
+PROJECTIONS = (INSTANCES, TOTALS, BALANCES, DRAFTS, COST_CENTERS, CLOCK, BILLING)
 VERSION = 1  # of all tables; raise it when a fold or a table changes
 _LIVES_ON_INSTANCES = (TOTALS, BALANCES, DRAFTS)
 
@@ -65,7 +67,8 @@ class Positions(Protocol):
 class ReadModel:
     """Folds batches of the log into rows.
 
-    One per transaction; `positions` are those in the store.
+    One per transaction; `positions` are those in the store. A projection that the store has no
+    position of is not folded: it begins when no role of an older version runs any more.
     """
 
     def __init__(
@@ -97,6 +100,7 @@ class ReadModel:
         self._balances = BalanceFold(rows)
         self._drafts = InvoiceDraftFold(rows)
         self._cost_centers = CostCenterFold(rows)
+        self._billing = BillingFold(rows)
 
     def fold(self, batch: Sequence[Recorded]) -> None:
         """Fold the events that follow the last batch, in the log's order; write the outcome."""
@@ -145,6 +149,7 @@ class ReadModel:
         self._guard(DRAFTS, run, fold_drafts)
         self._fold_cost_centers(run)
         self._fold_clock(run)
+        self._fold_billing(run)
 
     def _fold_cost_centers(self, run: Sequence[Recorded]) -> None:
         def fold() -> None:
@@ -158,6 +163,14 @@ class ReadModel:
 
     def _fold_clock(self, run: Sequence[Recorded]) -> None:
         self._guard(CLOCK, run, lambda: self._rows.put_clock(fold_clock(self._rows.clock(), run)))
+
+    def _fold_billing(self, run: Sequence[Recorded]) -> None:
+        def fold() -> None:
+            self._billing.fold(run)
+            self._billing.flush()
+
+        if not self._guard(BILLING, run, fold):
+            self._billing = BillingFold(self._rows)
 
     def _reconcile(self, recorded: Recorded, event: UsageReconciled) -> None:
         run = [recorded]
@@ -174,6 +187,7 @@ class ReadModel:
         self._guard(DRAFTS, run, lambda: None)
         self._fold_cost_centers(run)
         self._fold_clock(run)
+        self._guard(BILLING, run, lambda: None)
 
     def _guard(self, name: str, run: Sequence[Recorded], fold: Callable[[], None]) -> bool:
         """Fold one projection under a savepoint and advance it.
@@ -182,6 +196,8 @@ class ReadModel:
         """
         if name in self.paused:
             return name != INSTANCES
+        if name not in self.standing:
+            return True
         if not self._guarded:
             self._before_fold(name)
             fold()

@@ -13,6 +13,8 @@ from typing import NamedTuple, Protocol
 
 import msgspec
 
+from projections.billing import BillingRows
+
 
 class OpenInstance(msgspec.Struct, gc=False):
     """An instance that is not final: it runs, is stopping, or its stop came before its start."""
@@ -154,7 +156,7 @@ class RowsUnavailableError(Exception):
     """The store cannot be read or written now; nothing is wrong with what was folded."""
 
 
-class Rows(Protocol):
+class Rows(BillingRows, Protocol):
     """What folds need of a store, inside the writer's transaction.
 
     One implementation per backend.

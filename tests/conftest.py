@@ -20,7 +20,7 @@ REQUIRED_IN_CI: Final = frozenset({"kafka", "postgres"})
 # What a machine may lack, in CI too; these skips are only said loudly. Docker is among them: the
 # tests start Kafka and PostgreSQL without it, a daemon is not everybody's to start, and CI's
 # machine has none and can pull no image. tests/containers/README.md says how to run that tier.
-MAY_LACK: Final = frozenset({"docker", "go", "node"})
+MAY_LACK: Final = frozenset({"docker", "go", "node", "stripe_account", "stripe_mock"})
 ANNOUNCED: Final = REQUIRED_IN_CI | MAY_LACK
 
 IN_CI: Final = os.environ.get("CI", "").lower() not in {"", "0", "false"}

@@ -6,8 +6,16 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from aggregates import CostCenter
-from events import OTHER, STRIPE, BillingCycleClosed, BillingCycleStarted, FreeCreditClaimed
+from events import (
+    OTHER,
+    STRIPE,
+    BillingCycleClosed,
+    BillingCycleStarted,
+    FreeCreditClaimed,
+    UnsettledUsageKept,
+)
 from events.readable import uuid_text
+from ledger.commands.settlements import unsettled_cents
 from ledger.errors import InvalidArgumentError, UnavailableError
 from ledger.group import Group, cycle_stream
 from projections import LEAP_MS, ClockRow
@@ -147,30 +155,87 @@ def set_cost_center(
         raise InvalidArgumentError(f"spending_limit {spending_limit}: must not be negative")
     open_cost_center(group, payer, opening)
     state = group.cost_center(payer)
-    now, recorded_at, author = group.now, group.recorded_at, group.author
     if state.strategy == strategy:
-        if state.spending_limit != spending_limit:
-            group.append_cost_center(
-                state,
-                state.set_limit(spending_limit, recorded_at=recorded_at, author=author),
-                payer,
-            )
+        set_limit(group, payer, spending_limit)
     elif strategy == STRIPE:
-        turn = state.upgrade(
-            group.balance(payer), 0, spending_limit, now=now, recorded_at=recorded_at, author=author
-        )
-        _turn(group, state, *turn)
+        account = group.billing_account(payer)
+        subscription = account.subscription
+        anchor = None if subscription is None else subscription.period_start
+        move_to_stripe(group, payer, spending_limit=spending_limit, anchor=anchor)
     else:
         assert strategy == OTHER
-        turn = state.downgrade(
-            group.balance(payer),
-            opening.for_teams,
-            now=now,
-            recorded_at=recorded_at,
-            author=author,
-        )
-        _turn(group, state, *turn)
+        move_to_other(group, payer, default_limit=opening.for_teams)
     return terms_of(state)
+
+
+def set_limit(group: Group, payer: bytes, spending_limit: int) -> None:
+    """Change the limit, if it is another one."""
+    state = group.cost_center(payer)
+    if state.spending_limit != spending_limit:
+        event = state.set_limit(spending_limit, recorded_at=group.recorded_at, author=group.author)
+        group.append_cost_center(state, event, payer)
+
+
+def move_to_stripe(
+    group: Group, payer: bytes, *, spending_limit: int, anchor: int | None = None
+) -> None:
+    """Move a cost center from OTHER to STRIPE; what it owes is forgiven, a credit stays.
+
+    What an earlier subscription reported and no invoice has settled yet is not forgiven.
+    """
+    state = group.cost_center(payer)
+    account = group.billing_account(payer)
+    balance = group.balance(payer)
+    unsettled = unsettled_cents(group, payer, account) if account.ever_bound else 0
+    turn = state.upgrade(
+        balance,
+        unsettled,
+        spending_limit,
+        now=group.now,
+        recorded_at=group.recorded_at,
+        author=group.author,
+        anchor=anchor,
+    )
+    _turn(group, state, *turn)
+    if unsettled:
+        kept = UnsettledUsageKept(group.recorded_at, group.author, payer, unsettled)
+        group.append_billing(account, kept)
+
+
+def move_to_other(group: Group, payer: bytes, *, default_limit: int) -> None:
+    """Move a cost center from STRIPE to OTHER, with the latest limit it had there."""
+    state = group.cost_center(payer)
+    turn = state.downgrade(
+        group.balance(payer),
+        default_limit,
+        now=group.now,
+        recorded_at=group.recorded_at,
+        author=group.author,
+    )
+    _turn(group, state, *turn)
+
+
+def begin_period(group: Group, payer: bytes, *, anchor: int | None = None) -> bool:
+    """Begin the next cycle of a cost center under STRIPE, if the last has ended; say whether.
+
+    With an anchor it begins in any case, unless it is the anchor already.
+    """
+    state = group.cost_center(payer)
+    if anchor is None:
+        if not state.has_ended(group.now):
+            return False
+        anchor = state.anchor
+    elif anchor == state.anchor:
+        return False
+    turn = state.begin_period(
+        group.balance(payer),
+        now=group.now,
+        recorded_at=group.recorded_at,
+        author=group.author,
+        anchor=anchor,
+    )
+    _turn(group, state, *turn)
+    return True
 
 
 def claims_of(user: bytes, email_hmac: str) -> list[str]:

@@ -16,13 +16,15 @@ import psycopg
 from psycopg import Connection
 
 from persistence.errors import StoreRefusedError, StoreUnavailableError
-from persistence.migration import Migration, MigrationRow
+from persistence.migration import FIRST_PROJECTIONS, Migration, MigrationRow
 from persistence.postgres.database import Database, refuse_wrong_url
 from persistence.postgres.identity import identity, refuse_another
-from persistence.postgres.schema import CLUSTER, INTAKE, LIVE, LOG, READ_MODEL
+from persistence.postgres.schema import BILLING, CLUSTER, INTAKE, LIVE, LOG, READ_MODEL
 from persistence.postgres.schema import MIGRATIONS as MIGRATIONS_TABLE
+from persistence.postgres.transaction import LOCK_PROJECTIONS
 from persistence.postgres.trouble import is_trouble
 from persistence.sql import Row
+from persistence.sql.tables import TABLES
 from projections import PROJECTIONS, VERSION
 
 ADVISORY_LOCK = 0x55534C47  # "USLG": of this ledger's migrations, in its own database
@@ -81,7 +83,7 @@ def _lacks(*names: str) -> Callable[[Connection[Row]], str]:
 def _create_ledger(connection: Connection[Row]) -> None:
     for script in (MIGRATIONS_TABLE, LOG, INTAKE, READ_MODEL):
         _run(connection, script)
-    for name in PROJECTIONS:
+    for name in FIRST_PROJECTIONS:
         connection.execute(
             b"INSERT INTO projections (name, version, position) VALUES (%s, %s, 0)",
             (name, VERSION),
@@ -114,6 +116,13 @@ MIGRATIONS: tuple[Migration[Connection[Row]], ...] = (
         _has("meters", "alerts"),
         lambda connection: _run(connection, LIVE),
         _lacks("meters", "alerts"),
+    ),
+    Migration(
+        4,
+        "billing",
+        _has("billing_accounts", "billing_reports", "webhooks"),
+        lambda connection: _run(connection, BILLING),
+        _lacks(*TABLES["billing"], "webhooks"),
     ),
 )
 SCHEMA_VERSION = MIGRATIONS[-1].number
@@ -151,6 +160,8 @@ def migrate(
                 connection.execute(
                     b"INSERT INTO migrations VALUES (%s, %s, %s, %s)", row, prepare=False
                 )
+                if finished_at is not None and migration.number == SCHEMA_VERSION:
+                    _begin_projections(connection)
                 before_commit(migration.number)
             done.append(row)
         refuse_another(identity(connection, database), database, shard=shard, ledger_id=ledger_id)
@@ -229,7 +240,24 @@ def finish(database: Database) -> list[MigrationRow]:
             (int(time.time() * 1_000),),
             prepare=False,
         ).fetchall()
+        _begin_projections(connection)
     return sorted(MigrationRow(*row) for row in rows)
+
+
+def _begin_projections(connection: Connection[Row]) -> None:
+    """Let projections that came with this version begin where the others are.
+
+    Not while an older role may fold: it would take the position that stands still for its own and
+    fold everything behind it twice. Nothing for them lies in the log yet.
+    """
+    connection.execute(LOCK_PROJECTIONS.encode(), prepare=False)
+    connection.execute(
+        b"INSERT INTO projections (name, version, position) SELECT given.name, %s,"
+        b" (SELECT coalesce(min(position) FILTER (WHERE paused_at IS NULL), min(position))"
+        b" FROM projections) FROM unnest(%s::text[]) AS given (name) ON CONFLICT DO NOTHING",
+        (VERSION, list(PROJECTIONS)),
+        prepare=False,
+    )
 
 
 def finished(connection: Connection[Row]) -> int:

@@ -274,6 +274,95 @@ CREATE INDEX alerts_by_time ON alerts (recorded_at, payer, cycle, threshold);
 CREATE INDEX alerts_by_payer ON alerts (payer, recorded_at, cycle, threshold)
 """
 
+BILLING = """
+CREATE TABLE billing_accounts (
+    payer bytea PRIMARY KEY,
+    state text COLLATE "C" NOT NULL,
+    customer_id text COLLATE "C" NOT NULL,
+    subscription_id text COLLATE "C" NOT NULL,
+    changed_at bigint NOT NULL,
+    holds bigint NOT NULL
+) WITH (fillfactor = 70);
+CREATE INDEX billing_accounts_by_state ON billing_accounts (state, payer);
+CREATE INDEX billing_accounts_billed ON billing_accounts (payer)
+    WHERE (state NOT IN ('', 'customer') OR subscription_id <> '' OR holds > 0);
+CREATE INDEX billing_accounts_subscribed ON billing_accounts (payer) WHERE subscription_id <> '';
+CREATE TABLE billing_reporting (
+    payer bytea PRIMARY KEY,
+    unsettled_cents bigint NOT NULL,
+    invoiced_cents bigint NOT NULL,
+    requested_credits bigint NOT NULL
+) WITH (fillfactor = 50);
+CREATE TABLE billing_reported (
+    subscription_id text COLLATE "C" PRIMARY KEY,
+    payer bytea NOT NULL,
+    seq bigint NOT NULL,
+    requested_credits bigint NOT NULL,
+    settled_cents bigint NOT NULL,
+    waiting bigint NOT NULL
+) WITH (fillfactor = 50);
+CREATE INDEX billing_reported_unsettled ON billing_reported (payer)
+    WHERE (settled_cents < 100 * requested_credits OR waiting > 0);
+CREATE TABLE billing_reports (
+    subscription_id text COLLATE "C" NOT NULL,
+    seq bigint NOT NULL,
+    payer bytea NOT NULL,
+    delta bigint NOT NULL,
+    cumulative bigint NOT NULL,
+    customer_id text COLLATE "C" NOT NULL,
+    event_name text COLLATE "C" NOT NULL,
+    identifier text COLLATE "C" NOT NULL,
+    state text COLLATE "C" NOT NULL,
+    stamped bigint,
+    requested_at bigint NOT NULL,
+    outcome text COLLATE "C" NOT NULL,
+    PRIMARY KEY (subscription_id, seq)
+) WITH (fillfactor = 70);
+CREATE INDEX billing_reports_unresolved ON billing_reports (payer, seq, subscription_id)
+    WHERE state IN ('waiting', 'stamped', 'refused');
+CREATE INDEX billing_reports_open ON billing_reports (subscription_id, seq)
+    WHERE state IN ('waiting', 'stamped', 'refused');
+CREATE INDEX billing_reports_stamped ON billing_reports (subscription_id, stamped);
+CREATE TABLE billing_invoices (
+    invoice_id text COLLATE "C" PRIMARY KEY,
+    payer bytea NOT NULL,
+    subscription_id text COLLATE "C" NOT NULL,
+    credit_cents bigint NOT NULL,
+    corrected_cents bigint NOT NULL,
+    finalized_at bigint NOT NULL,
+    period_start bigint NOT NULL,
+    period_end bigint NOT NULL
+) WITH (fillfactor = 90);
+CREATE INDEX billing_invoices_by_payer ON billing_invoices (payer, finalized_at, invoice_id);
+CREATE TABLE billing_books (
+    subscription_id text COLLATE "C" NOT NULL,
+    period_start bigint NOT NULL,
+    period_end bigint NOT NULL,
+    payer bytea NOT NULL,
+    invoice_id text COLLATE "C" NOT NULL,
+    sent_credits bigint NOT NULL,
+    invoiced_credits bigint NOT NULL,
+    shortfall_credits bigint NOT NULL,
+    PRIMARY KEY (subscription_id, period_start)
+);
+CREATE INDEX billing_books_by_payer ON billing_books (payer, period_start, subscription_id);
+CREATE INDEX cost_centers_of_stripe ON cost_centers (payer) WHERE strategy = 'stripe';
+CREATE TABLE webhooks (
+    event_id text COLLATE "C" PRIMARY KEY,
+    type text COLLATE "C" NOT NULL,
+    object_id text COLLATE "C" NOT NULL,
+    created bigint NOT NULL,
+    received_at bigint NOT NULL,
+    detail text COLLATE "C" NOT NULL,
+    state text COLLATE "C" NOT NULL,
+    attempts bigint NOT NULL,
+    tried_at bigint NOT NULL,
+    error text COLLATE "C" NOT NULL
+) WITH (fillfactor = 70);
+CREATE INDEX webhooks_by_time ON webhooks (received_at, event_id);
+CREATE INDEX webhooks_by_state ON webhooks (state, received_at, event_id)
+"""
+
 MIGRATIONS = """
 CREATE TABLE migrations (
     number bigint PRIMARY KEY,

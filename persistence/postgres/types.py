@@ -28,6 +28,14 @@ _TEXTS = {
     *("originator_id", "topic", "workspace_class", "workspace_type", "workspace_id", "rate"),
     *("source", "name", "kind", "reason", "last_error", "paused_reason", "strategy"),
     *("cluster", "topic_id", "note", "holder", "ledger_id"),
+    *("customer_id", "subscription_id", "invoice_id", "event_name", "identifier", "outcome"),
+    *("event_id", "type", "object_id", "detail", "error"),
+}
+_OTHERWISE = {  # what a name does not say everywhere
+    ("inbox", "source"): BIGINT,  # its number
+    ("billing_accounts", "state"): TEXT,
+    ("billing_reports", "state"): TEXT,
+    ("webhooks", "state"): TEXT,
 }
 _NULL = struct.pack(">i", -1)
 _length = struct.Struct(">i").pack
@@ -52,10 +60,12 @@ class TextArray(_Array):
 
 def type_of(table: str, column: str) -> str:
     """Give a column's type by its name."""
+    otherwise = _OTHERWISE.get((table, column))
+    if otherwise is not None:
+        return otherwise
     if column in _BYTES:
         return BYTEA
-    # In the inbox, a source is its number.
-    return TEXT if column in _TEXTS and (table, column) != ("inbox", "source") else BIGINT
+    return TEXT if column in _TEXTS else BIGINT
 
 
 def array(kind: str, values: Sequence[Any]) -> _Array:

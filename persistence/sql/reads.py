@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from abc import abstractmethod
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -19,6 +19,7 @@ from persistence.reading import (
     UsageRow,
 )
 from persistence.sql.audit import audit
+from persistence.sql.billing import SqlBillingReads
 from persistence.sql.listing import entry_page, range_totals
 from persistence.sql.live import SqlLiveReader
 from persistence.sql.status import status_rows, tallies
@@ -40,7 +41,7 @@ _PERSONAL = " LEFT JOIN personal p ON p.position = e.start_position"
 _EVENT = "position, originator_id, originator_version, topic, state"
 
 
-class SqlReader(ABC):
+class SqlReader(SqlBillingReads):
     """Implements `persistence.Reader`; a backend brings the connection."""
 
     folds_later = False  # whether rows may lag behind the log
@@ -56,6 +57,10 @@ class SqlReader(ABC):
     @abstractmethod
     def _among(self, statement: str, keys: Sequence[Any], values: Sequence[Any] = ()) -> list[Any]:
         """Give the rows whose column, before `{among}`, is one of the keys."""
+
+    @property
+    def _select(self) -> Callable[[str, Sequence[Any]], list[Any]]:
+        return self._all
 
     def _one(self, statement: str, values: Sequence[Any] = ()) -> Any:
         rows = self._all(statement, values)
@@ -200,8 +205,9 @@ class SqlReader(ABC):
         """Give invoices and credit notes beyond a (time, id)."""
         where, values, order = _beyond("o.", key, ascending=ascending)
         rows = self._all(
-            "SELECT o.entry_id, o.effective, o.cents, o.kind, o.user, p.fields FROM other_entries o"
-            f" LEFT JOIN personal p ON p.position = o.position WHERE o.payer = ?{where}"
+            "SELECT o.entry_id, o.effective, o.cents, o.kind, o.user, p.fields, e.topic, e.state"
+            " FROM other_entries o LEFT JOIN personal p ON p.position = o.position"
+            f" LEFT JOIN stored_events e ON e.position = o.position WHERE o.payer = ?{where}"
             f" ORDER BY {order} LIMIT ?",
             (payer, *values, limit),
         )

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from persistence.errors import StoreUnavailableError
+from persistence.sql.billing import SqlBillingRows
 from persistence.sql.session import Session, listed
 from projections import (
     Accrual,
@@ -41,7 +42,7 @@ _AMOUNT = ("count", "cents", "seconds")
 _BALANCE = ("entries", "booked_cents", "running_cents", "live_events")
 
 
-class SqlRows:
+class SqlRows(SqlBillingRows):
     """Implements `projections.Rows` and `projections.Positions` inside a transaction."""
 
     def __init__(self, session: Session) -> None:

@@ -9,4 +9,12 @@ TABLES = {
     "invoice-drafts": ("open_cycles", "closed_cycles", "cycle_lines", "cycle_bases", "corrections"),
     "cost-centers": ("cost_centers",),
     "clock": ("clock",),
+    "billing": (
+        "billing_accounts",
+        "billing_reporting",
+        "billing_reported",
+        "billing_reports",
+        "billing_invoices",
+        "billing_books",
+    ),
 }

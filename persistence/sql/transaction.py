@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
+from persistence.billing import Webhook
 from persistence.errors import PositionMovedError
+from persistence.sql.billing import SqlBillingReads, add_webhook
 from persistence.sql.live import SqlLiveRows
 from persistence.sql.rows import SqlRows, storable
 from persistence.sql.session import Session, listed
@@ -31,7 +34,7 @@ _LETTER = DeadLetter._fields
 _INTAKE_KEY = "cluster = ? AND topic_id = ? AND partition = ?"
 
 
-class SqlTransaction:
+class SqlTransaction(SqlBillingReads):
     """Implements what `persistence.Transaction` asks for beside the append."""
 
     def __init__(self, session: Session) -> None:
@@ -43,6 +46,10 @@ class SqlTransaction:
         self.rows = SqlRows(session)
         self.positions = self.rows
         self.live = SqlLiveRows(session)
+
+    @property
+    def _select(self) -> Callable[[str, Sequence[Any]], list[Any]]:
+        return self._all
 
     def standing(self) -> tuple[dict[str, int], dict[str, Pause]]:
         """Give where each projection stands, and which are paused."""
@@ -242,6 +249,20 @@ class SqlTransaction:
             (letter_id, limit),
         )
         return [(DeadLetter(*row[:-1]), row[-1]) for row in rows]
+
+    # Webhooks ----------------------------------------------------------------------------------
+
+    def add_webhook(self, webhook: Webhook) -> bool:
+        """Keep what Stripe told; False when its event id is there already."""
+        return add_webhook(self._session, webhook)
+
+    def webhook_done(self, event_id: str, *, state: str, error: str, now: int) -> None:
+        """Count a try and keep what came of it; `waiting` for another try."""
+        self._change(
+            "UPDATE webhooks SET state = ?, error = ?, tried_at = ?, attempts = attempts + 1"
+            " WHERE event_id = ?",
+            (state, storable(error), now, event_id),
+        )
 
     # Decisions and jobs ------------------------------------------------------------------------
 

@@ -11,9 +11,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from persistence.errors import StoreRefusedError
-from persistence.migration import Migration, MigrationRow
-from persistence.sqlite.schema import INTAKE, LOG, READ_MODEL
-from projections import PROJECTIONS, VERSION
+from persistence.migration import FIRST_PROJECTIONS, Migration, MigrationRow
+from persistence.sql.tables import TABLES
+from persistence.sqlite.schema import BILLING, INTAKE, LOG, READ_MODEL
+from projections import VERSION
 
 _MIGRATIONS_TABLE = """
 CREATE TABLE migrations (
@@ -57,6 +58,12 @@ CREATE TABLE alerts (
 ) WITHOUT ROWID;
 CREATE INDEX alerts_by_time ON alerts (recorded_at, payer, cycle, threshold);
 CREATE INDEX alerts_by_payer ON alerts (payer, recorded_at, cycle, threshold);
+"""
+
+# Nothing of it lies in an older log, so it has folded what the others have.
+_BEGIN_BILLING = """
+INSERT INTO projections (name, version, position) SELECT 'billing', ?, min(position)
+FROM projections
 """
 
 # Whoever is known had a shard all along: the only one.
@@ -103,7 +110,7 @@ def _create_ledger(connection: sqlite3.Connection) -> None:
         _run(connection, script)
     connection.executemany(
         "INSERT INTO projections (name, version, position) VALUES (?, ?, 0)",
-        [(name, VERSION) for name in PROJECTIONS],
+        [(name, VERSION) for name in FIRST_PROJECTIONS],
     )
 
 
@@ -111,6 +118,11 @@ def _create_cluster(connection: sqlite3.Connection) -> None:
     _run(connection, _MIGRATIONS_TABLE)
     _run(connection, _CLUSTER)
     connection.execute(_PLACE_THE_KNOWN)
+
+
+def _create_billing(connection: sqlite3.Connection) -> None:
+    _run(connection, BILLING)
+    connection.execute(_BEGIN_BILLING, (VERSION,))
 
 
 def _unplaced(connection: sqlite3.Connection) -> str:
@@ -141,6 +153,13 @@ MIGRATIONS: tuple[Migration[sqlite3.Connection], ...] = (
         _has("meters", "alerts"),
         lambda connection: _run(connection, _LIVE),
         _lacks("meters", "alerts"),
+    ),
+    Migration(
+        4,
+        "billing",
+        _has("billing_accounts", "billing_reports", "webhooks"),
+        _create_billing,
+        _lacks(*TABLES["billing"], "webhooks"),
     ),
 )
 SCHEMA_VERSION = MIGRATIONS[-1].number

@@ -1,4 +1,4 @@
-"""The tables of the SQLite store, as its first migration made them.
+"""The tables of the SQLite store, as its migrations made them.
 
 A table that has been made is never edited here: a change is a new migration in `migrations.py`.
 """
@@ -209,4 +209,93 @@ CREATE TABLE clock (
     suspect_since INTEGER,
     agreed_at INTEGER
 );
+"""
+
+BILLING = """
+CREATE TABLE billing_accounts (
+    payer BLOB PRIMARY KEY,
+    state TEXT NOT NULL,
+    customer_id TEXT NOT NULL,
+    subscription_id TEXT NOT NULL,
+    changed_at INTEGER NOT NULL,
+    holds INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX billing_accounts_by_state ON billing_accounts (state, payer);
+CREATE INDEX billing_accounts_billed ON billing_accounts (payer)
+    WHERE (state NOT IN ('', 'customer') OR subscription_id <> '' OR holds > 0);
+CREATE INDEX billing_accounts_subscribed ON billing_accounts (payer) WHERE subscription_id <> '';
+CREATE TABLE billing_reporting (
+    payer BLOB PRIMARY KEY,
+    unsettled_cents INTEGER NOT NULL,
+    invoiced_cents INTEGER NOT NULL,
+    requested_credits INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE billing_reported (
+    subscription_id TEXT PRIMARY KEY,
+    payer BLOB NOT NULL,
+    seq INTEGER NOT NULL,
+    requested_credits INTEGER NOT NULL,
+    settled_cents INTEGER NOT NULL,
+    waiting INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX billing_reported_unsettled ON billing_reported (payer)
+    WHERE (settled_cents < 100 * requested_credits OR waiting > 0);
+CREATE TABLE billing_reports (
+    subscription_id TEXT NOT NULL,
+    seq INTEGER NOT NULL,
+    payer BLOB NOT NULL,
+    delta INTEGER NOT NULL,
+    cumulative INTEGER NOT NULL,
+    customer_id TEXT NOT NULL,
+    event_name TEXT NOT NULL,
+    identifier TEXT NOT NULL,
+    state TEXT NOT NULL,
+    stamped INTEGER,
+    requested_at INTEGER NOT NULL,
+    outcome TEXT NOT NULL,
+    PRIMARY KEY (subscription_id, seq)
+) WITHOUT ROWID;
+CREATE INDEX billing_reports_unresolved ON billing_reports (payer, seq, subscription_id)
+    WHERE state IN ('waiting', 'stamped', 'refused');
+CREATE INDEX billing_reports_open ON billing_reports (subscription_id, seq)
+    WHERE state IN ('waiting', 'stamped', 'refused');
+CREATE INDEX billing_reports_stamped ON billing_reports (subscription_id, stamped);
+CREATE TABLE billing_invoices (
+    invoice_id TEXT PRIMARY KEY,
+    payer BLOB NOT NULL,
+    subscription_id TEXT NOT NULL,
+    credit_cents INTEGER NOT NULL,
+    corrected_cents INTEGER NOT NULL,
+    finalized_at INTEGER NOT NULL,
+    period_start INTEGER NOT NULL,
+    period_end INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX billing_invoices_by_payer ON billing_invoices (payer, finalized_at, invoice_id);
+CREATE TABLE billing_books (
+    subscription_id TEXT NOT NULL,
+    period_start INTEGER NOT NULL,
+    period_end INTEGER NOT NULL,
+    payer BLOB NOT NULL,
+    invoice_id TEXT NOT NULL,
+    sent_credits INTEGER NOT NULL,
+    invoiced_credits INTEGER NOT NULL,
+    shortfall_credits INTEGER NOT NULL,
+    PRIMARY KEY (subscription_id, period_start)
+) WITHOUT ROWID;
+CREATE INDEX billing_books_by_payer ON billing_books (payer, period_start, subscription_id);
+CREATE INDEX cost_centers_of_stripe ON cost_centers (payer) WHERE strategy = 'stripe';
+CREATE TABLE webhooks (
+    event_id TEXT PRIMARY KEY,
+    type TEXT NOT NULL,
+    object_id TEXT NOT NULL,
+    created INTEGER NOT NULL,
+    received_at INTEGER NOT NULL,
+    detail TEXT NOT NULL,
+    state TEXT NOT NULL,
+    attempts INTEGER NOT NULL,
+    tried_at INTEGER NOT NULL,
+    error TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX webhooks_by_time ON webhooks (received_at, event_id);
+CREATE INDEX webhooks_by_state ON webhooks (state, received_at, event_id);
 """

@@ -41,10 +41,24 @@ COMMANDS = [
     "topics check",
     "meters",
     "alerts",
+    "billing status",
+    "billing reconcile",
+    "billing cancel",
+    "billing webhooks",
+    "billing replay",
     *ROLES,
 ]
 # What writes, or runs, has nothing to print as JSON.
-SILENT = {"serve", *ROLES, "credit-note add", "instance end", "reconcile", "reset", "accept-gap"}
+SILENT = {
+    "serve",
+    *ROLES,
+    "credit-note add",
+    "instance end",
+    "reconcile",
+    "reset",
+    "accept-gap",
+    "billing cancel",
+}
 LOCAL = {"serve", *ROLES, "config show", "migrate", "token new", "topics create", "topics check"}
 
 

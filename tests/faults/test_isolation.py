@@ -41,6 +41,7 @@ PROJECTIONS = (
     "invoice-drafts",
     "cost-centers",
     "clock",
+    "billing",
 )
 LIVE_ON_INSTANCES = {"usage-totals", "balances", "invoice-drafts"}
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import grpc
 import pytest
 
-from ledger.failpoints import NAMES, OF_THE_CLUSTER
+from ledger.failpoints import NAMES, OF_BILLING, OF_THE_CLUSTER
 from persistence.sqlite import FILE_NAME
 from tests.faults.duties import Duties, Numbers, dies, service
 from tests.oracle.synthetic import synthetic_lines
@@ -103,7 +103,7 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Stage:
 
 def test_every_failpoint_is_tried() -> None:
     tried = {point.partition(":")[0] for points in DURING.values() for point in points}
-    assert set(NAMES) == tried | set(ELSEWHERE) | set(OF_THE_CLUSTER)
+    assert set(NAMES) == tried | set(ELSEWHERE) | set(OF_THE_CLUSTER) | set(OF_BILLING)
 
 
 @pytest.mark.parametrize(

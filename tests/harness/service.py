@@ -13,6 +13,7 @@ import grpc
 from grpc_health.v1 import health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2_grpc
 
+from billing.gateway import Gateway
 from facade.server import Service
 from jobs import Scheduler
 from ledger.application import Ledger
@@ -31,6 +32,7 @@ from usage_ledger.v1 import (
     queries_pb2,
     queries_pb2_grpc,
 )
+from usage_ledger.v1.billing_pb2_grpc import BillingStatusServiceStub
 
 START_SECONDS_MAX = 30
 
@@ -67,6 +69,7 @@ class Calls:
         self.channel = channel or grpc.insecure_channel(target)
         self.usage = usage_pb2_grpc.UsageServiceStub(self.channel)
         self.billing = billing_pb2_grpc.BillingServiceStub(self.channel)
+        self.billing_status = BillingStatusServiceStub(self.channel)
         self.publishing = publishing_pb2_grpc.PublishingServiceStub(self.channel)
         self.queries = queries_pb2_grpc.QueryServiceStub(self.channel)
         self.admin = admin_pb2_grpc.AdminServiceStub(self.channel)
@@ -146,13 +149,17 @@ class InProcessService:
         *,
         clock: Clock | None = None,
         directory: Directory | None = None,
+        gateway: Gateway | None = None,
         before_fold: Callable[[str], None] | None = None,
+        failpoint: Callable[[str], None] = lambda _name: None,
         live_views: bool = False,
     ) -> None:
         """Prepare; `before_fold` is called with a projection's name before it folds.
 
-        With `live_views` the log is followed for meters and alerts.
+        With `live_views` the log is followed for meters and alerts. `gateway` leads to a Stripe.
         """
+        self._gateway = gateway
+        self._failpoint = failpoint
         self._live_views = live_views
         self.settings = settings
         self.clock = clock or ManualClock()
@@ -171,7 +178,9 @@ class InProcessService:
             self.settings,
             clock=self.clock,
             directory=self._directory,
+            gateway=self._gateway,
             before_fold=self._before_fold,
+            failpoint=self._failpoint,
         )
         self.scheduler = Scheduler(self.ledger)
         tails = [live_tail(shard) for shard in self.ledger.shards] if self._live_views else []

@@ -21,6 +21,7 @@ IMPORT_NAMES = {
     "aggregates",
     "projections",
     "persistence",
+    "billing",
     "ledger",
     "facade",
     "jobs",

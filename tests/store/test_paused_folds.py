@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from events import HoldPlaced, Recorded
 from persistence import Transaction
 from persistence.sql.tables import TABLES
 from projections import PROJECTIONS, ReadModel, Rows
@@ -35,6 +36,9 @@ PAYER = payer_of("payer")
 AT_NS = instant("2026-02-28T12:00:00Z")
 LIVE_ON_INSTANCES = {"usage-totals", "balances", "invoice-drafts"}
 COMPARED = ("projections", *READ_MODEL)
+
+
+HOLD = HoldPlaced(1_000, "somebody", bytes(16), 1, "pi_1")
 
 
 class PlantedError(Exception):
@@ -220,6 +224,7 @@ class TestRowsThatCannotBeWritten:
             ("add_balances", "balances"),
             ("put_open_cycles", "invoice-drafts"),
             ("put_clock", "clock"),
+            ("put_billing", "billing"),
         ],
     )
     def test_pause_their_projection_too(
@@ -231,14 +236,14 @@ class TestRowsThatCannotBeWritten:
         with backend.store.transaction() as transaction:
             standing, pauses = transaction.standing()
         assert stands_still(projection) == pauses.keys()
-        assert {name: 0 if name in pauses else 1 for name in PROJECTIONS} == standing
+        assert {name: 0 if name in pauses else 2 for name in PROJECTIONS} == standing
         assert f"{refused} is refused" in pauses[projection].reason
 
     @staticmethod
     def _fold(transaction: Transaction, refused: str) -> set[str]:
         rows: Any = RowsThatRefuse(transaction.rows, refused)
         standing, paused = transaction.standing()
-        appended = transaction.append([placed("a")])
+        appended = transaction.append([placed("a"), Recorded("hold", 1, HOLD)])
         model = ReadModel(rows, transaction.positions, standing, paused)
         model.fold(appended)
         return set(model.paused)

@@ -8,7 +8,10 @@ from contextlib import closing
 import psycopg
 import pytest
 
+from events import encode
+from ledger.folding import fold_events
 from persistence import StoreRefusedError
+from persistence.migration import FIRST_PROJECTIONS
 from persistence.postgres import (
     SCHEMA_VERSION,
     Database,
@@ -18,7 +21,9 @@ from persistence.postgres import (
     state,
 )
 from persistence.postgres.types import type_of
-from tests.store.facts import placed
+from persistence.sql.tables import TABLES
+from projections import PROJECTIONS, Pause
+from tests.store.facts import note, placed
 from tests.store.test_transactions import LONG_S, beside, waits
 
 pytestmark = pytest.mark.postgres
@@ -131,6 +136,67 @@ class TestFinishing:
     def test_refuses_while_a_migration_is_missing(self, empty_database: str) -> None:
         with pytest.raises(StoreRefusedError, match="run `usage-ledger migrate` first"):
             finish(Database(empty_database))
+
+
+class TestProjectionsOfANewerVersion:
+    """An old projector takes the lowest position for its own, and folds what follows it."""
+
+    @pytest.fixture
+    def in_use(self, ledger_database: str) -> str:
+        """A ledger as the version before billing left it, with an event."""
+        with psycopg.connect(ledger_database, autocommit=True) as connection:
+            for table in (*TABLES["billing"], "webhooks"):
+                connection.execute(f"DROP TABLE {table}".encode())
+            connection.execute("DROP INDEX cost_centers_of_stripe")
+            connection.execute("DELETE FROM projections WHERE name = 'billing'")
+            connection.execute("DELETE FROM migrations WHERE number = 4")
+            connection.execute(
+                "INSERT INTO stored_events VALUES (1, 'a', 1, %s, %s)",
+                (note().TOPIC, encode(note())),
+            )
+            connection.execute("UPDATE log_head SET head = 1")
+            connection.execute("UPDATE projections SET position = 1")
+        return ledger_database
+
+    def test_begin_when_no_older_role_folds(self, in_use: str) -> None:
+        database = Database(in_use)
+        migrate(database)
+        with closing(PostgresStore(database)) as store:
+            assert set(FIRST_PROJECTIONS) == store.progress().standing.keys()
+            append_and_fold(in_use, "b")
+            assert {2} == set(store.progress().standing.values())
+            finish(database)
+            assert dict.fromkeys(PROJECTIONS, 2) == store.progress().standing
+            append_and_fold(in_use, "c")
+            assert dict.fromkeys(PROJECTIONS, 3) == store.progress().standing
+
+    def test_do_not_wait_for_one_that_is_paused(self, in_use: str) -> None:
+        database = Database(in_use)
+        migrate(database)
+        with closing(PostgresStore(database)) as store:
+            with store.folding() as transaction:
+                transaction.positions.pause("balances", Pause(2, "broken"))
+            append_and_fold(in_use, "b")
+            finish(database)
+            assert 2 == store.progress().standing["billing"]
+
+    def test_stay_where_they_are_when_it_is_finished_again(self, in_use: str) -> None:
+        database = Database(in_use)
+        migrate(database)
+        finish(database)
+        append_and_fold(in_use, "b")
+        assert [] == finish(database)
+        with closing(PostgresStore(database)) as store:
+            assert dict.fromkeys(PROJECTIONS, 2) == store.progress().standing
+
+
+def append_and_fold(url: str, stream: str) -> None:
+    """As a writer and a projector do."""
+    with closing(PostgresStore(Database(url))) as store:
+        with store.transaction() as transaction:
+            transaction.append([placed(stream)])
+        with store.folding() as transaction:
+            fold_events(transaction, transaction.log(after=transaction.head - 1, limit=1))
 
 
 class TestColumns:

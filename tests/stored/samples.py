@@ -48,6 +48,9 @@ def _value(field_type: types.Type, kind: int, seed: int) -> Any:
         case types.DictType(key_type=key, value_type=value):
             many = {_value(key, FULL, n): _value(value, FULL, n + 10) for n in (seed, seed + 1)}
             choices = (many, {}, {_value(key, OTHER, seed): _value(value, OTHER, seed)})
+        case types.VarTupleType(item_type=types.StrType() as one):
+            texts = [_value(one, each, seed) for each in KINDS]
+            choices = (tuple(texts), (), tuple(texts[:1]))
         case types.VarTupleType(item_type=types.StructType(cls=nested)):
             samples = [_struct(nested, each) for each in KINDS]
             choices = (tuple(samples), (), tuple(samples[:1]))

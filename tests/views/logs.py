@@ -8,9 +8,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
 
+import msgspec
 from hypothesis import strategies as st
 
-from events import LedgerEvent, Recorded, decode
+from events import InvoiceCorrected, InvoiceSettled, LedgerEvent, Recorded, decode
 from events.readable import uuid_text
 from ledger import commands
 from ledger.commands.imports import Importing, read_import_lines
@@ -18,7 +19,7 @@ from projections import live
 from projections.alerts import Alert
 from projections.corrections import Correction, correction_of, corrects
 from projections.live import LiveState, decode_state, encode_state, fold, is_for_everybody
-from tests.laws.acts import Act
+from tests.laws.acts import Act, payer_bytes
 from tests.laws.adapter import EVERYTHING, ProductLedger
 from tests.laws.histories import admissible_scenarios, without_blank_lines
 from tests.laws.test_seeded_run import history
@@ -84,7 +85,35 @@ def log_of(ledger: ProductLedger) -> Log:
 
 def logs() -> st.SearchStrategy[Log]:
     """Of any history, and of one payer in which corrections and limits come close together."""
-    return st.one_of(_any_logs(), crowded_logs())
+    return st.one_of(_any_logs(), crowded_logs(), with_invoices())
+
+
+@st.composite
+def with_invoices(draw: st.DrawFn) -> Log:
+    """With invoices of Stripe in between, some of which are taken back."""
+    log = draw(crowded_logs())
+    payer = payer_bytes(payer_of("crowded"))
+    cents = st.integers(0, 5_000)
+    for number in range(draw(st.integers(1, 4))):
+        at = draw(st.integers(0, len(log)))
+        again = draw(st.integers(at + 1, len(log) + 1))
+        name, now = f"in_{number}", 1_790_000_000_000
+        settled = InvoiceSettled(0, "", payer, name, "cus", "sub", -draw(cents), now, 0, now)
+        corrected = InvoiceCorrected(0, "", payer, name, "voided", draw(cents), now)
+        for place, version, event in ((at, 1, settled), (again, 2, corrected)):
+            log.insert(place, (Recorded(f"invoice:{name}", version, event, 0), None))
+    return [
+        (recorded._replace(position=position, event=_at(recorded.event, log[: position - 1])), told)
+        for position, (recorded, told) in enumerate(log, start=1)
+    ]
+
+
+def _at(event: LedgerEvent, before: Log) -> LedgerEvent:
+    """An event that was put in is recorded when the one before it was."""
+    if event.recorded_at:
+        return event
+    times = (recorded.event.recorded_at for recorded, _ in reversed(before))
+    return msgspec.structs.replace(event, recorded_at=next(filter(None, times), 1))
 
 
 @st.composite

@@ -26,7 +26,7 @@ def member(name: str, joined: str = JOINED, email: str = "") -> dict[str, str]:
 
 def as_connect(members: list[dict[str, str]]) -> dict[str, Any]:
     """GetTeam's answer in Connect's JSON."""
-    names = {"user_id": "userId", "joined": "memberSince", "email": "primaryEmail"}
+    names = {"user_id": "userId", "joined": "memberSince", "email": "primaryEmail", "role": "role"}
     return {
         "team": {
             "name": "a team",
@@ -41,6 +41,8 @@ class Api:
 
     # By organisation: status and body; anybody else is not found.
     answers: dict[str, tuple[int, bytes]] = field(default_factory=dict)
+    # By user: what blocking one is answered with; others are blocked.
+    users: dict[str, tuple[int, bytes]] = field(default_factory=dict)
     asked: list[tuple[str, Mapping[str, str], Any]] = field(default_factory=list)
     # While it is cleared nobody is answered.
     may_answer: threading.Event = field(default_factory=threading.Event)
@@ -56,7 +58,7 @@ class Api:
 
 @contextmanager
 def serving() -> Iterator[Api]:
-    """Serve GetTeam on loopback."""
+    """Serve GetTeam and BlockUser on loopback."""
     api = Api()
     api.may_answer.set()
 
@@ -66,7 +68,10 @@ def serving() -> Iterator[Api]:
             api.asked.append((self.path, dict(self.headers), body))
             api.may_answer.wait(10)
             missing = 404, b'{"code": "not_found", "message": "no such team"}'
-            status, answer = api.answers.get(body.get("teamId", ""), missing)
+            if "userId" in body:
+                status, answer = api.users.get(body["userId"], (200, b"{}"))
+            else:
+                status, answer = api.answers.get(body.get("teamId", ""), missing)
             self.send_response(status)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(answer)))

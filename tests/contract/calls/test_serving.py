@@ -51,6 +51,9 @@ class BrokenDirectory:
     def members(self, organization: bytes) -> list[Member]:
         raise self.error
 
+    def block(self, user_id: str, reason: str) -> None:
+        raise self.error
+
 
 class BrokenClock(ManualClock):
     """A clock that fails while it is told to: the writer needs the time for every group."""

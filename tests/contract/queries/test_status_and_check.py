@@ -17,6 +17,7 @@ PROJECTIONS = {
     "invoice-drafts",
     "cost-centers",
     "clock",
+    "billing",
 }
 
 
@@ -190,6 +191,13 @@ ONLY_A_FOLD_SHOWS = {
     "a closed cycle's line is wrong": "UPDATE cycle_lines SET cents = cents + 1 WHERE number = 0",
     "a correction is wrong": "UPDATE corrections SET cents = cents + 1",
     "the clock is wrong": "UPDATE clock SET newest_recorded = newest_recorded + 1",
+    "an account at Stripe is made up": (
+        "INSERT INTO billing_accounts VALUES (x'01', 'active', 'cus', 'sub', 0, 0)"
+    ),
+    "a report is made up": (
+        "INSERT INTO billing_reports VALUES"
+        " ('sub', 1, x'01', 1, 1, 'cus', 'credits', 'id', 'waiting', NULL, 0, '')"
+    ),
     "an event says something else": (
         "UPDATE stored_events SET state = (SELECT state FROM stored_events WHERE position = 3)"
         " WHERE position = 6"

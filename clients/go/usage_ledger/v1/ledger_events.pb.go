@@ -106,6 +106,32 @@ type RecordedEvent struct {
 	//	*RecordedEvent_PriceListPublished
 	//	*RecordedEvent_FreeCreditClaimed
 	//	*RecordedEvent_MemberImported
+	//	*RecordedEvent_StripeCustomerRequested
+	//	*RecordedEvent_StripeCustomerRefused
+	//	*RecordedEvent_StripeCustomerBound
+	//	*RecordedEvent_StripeTaxStateTold
+	//	*RecordedEvent_StripeCustomerGone
+	//	*RecordedEvent_HoldRequested
+	//	*RecordedEvent_HoldPlaced
+	//	*RecordedEvent_HoldReleased
+	//	*RecordedEvent_SubscriptionRequested
+	//	*RecordedEvent_HoldVerified
+	//	*RecordedEvent_SubscriptionCreated
+	//	*RecordedEvent_SubscriptionActivated
+	//	*RecordedEvent_SubscriptionRefused
+	//	*RecordedEvent_SubscriptionCancelRequested
+	//	*RecordedEvent_SubscriptionEnded
+	//	*RecordedEvent_UnsettledUsageKept
+	//	*RecordedEvent_UsageReportRequested
+	//	*RecordedEvent_UsageReportStamped
+	//	*RecordedEvent_UsageReported
+	//	*RecordedEvent_UsageReportRejected
+	//	*RecordedEvent_ReportedCycleClosed
+	//	*RecordedEvent_InvoiceSettled
+	//	*RecordedEvent_InvoiceCorrected
+	//	*RecordedEvent_DisputeOpened
+	//	*RecordedEvent_DisputingUserBlocked
+	//	*RecordedEvent_StripeIdClaimed
 	Event isRecordedEvent_Event `protobuf_oneof:"event"`
 	// With an event that corrects a final entry: how the entry stood, so that a reader need not keep
 	// entries that are final.
@@ -346,6 +372,240 @@ func (x *RecordedEvent) GetMemberImported() *MemberImported {
 	return nil
 }
 
+func (x *RecordedEvent) GetStripeCustomerRequested() *StripeCustomerRequested {
+	if x != nil {
+		if x, ok := x.Event.(*RecordedEvent_StripeCustomerRequested); ok {
+			return x.StripeCustomerRequested
+		}
+	}
+	return nil
+}
+
+func (x *RecordedEvent) GetStripeCustomerRefused() *StripeCustomerRefused {
+	if x != nil {
+		if x, ok := x.Event.(*RecordedEvent_StripeCustomerRefused); ok {
+			return x.StripeCustomerRefused
+		}
+	}
+	return nil
+}
+
+func (x *RecordedEvent) GetStripeCustomerBound() *StripeCustomerBound {
+	if x != nil {
+		if x, ok := x.Event.(*RecordedEvent_StripeCustomerBound); ok {
+			return x.StripeCustomerBound
+		}
+	}
+	return nil
+}
+
+func (x *RecordedEvent) GetStripeTaxStateTold() *StripeTaxStateTold {
+	if x != nil {
+		if x, ok := x.Event.(*RecordedEvent_StripeTaxStateTold); ok {
+			return x.StripeTaxStateTold
+		}
+	}
+	return nil
+}
+
+func (x *RecordedEvent) GetStripeCustomerGone() *StripeCustomerGone {
+	if x != nil {
+		if x, ok := x.Event.(*RecordedEvent_StripeCustomerGone); ok {
+			return x.StripeCustomerGone
+		}
+	}
+	return nil
+}
+
+func (x *RecordedEvent) GetHoldRequested() *HoldRequested {
+	if x != nil {
+		if x, ok := x.Event.(*RecordedEvent_HoldRequested); ok {
+			return x.HoldRequested
+		}
+	}
+	return nil
+}
+
+func (x *RecordedEvent) GetHoldPlaced() *HoldPlaced {
+	if x != nil {
+		if x, ok := x.Event.(*RecordedEvent_HoldPlaced); ok {
+			return x.HoldPlaced
+		}
+	}
+	return nil
+}
+
+func (x *RecordedEvent) GetHoldReleased() *HoldReleased {
+	if x != nil {
+		if x, ok := x.Event.(*RecordedEvent_HoldReleased); ok {
+			return x.HoldReleased
+		}
+	}
+	return nil
+}
+
+func (x *RecordedEvent) GetSubscriptionRequested() *SubscriptionRequested {
+	if x != nil {
+		if x, ok := x.Event.(*RecordedEvent_SubscriptionRequested); ok {
+			return x.SubscriptionRequested
+		}
+	}
+	return nil
+}
+
+func (x *RecordedEvent) GetHoldVerified() *HoldVerified {
+	if x != nil {
+		if x, ok := x.Event.(*RecordedEvent_HoldVerified); ok {
+			return x.HoldVerified
+		}
+	}
+	return nil
+}
+
+func (x *RecordedEvent) GetSubscriptionCreated() *SubscriptionCreated {
+	if x != nil {
+		if x, ok := x.Event.(*RecordedEvent_SubscriptionCreated); ok {
+			return x.SubscriptionCreated
+		}
+	}
+	return nil
+}
+
+func (x *RecordedEvent) GetSubscriptionActivated() *SubscriptionActivated {
+	if x != nil {
+		if x, ok := x.Event.(*RecordedEvent_SubscriptionActivated); ok {
+			return x.SubscriptionActivated
+		}
+	}
+	return nil
+}
+
+func (x *RecordedEvent) GetSubscriptionRefused() *SubscriptionRefused {
+	if x != nil {
+		if x, ok := x.Event.(*RecordedEvent_SubscriptionRefused); ok {
+			return x.SubscriptionRefused
+		}
+	}
+	return nil
+}
+
+func (x *RecordedEvent) GetSubscriptionCancelRequested() *SubscriptionCancelRequested {
+	if x != nil {
+		if x, ok := x.Event.(*RecordedEvent_SubscriptionCancelRequested); ok {
+			return x.SubscriptionCancelRequested
+		}
+	}
+	return nil
+}
+
+func (x *RecordedEvent) GetSubscriptionEnded() *SubscriptionEnded {
+	if x != nil {
+		if x, ok := x.Event.(*RecordedEvent_SubscriptionEnded); ok {
+			return x.SubscriptionEnded
+		}
+	}
+	return nil
+}
+
+func (x *RecordedEvent) GetUnsettledUsageKept() *UnsettledUsageKept {
+	if x != nil {
+		if x, ok := x.Event.(*RecordedEvent_UnsettledUsageKept); ok {
+			return x.UnsettledUsageKept
+		}
+	}
+	return nil
+}
+
+func (x *RecordedEvent) GetUsageReportRequested() *UsageReportRequested {
+	if x != nil {
+		if x, ok := x.Event.(*RecordedEvent_UsageReportRequested); ok {
+			return x.UsageReportRequested
+		}
+	}
+	return nil
+}
+
+func (x *RecordedEvent) GetUsageReportStamped() *UsageReportStamped {
+	if x != nil {
+		if x, ok := x.Event.(*RecordedEvent_UsageReportStamped); ok {
+			return x.UsageReportStamped
+		}
+	}
+	return nil
+}
+
+func (x *RecordedEvent) GetUsageReported() *UsageReported {
+	if x != nil {
+		if x, ok := x.Event.(*RecordedEvent_UsageReported); ok {
+			return x.UsageReported
+		}
+	}
+	return nil
+}
+
+func (x *RecordedEvent) GetUsageReportRejected() *UsageReportRejected {
+	if x != nil {
+		if x, ok := x.Event.(*RecordedEvent_UsageReportRejected); ok {
+			return x.UsageReportRejected
+		}
+	}
+	return nil
+}
+
+func (x *RecordedEvent) GetReportedCycleClosed() *ReportedCycleClosed {
+	if x != nil {
+		if x, ok := x.Event.(*RecordedEvent_ReportedCycleClosed); ok {
+			return x.ReportedCycleClosed
+		}
+	}
+	return nil
+}
+
+func (x *RecordedEvent) GetInvoiceSettled() *InvoiceSettled {
+	if x != nil {
+		if x, ok := x.Event.(*RecordedEvent_InvoiceSettled); ok {
+			return x.InvoiceSettled
+		}
+	}
+	return nil
+}
+
+func (x *RecordedEvent) GetInvoiceCorrected() *InvoiceCorrected {
+	if x != nil {
+		if x, ok := x.Event.(*RecordedEvent_InvoiceCorrected); ok {
+			return x.InvoiceCorrected
+		}
+	}
+	return nil
+}
+
+func (x *RecordedEvent) GetDisputeOpened() *DisputeOpened {
+	if x != nil {
+		if x, ok := x.Event.(*RecordedEvent_DisputeOpened); ok {
+			return x.DisputeOpened
+		}
+	}
+	return nil
+}
+
+func (x *RecordedEvent) GetDisputingUserBlocked() *DisputingUserBlocked {
+	if x != nil {
+		if x, ok := x.Event.(*RecordedEvent_DisputingUserBlocked); ok {
+			return x.DisputingUserBlocked
+		}
+	}
+	return nil
+}
+
+func (x *RecordedEvent) GetStripeIdClaimed() *StripeIdClaimed {
+	if x != nil {
+		if x, ok := x.Event.(*RecordedEvent_StripeIdClaimed); ok {
+			return x.StripeIdClaimed
+		}
+	}
+	return nil
+}
+
 func (x *RecordedEvent) GetCorrection() *EntryCorrection {
 	if x != nil {
 		return x.Correction
@@ -425,6 +685,110 @@ type RecordedEvent_MemberImported struct {
 	MemberImported *MemberImported `protobuf:"bytes,27,opt,name=member_imported,json=memberImported,proto3,oneof"`
 }
 
+type RecordedEvent_StripeCustomerRequested struct {
+	StripeCustomerRequested *StripeCustomerRequested `protobuf:"bytes,30,opt,name=stripe_customer_requested,json=stripeCustomerRequested,proto3,oneof"`
+}
+
+type RecordedEvent_StripeCustomerRefused struct {
+	StripeCustomerRefused *StripeCustomerRefused `protobuf:"bytes,31,opt,name=stripe_customer_refused,json=stripeCustomerRefused,proto3,oneof"`
+}
+
+type RecordedEvent_StripeCustomerBound struct {
+	StripeCustomerBound *StripeCustomerBound `protobuf:"bytes,32,opt,name=stripe_customer_bound,json=stripeCustomerBound,proto3,oneof"`
+}
+
+type RecordedEvent_StripeTaxStateTold struct {
+	StripeTaxStateTold *StripeTaxStateTold `protobuf:"bytes,33,opt,name=stripe_tax_state_told,json=stripeTaxStateTold,proto3,oneof"`
+}
+
+type RecordedEvent_StripeCustomerGone struct {
+	StripeCustomerGone *StripeCustomerGone `protobuf:"bytes,34,opt,name=stripe_customer_gone,json=stripeCustomerGone,proto3,oneof"`
+}
+
+type RecordedEvent_HoldRequested struct {
+	HoldRequested *HoldRequested `protobuf:"bytes,35,opt,name=hold_requested,json=holdRequested,proto3,oneof"`
+}
+
+type RecordedEvent_HoldPlaced struct {
+	HoldPlaced *HoldPlaced `protobuf:"bytes,36,opt,name=hold_placed,json=holdPlaced,proto3,oneof"`
+}
+
+type RecordedEvent_HoldReleased struct {
+	HoldReleased *HoldReleased `protobuf:"bytes,37,opt,name=hold_released,json=holdReleased,proto3,oneof"`
+}
+
+type RecordedEvent_SubscriptionRequested struct {
+	SubscriptionRequested *SubscriptionRequested `protobuf:"bytes,38,opt,name=subscription_requested,json=subscriptionRequested,proto3,oneof"`
+}
+
+type RecordedEvent_HoldVerified struct {
+	HoldVerified *HoldVerified `protobuf:"bytes,39,opt,name=hold_verified,json=holdVerified,proto3,oneof"`
+}
+
+type RecordedEvent_SubscriptionCreated struct {
+	SubscriptionCreated *SubscriptionCreated `protobuf:"bytes,40,opt,name=subscription_created,json=subscriptionCreated,proto3,oneof"`
+}
+
+type RecordedEvent_SubscriptionActivated struct {
+	SubscriptionActivated *SubscriptionActivated `protobuf:"bytes,41,opt,name=subscription_activated,json=subscriptionActivated,proto3,oneof"`
+}
+
+type RecordedEvent_SubscriptionRefused struct {
+	SubscriptionRefused *SubscriptionRefused `protobuf:"bytes,42,opt,name=subscription_refused,json=subscriptionRefused,proto3,oneof"`
+}
+
+type RecordedEvent_SubscriptionCancelRequested struct {
+	SubscriptionCancelRequested *SubscriptionCancelRequested `protobuf:"bytes,43,opt,name=subscription_cancel_requested,json=subscriptionCancelRequested,proto3,oneof"`
+}
+
+type RecordedEvent_SubscriptionEnded struct {
+	SubscriptionEnded *SubscriptionEnded `protobuf:"bytes,44,opt,name=subscription_ended,json=subscriptionEnded,proto3,oneof"`
+}
+
+type RecordedEvent_UnsettledUsageKept struct {
+	UnsettledUsageKept *UnsettledUsageKept `protobuf:"bytes,45,opt,name=unsettled_usage_kept,json=unsettledUsageKept,proto3,oneof"`
+}
+
+type RecordedEvent_UsageReportRequested struct {
+	UsageReportRequested *UsageReportRequested `protobuf:"bytes,46,opt,name=usage_report_requested,json=usageReportRequested,proto3,oneof"`
+}
+
+type RecordedEvent_UsageReportStamped struct {
+	UsageReportStamped *UsageReportStamped `protobuf:"bytes,47,opt,name=usage_report_stamped,json=usageReportStamped,proto3,oneof"`
+}
+
+type RecordedEvent_UsageReported struct {
+	UsageReported *UsageReported `protobuf:"bytes,48,opt,name=usage_reported,json=usageReported,proto3,oneof"`
+}
+
+type RecordedEvent_UsageReportRejected struct {
+	UsageReportRejected *UsageReportRejected `protobuf:"bytes,49,opt,name=usage_report_rejected,json=usageReportRejected,proto3,oneof"`
+}
+
+type RecordedEvent_ReportedCycleClosed struct {
+	ReportedCycleClosed *ReportedCycleClosed `protobuf:"bytes,50,opt,name=reported_cycle_closed,json=reportedCycleClosed,proto3,oneof"`
+}
+
+type RecordedEvent_InvoiceSettled struct {
+	InvoiceSettled *InvoiceSettled `protobuf:"bytes,51,opt,name=invoice_settled,json=invoiceSettled,proto3,oneof"`
+}
+
+type RecordedEvent_InvoiceCorrected struct {
+	InvoiceCorrected *InvoiceCorrected `protobuf:"bytes,52,opt,name=invoice_corrected,json=invoiceCorrected,proto3,oneof"`
+}
+
+type RecordedEvent_DisputeOpened struct {
+	DisputeOpened *DisputeOpened `protobuf:"bytes,53,opt,name=dispute_opened,json=disputeOpened,proto3,oneof"`
+}
+
+type RecordedEvent_DisputingUserBlocked struct {
+	DisputingUserBlocked *DisputingUserBlocked `protobuf:"bytes,54,opt,name=disputing_user_blocked,json=disputingUserBlocked,proto3,oneof"`
+}
+
+type RecordedEvent_StripeIdClaimed struct {
+	StripeIdClaimed *StripeIdClaimed `protobuf:"bytes,55,opt,name=stripe_id_claimed,json=stripeIdClaimed,proto3,oneof"`
+}
+
 func (*RecordedEvent_WorkspaceInstanceStarted) isRecordedEvent_Event() {}
 
 func (*RecordedEvent_WorkspaceInstanceStopping) isRecordedEvent_Event() {}
@@ -458,6 +822,58 @@ func (*RecordedEvent_PriceListPublished) isRecordedEvent_Event() {}
 func (*RecordedEvent_FreeCreditClaimed) isRecordedEvent_Event() {}
 
 func (*RecordedEvent_MemberImported) isRecordedEvent_Event() {}
+
+func (*RecordedEvent_StripeCustomerRequested) isRecordedEvent_Event() {}
+
+func (*RecordedEvent_StripeCustomerRefused) isRecordedEvent_Event() {}
+
+func (*RecordedEvent_StripeCustomerBound) isRecordedEvent_Event() {}
+
+func (*RecordedEvent_StripeTaxStateTold) isRecordedEvent_Event() {}
+
+func (*RecordedEvent_StripeCustomerGone) isRecordedEvent_Event() {}
+
+func (*RecordedEvent_HoldRequested) isRecordedEvent_Event() {}
+
+func (*RecordedEvent_HoldPlaced) isRecordedEvent_Event() {}
+
+func (*RecordedEvent_HoldReleased) isRecordedEvent_Event() {}
+
+func (*RecordedEvent_SubscriptionRequested) isRecordedEvent_Event() {}
+
+func (*RecordedEvent_HoldVerified) isRecordedEvent_Event() {}
+
+func (*RecordedEvent_SubscriptionCreated) isRecordedEvent_Event() {}
+
+func (*RecordedEvent_SubscriptionActivated) isRecordedEvent_Event() {}
+
+func (*RecordedEvent_SubscriptionRefused) isRecordedEvent_Event() {}
+
+func (*RecordedEvent_SubscriptionCancelRequested) isRecordedEvent_Event() {}
+
+func (*RecordedEvent_SubscriptionEnded) isRecordedEvent_Event() {}
+
+func (*RecordedEvent_UnsettledUsageKept) isRecordedEvent_Event() {}
+
+func (*RecordedEvent_UsageReportRequested) isRecordedEvent_Event() {}
+
+func (*RecordedEvent_UsageReportStamped) isRecordedEvent_Event() {}
+
+func (*RecordedEvent_UsageReported) isRecordedEvent_Event() {}
+
+func (*RecordedEvent_UsageReportRejected) isRecordedEvent_Event() {}
+
+func (*RecordedEvent_ReportedCycleClosed) isRecordedEvent_Event() {}
+
+func (*RecordedEvent_InvoiceSettled) isRecordedEvent_Event() {}
+
+func (*RecordedEvent_InvoiceCorrected) isRecordedEvent_Event() {}
+
+func (*RecordedEvent_DisputeOpened) isRecordedEvent_Event() {}
+
+func (*RecordedEvent_DisputingUserBlocked) isRecordedEvent_Event() {}
+
+func (*RecordedEvent_StripeIdClaimed) isRecordedEvent_Event() {}
 
 // What an event that `corrects` does to the entry of its instance.
 type EntryCorrection struct {
@@ -1981,13 +2397,1881 @@ func (x *MemberImported) GetEmailHmac() string {
 	return ""
 }
 
+// A customer is to be made at Stripe. `generation` names the attempt and its idempotency key.
+type StripeCustomerRequested struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	AttributionId string                 `protobuf:"bytes,1,opt,name=attribution_id,json=attributionId,proto3" json:"attribution_id,omitempty"`
+	Generation    int64                  `protobuf:"varint,2,opt,name=generation,proto3" json:"generation,omitempty"`
+	// `eur` or `usd`.
+	Currency string `protobuf:"bytes,3,opt,name=currency,proto3" json:"currency,omitempty"`
+	// A user id, or empty.
+	Creator string `protobuf:"bytes,4,opt,name=creator,proto3" json:"creator,omitempty"`
+	// To name and e-mail address.
+	Commitment    []byte `protobuf:"bytes,5,opt,name=commitment,proto3" json:"commitment,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StripeCustomerRequested) Reset() {
+	*x = StripeCustomerRequested{}
+	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StripeCustomerRequested) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StripeCustomerRequested) ProtoMessage() {}
+
+func (x *StripeCustomerRequested) ProtoReflect() protoreflect.Message {
+	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StripeCustomerRequested.ProtoReflect.Descriptor instead.
+func (*StripeCustomerRequested) Descriptor() ([]byte, []int) {
+	return file_usage_ledger_v1_ledger_events_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *StripeCustomerRequested) GetAttributionId() string {
+	if x != nil {
+		return x.AttributionId
+	}
+	return ""
+}
+
+func (x *StripeCustomerRequested) GetGeneration() int64 {
+	if x != nil {
+		return x.Generation
+	}
+	return 0
+}
+
+func (x *StripeCustomerRequested) GetCurrency() string {
+	if x != nil {
+		return x.Currency
+	}
+	return ""
+}
+
+func (x *StripeCustomerRequested) GetCreator() string {
+	if x != nil {
+		return x.Creator
+	}
+	return ""
+}
+
+func (x *StripeCustomerRequested) GetCommitment() []byte {
+	if x != nil {
+		return x.Commitment
+	}
+	return nil
+}
+
+// Stripe refused for good to make the customer; the next request is another generation.
+type StripeCustomerRefused struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	AttributionId string                 `protobuf:"bytes,1,opt,name=attribution_id,json=attributionId,proto3" json:"attribution_id,omitempty"`
+	Generation    int64                  `protobuf:"varint,2,opt,name=generation,proto3" json:"generation,omitempty"`
+	// Stripe's code.
+	Reason        string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StripeCustomerRefused) Reset() {
+	*x = StripeCustomerRefused{}
+	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StripeCustomerRefused) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StripeCustomerRefused) ProtoMessage() {}
+
+func (x *StripeCustomerRefused) ProtoReflect() protoreflect.Message {
+	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StripeCustomerRefused.ProtoReflect.Descriptor instead.
+func (*StripeCustomerRefused) Descriptor() ([]byte, []int) {
+	return file_usage_ledger_v1_ledger_events_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *StripeCustomerRefused) GetAttributionId() string {
+	if x != nil {
+		return x.AttributionId
+	}
+	return ""
+}
+
+func (x *StripeCustomerRefused) GetGeneration() int64 {
+	if x != nil {
+		return x.Generation
+	}
+	return 0
+}
+
+func (x *StripeCustomerRefused) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+// The payer's customer at Stripe is known: made for it, or found there.
+type StripeCustomerBound struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	AttributionId string                 `protobuf:"bytes,1,opt,name=attribution_id,json=attributionId,proto3" json:"attribution_id,omitempty"`
+	// 0: it was found.
+	Generation int64  `protobuf:"varint,2,opt,name=generation,proto3" json:"generation,omitempty"`
+	CustomerId string `protobuf:"bytes,3,opt,name=customer_id,json=customerId,proto3" json:"customer_id,omitempty"`
+	Currency   string `protobuf:"bytes,4,opt,name=currency,proto3" json:"currency,omitempty"`
+	// At Stripe.
+	CreationTime *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=creation_time,json=creationTime,proto3" json:"creation_time,omitempty"`
+	// Stripe's `automatic_tax`; empty while nobody has asked.
+	TaxState      string `protobuf:"bytes,6,opt,name=tax_state,json=taxState,proto3" json:"tax_state,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StripeCustomerBound) Reset() {
+	*x = StripeCustomerBound{}
+	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StripeCustomerBound) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StripeCustomerBound) ProtoMessage() {}
+
+func (x *StripeCustomerBound) ProtoReflect() protoreflect.Message {
+	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StripeCustomerBound.ProtoReflect.Descriptor instead.
+func (*StripeCustomerBound) Descriptor() ([]byte, []int) {
+	return file_usage_ledger_v1_ledger_events_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *StripeCustomerBound) GetAttributionId() string {
+	if x != nil {
+		return x.AttributionId
+	}
+	return ""
+}
+
+func (x *StripeCustomerBound) GetGeneration() int64 {
+	if x != nil {
+		return x.Generation
+	}
+	return 0
+}
+
+func (x *StripeCustomerBound) GetCustomerId() string {
+	if x != nil {
+		return x.CustomerId
+	}
+	return ""
+}
+
+func (x *StripeCustomerBound) GetCurrency() string {
+	if x != nil {
+		return x.Currency
+	}
+	return ""
+}
+
+func (x *StripeCustomerBound) GetCreationTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.CreationTime
+	}
+	return nil
+}
+
+func (x *StripeCustomerBound) GetTaxState() string {
+	if x != nil {
+		return x.TaxState
+	}
+	return ""
+}
+
+// Stripe told where it can tax the customer; `unrecognized_location`: the address is bad.
+type StripeTaxStateTold struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	AttributionId string                 `protobuf:"bytes,1,opt,name=attribution_id,json=attributionId,proto3" json:"attribution_id,omitempty"`
+	CustomerId    string                 `protobuf:"bytes,2,opt,name=customer_id,json=customerId,proto3" json:"customer_id,omitempty"`
+	TaxState      string                 `protobuf:"bytes,3,opt,name=tax_state,json=taxState,proto3" json:"tax_state,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StripeTaxStateTold) Reset() {
+	*x = StripeTaxStateTold{}
+	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StripeTaxStateTold) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StripeTaxStateTold) ProtoMessage() {}
+
+func (x *StripeTaxStateTold) ProtoReflect() protoreflect.Message {
+	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StripeTaxStateTold.ProtoReflect.Descriptor instead.
+func (*StripeTaxStateTold) Descriptor() ([]byte, []int) {
+	return file_usage_ledger_v1_ledger_events_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *StripeTaxStateTold) GetAttributionId() string {
+	if x != nil {
+		return x.AttributionId
+	}
+	return ""
+}
+
+func (x *StripeTaxStateTold) GetCustomerId() string {
+	if x != nil {
+		return x.CustomerId
+	}
+	return ""
+}
+
+func (x *StripeTaxStateTold) GetTaxState() string {
+	if x != nil {
+		return x.TaxState
+	}
+	return ""
+}
+
+// The customer was deleted at Stripe; another one may be made.
+type StripeCustomerGone struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	AttributionId string                 `protobuf:"bytes,1,opt,name=attribution_id,json=attributionId,proto3" json:"attribution_id,omitempty"`
+	CustomerId    string                 `protobuf:"bytes,2,opt,name=customer_id,json=customerId,proto3" json:"customer_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StripeCustomerGone) Reset() {
+	*x = StripeCustomerGone{}
+	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StripeCustomerGone) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StripeCustomerGone) ProtoMessage() {}
+
+func (x *StripeCustomerGone) ProtoReflect() protoreflect.Message {
+	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StripeCustomerGone.ProtoReflect.Descriptor instead.
+func (*StripeCustomerGone) Descriptor() ([]byte, []int) {
+	return file_usage_ledger_v1_ledger_events_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *StripeCustomerGone) GetAttributionId() string {
+	if x != nil {
+		return x.AttributionId
+	}
+	return ""
+}
+
+func (x *StripeCustomerGone) GetCustomerId() string {
+	if x != nil {
+		return x.CustomerId
+	}
+	return ""
+}
+
+// A hold on a card is to be placed, to see that the card is good.
+type HoldRequested struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	AttributionId string                 `protobuf:"bytes,1,opt,name=attribution_id,json=attributionId,proto3" json:"attribution_id,omitempty"`
+	Number        int64                  `protobuf:"varint,2,opt,name=number,proto3" json:"number,omitempty"`
+	CustomerId    string                 `protobuf:"bytes,3,opt,name=customer_id,json=customerId,proto3" json:"customer_id,omitempty"`
+	Currency      string                 `protobuf:"bytes,4,opt,name=currency,proto3" json:"currency,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HoldRequested) Reset() {
+	*x = HoldRequested{}
+	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HoldRequested) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HoldRequested) ProtoMessage() {}
+
+func (x *HoldRequested) ProtoReflect() protoreflect.Message {
+	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HoldRequested.ProtoReflect.Descriptor instead.
+func (*HoldRequested) Descriptor() ([]byte, []int) {
+	return file_usage_ledger_v1_ledger_events_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *HoldRequested) GetAttributionId() string {
+	if x != nil {
+		return x.AttributionId
+	}
+	return ""
+}
+
+func (x *HoldRequested) GetNumber() int64 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
+}
+
+func (x *HoldRequested) GetCustomerId() string {
+	if x != nil {
+		return x.CustomerId
+	}
+	return ""
+}
+
+func (x *HoldRequested) GetCurrency() string {
+	if x != nil {
+		return x.Currency
+	}
+	return ""
+}
+
+// Stripe made the payment intent of a hold; the browser confirms it.
+type HoldPlaced struct {
+	state           protoimpl.MessageState `protogen:"open.v1"`
+	AttributionId   string                 `protobuf:"bytes,1,opt,name=attribution_id,json=attributionId,proto3" json:"attribution_id,omitempty"`
+	Number          int64                  `protobuf:"varint,2,opt,name=number,proto3" json:"number,omitempty"`
+	PaymentIntentId string                 `protobuf:"bytes,3,opt,name=payment_intent_id,json=paymentIntentId,proto3" json:"payment_intent_id,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
+}
+
+func (x *HoldPlaced) Reset() {
+	*x = HoldPlaced{}
+	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HoldPlaced) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HoldPlaced) ProtoMessage() {}
+
+func (x *HoldPlaced) ProtoReflect() protoreflect.Message {
+	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HoldPlaced.ProtoReflect.Descriptor instead.
+func (*HoldPlaced) Descriptor() ([]byte, []int) {
+	return file_usage_ledger_v1_ledger_events_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *HoldPlaced) GetAttributionId() string {
+	if x != nil {
+		return x.AttributionId
+	}
+	return ""
+}
+
+func (x *HoldPlaced) GetNumber() int64 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
+}
+
+func (x *HoldPlaced) GetPaymentIntentId() string {
+	if x != nil {
+		return x.PaymentIntentId
+	}
+	return ""
+}
+
+// The hold is cancelled at Stripe: it was used, or nobody used it in time.
+type HoldReleased struct {
+	state           protoimpl.MessageState `protogen:"open.v1"`
+	AttributionId   string                 `protobuf:"bytes,1,opt,name=attribution_id,json=attributionId,proto3" json:"attribution_id,omitempty"`
+	PaymentIntentId string                 `protobuf:"bytes,2,opt,name=payment_intent_id,json=paymentIntentId,proto3" json:"payment_intent_id,omitempty"`
+	// `used`, `refused` or `expired`.
+	Cause         string `protobuf:"bytes,3,opt,name=cause,proto3" json:"cause,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HoldReleased) Reset() {
+	*x = HoldReleased{}
+	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HoldReleased) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HoldReleased) ProtoMessage() {}
+
+func (x *HoldReleased) ProtoReflect() protoreflect.Message {
+	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HoldReleased.ProtoReflect.Descriptor instead.
+func (*HoldReleased) Descriptor() ([]byte, []int) {
+	return file_usage_ledger_v1_ledger_events_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *HoldReleased) GetAttributionId() string {
+	if x != nil {
+		return x.AttributionId
+	}
+	return ""
+}
+
+func (x *HoldReleased) GetPaymentIntentId() string {
+	if x != nil {
+		return x.PaymentIntentId
+	}
+	return ""
+}
+
+func (x *HoldReleased) GetCause() string {
+	if x != nil {
+		return x.Cause
+	}
+	return ""
+}
+
+// A subscription is to be made. `attempt` names it, and its idempotency key.
+type SubscriptionRequested struct {
+	state           protoimpl.MessageState `protogen:"open.v1"`
+	AttributionId   string                 `protobuf:"bytes,1,opt,name=attribution_id,json=attributionId,proto3" json:"attribution_id,omitempty"`
+	Attempt         int64                  `protobuf:"varint,2,opt,name=attempt,proto3" json:"attempt,omitempty"`
+	CustomerId      string                 `protobuf:"bytes,3,opt,name=customer_id,json=customerId,proto3" json:"customer_id,omitempty"`
+	PaymentIntentId string                 `protobuf:"bytes,4,opt,name=payment_intent_id,json=paymentIntentId,proto3" json:"payment_intent_id,omitempty"`
+	// Credits.
+	UsageLimit    int64  `protobuf:"varint,5,opt,name=usage_limit,json=usageLimit,proto3" json:"usage_limit,omitempty"`
+	PriceId       string `protobuf:"bytes,6,opt,name=price_id,json=priceId,proto3" json:"price_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SubscriptionRequested) Reset() {
+	*x = SubscriptionRequested{}
+	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SubscriptionRequested) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SubscriptionRequested) ProtoMessage() {}
+
+func (x *SubscriptionRequested) ProtoReflect() protoreflect.Message {
+	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SubscriptionRequested.ProtoReflect.Descriptor instead.
+func (*SubscriptionRequested) Descriptor() ([]byte, []int) {
+	return file_usage_ledger_v1_ledger_events_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *SubscriptionRequested) GetAttributionId() string {
+	if x != nil {
+		return x.AttributionId
+	}
+	return ""
+}
+
+func (x *SubscriptionRequested) GetAttempt() int64 {
+	if x != nil {
+		return x.Attempt
+	}
+	return 0
+}
+
+func (x *SubscriptionRequested) GetCustomerId() string {
+	if x != nil {
+		return x.CustomerId
+	}
+	return ""
+}
+
+func (x *SubscriptionRequested) GetPaymentIntentId() string {
+	if x != nil {
+		return x.PaymentIntentId
+	}
+	return ""
+}
+
+func (x *SubscriptionRequested) GetUsageLimit() int64 {
+	if x != nil {
+		return x.UsageLimit
+	}
+	return 0
+}
+
+func (x *SubscriptionRequested) GetPriceId() string {
+	if x != nil {
+		return x.PriceId
+	}
+	return ""
+}
+
+// The hold is good and the customer's; its card pays from now on.
+type HoldVerified struct {
+	state           protoimpl.MessageState `protogen:"open.v1"`
+	AttributionId   string                 `protobuf:"bytes,1,opt,name=attribution_id,json=attributionId,proto3" json:"attribution_id,omitempty"`
+	Attempt         int64                  `protobuf:"varint,2,opt,name=attempt,proto3" json:"attempt,omitempty"`
+	PaymentMethodId string                 `protobuf:"bytes,3,opt,name=payment_method_id,json=paymentMethodId,proto3" json:"payment_method_id,omitempty"`
+	// Once the card's address is the customer's.
+	TaxState      string `protobuf:"bytes,4,opt,name=tax_state,json=taxState,proto3" json:"tax_state,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HoldVerified) Reset() {
+	*x = HoldVerified{}
+	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HoldVerified) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HoldVerified) ProtoMessage() {}
+
+func (x *HoldVerified) ProtoReflect() protoreflect.Message {
+	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HoldVerified.ProtoReflect.Descriptor instead.
+func (*HoldVerified) Descriptor() ([]byte, []int) {
+	return file_usage_ledger_v1_ledger_events_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *HoldVerified) GetAttributionId() string {
+	if x != nil {
+		return x.AttributionId
+	}
+	return ""
+}
+
+func (x *HoldVerified) GetAttempt() int64 {
+	if x != nil {
+		return x.Attempt
+	}
+	return 0
+}
+
+func (x *HoldVerified) GetPaymentMethodId() string {
+	if x != nil {
+		return x.PaymentMethodId
+	}
+	return ""
+}
+
+func (x *HoldVerified) GetTaxState() string {
+	if x != nil {
+		return x.TaxState
+	}
+	return ""
+}
+
+// Stripe made the subscription; usage is reported to no other one of the payer.
+type SubscriptionCreated struct {
+	state          protoimpl.MessageState `protogen:"open.v1"`
+	AttributionId  string                 `protobuf:"bytes,1,opt,name=attribution_id,json=attributionId,proto3" json:"attribution_id,omitempty"`
+	Attempt        int64                  `protobuf:"varint,2,opt,name=attempt,proto3" json:"attempt,omitempty"`
+	SubscriptionId string                 `protobuf:"bytes,3,opt,name=subscription_id,json=subscriptionId,proto3" json:"subscription_id,omitempty"`
+	PriceId        string                 `protobuf:"bytes,4,opt,name=price_id,json=priceId,proto3" json:"price_id,omitempty"`
+	PeriodStart    *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=period_start,json=periodStart,proto3" json:"period_start,omitempty"`
+	PeriodEnd      *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=period_end,json=periodEnd,proto3" json:"period_end,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *SubscriptionCreated) Reset() {
+	*x = SubscriptionCreated{}
+	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SubscriptionCreated) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SubscriptionCreated) ProtoMessage() {}
+
+func (x *SubscriptionCreated) ProtoReflect() protoreflect.Message {
+	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SubscriptionCreated.ProtoReflect.Descriptor instead.
+func (*SubscriptionCreated) Descriptor() ([]byte, []int) {
+	return file_usage_ledger_v1_ledger_events_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *SubscriptionCreated) GetAttributionId() string {
+	if x != nil {
+		return x.AttributionId
+	}
+	return ""
+}
+
+func (x *SubscriptionCreated) GetAttempt() int64 {
+	if x != nil {
+		return x.Attempt
+	}
+	return 0
+}
+
+func (x *SubscriptionCreated) GetSubscriptionId() string {
+	if x != nil {
+		return x.SubscriptionId
+	}
+	return ""
+}
+
+func (x *SubscriptionCreated) GetPriceId() string {
+	if x != nil {
+		return x.PriceId
+	}
+	return ""
+}
+
+func (x *SubscriptionCreated) GetPeriodStart() *timestamppb.Timestamp {
+	if x != nil {
+		return x.PeriodStart
+	}
+	return nil
+}
+
+func (x *SubscriptionCreated) GetPeriodEnd() *timestamppb.Timestamp {
+	if x != nil {
+		return x.PeriodEnd
+	}
+	return nil
+}
+
+// The cost center is on STRIPE with the limit that was asked for.
+type SubscriptionActivated struct {
+	state          protoimpl.MessageState `protogen:"open.v1"`
+	AttributionId  string                 `protobuf:"bytes,1,opt,name=attribution_id,json=attributionId,proto3" json:"attribution_id,omitempty"`
+	Attempt        int64                  `protobuf:"varint,2,opt,name=attempt,proto3" json:"attempt,omitempty"`
+	SubscriptionId string                 `protobuf:"bytes,3,opt,name=subscription_id,json=subscriptionId,proto3" json:"subscription_id,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *SubscriptionActivated) Reset() {
+	*x = SubscriptionActivated{}
+	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[32]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SubscriptionActivated) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SubscriptionActivated) ProtoMessage() {}
+
+func (x *SubscriptionActivated) ProtoReflect() protoreflect.Message {
+	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[32]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SubscriptionActivated.ProtoReflect.Descriptor instead.
+func (*SubscriptionActivated) Descriptor() ([]byte, []int) {
+	return file_usage_ledger_v1_ledger_events_proto_rawDescGZIP(), []int{32}
+}
+
+func (x *SubscriptionActivated) GetAttributionId() string {
+	if x != nil {
+		return x.AttributionId
+	}
+	return ""
+}
+
+func (x *SubscriptionActivated) GetAttempt() int64 {
+	if x != nil {
+		return x.Attempt
+	}
+	return 0
+}
+
+func (x *SubscriptionActivated) GetSubscriptionId() string {
+	if x != nil {
+		return x.SubscriptionId
+	}
+	return ""
+}
+
+// The subscription cannot be made in this attempt.
+type SubscriptionRefused struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	AttributionId string                 `protobuf:"bytes,1,opt,name=attribution_id,json=attributionId,proto3" json:"attribution_id,omitempty"`
+	Attempt       int64                  `protobuf:"varint,2,opt,name=attempt,proto3" json:"attempt,omitempty"`
+	// Where: `hold`, `card` or `subscription`.
+	Step string `protobuf:"bytes,3,opt,name=step,proto3" json:"step,omitempty"`
+	// Stripe's code, or what is wrong with the hold.
+	Reason        string `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SubscriptionRefused) Reset() {
+	*x = SubscriptionRefused{}
+	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SubscriptionRefused) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SubscriptionRefused) ProtoMessage() {}
+
+func (x *SubscriptionRefused) ProtoReflect() protoreflect.Message {
+	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SubscriptionRefused.ProtoReflect.Descriptor instead.
+func (*SubscriptionRefused) Descriptor() ([]byte, []int) {
+	return file_usage_ledger_v1_ledger_events_proto_rawDescGZIP(), []int{33}
+}
+
+func (x *SubscriptionRefused) GetAttributionId() string {
+	if x != nil {
+		return x.AttributionId
+	}
+	return ""
+}
+
+func (x *SubscriptionRefused) GetAttempt() int64 {
+	if x != nil {
+		return x.Attempt
+	}
+	return 0
+}
+
+func (x *SubscriptionRefused) GetStep() string {
+	if x != nil {
+		return x.Step
+	}
+	return ""
+}
+
+func (x *SubscriptionRefused) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+// The subscription is to end, once everything is reported.
+type SubscriptionCancelRequested struct {
+	state          protoimpl.MessageState `protogen:"open.v1"`
+	AttributionId  string                 `protobuf:"bytes,1,opt,name=attribution_id,json=attributionId,proto3" json:"attribution_id,omitempty"`
+	SubscriptionId string                 `protobuf:"bytes,2,opt,name=subscription_id,json=subscriptionId,proto3" json:"subscription_id,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *SubscriptionCancelRequested) Reset() {
+	*x = SubscriptionCancelRequested{}
+	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[34]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SubscriptionCancelRequested) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SubscriptionCancelRequested) ProtoMessage() {}
+
+func (x *SubscriptionCancelRequested) ProtoReflect() protoreflect.Message {
+	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[34]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SubscriptionCancelRequested.ProtoReflect.Descriptor instead.
+func (*SubscriptionCancelRequested) Descriptor() ([]byte, []int) {
+	return file_usage_ledger_v1_ledger_events_proto_rawDescGZIP(), []int{34}
+}
+
+func (x *SubscriptionCancelRequested) GetAttributionId() string {
+	if x != nil {
+		return x.AttributionId
+	}
+	return ""
+}
+
+func (x *SubscriptionCancelRequested) GetSubscriptionId() string {
+	if x != nil {
+		return x.SubscriptionId
+	}
+	return ""
+}
+
+// The subscription has ended at Stripe, and nothing more is reported to it.
+type SubscriptionEnded struct {
+	state          protoimpl.MessageState `protogen:"open.v1"`
+	AttributionId  string                 `protobuf:"bytes,1,opt,name=attribution_id,json=attributionId,proto3" json:"attribution_id,omitempty"`
+	SubscriptionId string                 `protobuf:"bytes,2,opt,name=subscription_id,json=subscriptionId,proto3" json:"subscription_id,omitempty"`
+	EndedAt        *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=ended_at,json=endedAt,proto3" json:"ended_at,omitempty"`
+	// Billable, and never reported: what nobody will pay.
+	UnbilledCents int64 `protobuf:"zigzag64,4,opt,name=unbilled_cents,json=unbilledCents,proto3" json:"unbilled_cents,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SubscriptionEnded) Reset() {
+	*x = SubscriptionEnded{}
+	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[35]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SubscriptionEnded) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SubscriptionEnded) ProtoMessage() {}
+
+func (x *SubscriptionEnded) ProtoReflect() protoreflect.Message {
+	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[35]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SubscriptionEnded.ProtoReflect.Descriptor instead.
+func (*SubscriptionEnded) Descriptor() ([]byte, []int) {
+	return file_usage_ledger_v1_ledger_events_proto_rawDescGZIP(), []int{35}
+}
+
+func (x *SubscriptionEnded) GetAttributionId() string {
+	if x != nil {
+		return x.AttributionId
+	}
+	return ""
+}
+
+func (x *SubscriptionEnded) GetSubscriptionId() string {
+	if x != nil {
+		return x.SubscriptionId
+	}
+	return ""
+}
+
+func (x *SubscriptionEnded) GetEndedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.EndedAt
+	}
+	return nil
+}
+
+func (x *SubscriptionEnded) GetUnbilledCents() int64 {
+	if x != nil {
+		return x.UnbilledCents
+	}
+	return 0
+}
+
+// The payer came back to STRIPE while an earlier subscription's reports wait for their invoice.
+type UnsettledUsageKept struct {
+	state          protoimpl.MessageState `protogen:"open.v1"`
+	AttributionId  string                 `protobuf:"bytes,1,opt,name=attribution_id,json=attributionId,proto3" json:"attribution_id,omitempty"`
+	UnsettledCents int64                  `protobuf:"zigzag64,2,opt,name=unsettled_cents,json=unsettledCents,proto3" json:"unsettled_cents,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *UnsettledUsageKept) Reset() {
+	*x = UnsettledUsageKept{}
+	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[36]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UnsettledUsageKept) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UnsettledUsageKept) ProtoMessage() {}
+
+func (x *UnsettledUsageKept) ProtoReflect() protoreflect.Message {
+	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[36]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UnsettledUsageKept.ProtoReflect.Descriptor instead.
+func (*UnsettledUsageKept) Descriptor() ([]byte, []int) {
+	return file_usage_ledger_v1_ledger_events_proto_rawDescGZIP(), []int{36}
+}
+
+func (x *UnsettledUsageKept) GetAttributionId() string {
+	if x != nil {
+		return x.AttributionId
+	}
+	return ""
+}
+
+func (x *UnsettledUsageKept) GetUnsettledCents() int64 {
+	if x != nil {
+		return x.UnsettledCents
+	}
+	return 0
+}
+
+// Whole credits are to be reported. Its fields never change: a row of the outbox.
+type UsageReportRequested struct {
+	state          protoimpl.MessageState `protogen:"open.v1"`
+	AttributionId  string                 `protobuf:"bytes,1,opt,name=attribution_id,json=attributionId,proto3" json:"attribution_id,omitempty"`
+	SubscriptionId string                 `protobuf:"bytes,2,opt,name=subscription_id,json=subscriptionId,proto3" json:"subscription_id,omitempty"`
+	Seq            int64                  `protobuf:"varint,3,opt,name=seq,proto3" json:"seq,omitempty"`
+	// Credits; negative: they are taken back within the cycle.
+	Delta int64 `protobuf:"zigzag64,4,opt,name=delta,proto3" json:"delta,omitempty"`
+	// Credits that should have been reported with it, in this time on STRIPE.
+	Cumulative int64  `protobuf:"varint,5,opt,name=cumulative,proto3" json:"cumulative,omitempty"`
+	CustomerId string `protobuf:"bytes,6,opt,name=customer_id,json=customerId,proto3" json:"customer_id,omitempty"`
+	// Of the meter.
+	EventName     string `protobuf:"bytes,7,opt,name=event_name,json=eventName,proto3" json:"event_name,omitempty"`
+	Identifier    string `protobuf:"bytes,8,opt,name=identifier,proto3" json:"identifier,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UsageReportRequested) Reset() {
+	*x = UsageReportRequested{}
+	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[37]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UsageReportRequested) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UsageReportRequested) ProtoMessage() {}
+
+func (x *UsageReportRequested) ProtoReflect() protoreflect.Message {
+	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[37]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UsageReportRequested.ProtoReflect.Descriptor instead.
+func (*UsageReportRequested) Descriptor() ([]byte, []int) {
+	return file_usage_ledger_v1_ledger_events_proto_rawDescGZIP(), []int{37}
+}
+
+func (x *UsageReportRequested) GetAttributionId() string {
+	if x != nil {
+		return x.AttributionId
+	}
+	return ""
+}
+
+func (x *UsageReportRequested) GetSubscriptionId() string {
+	if x != nil {
+		return x.SubscriptionId
+	}
+	return ""
+}
+
+func (x *UsageReportRequested) GetSeq() int64 {
+	if x != nil {
+		return x.Seq
+	}
+	return 0
+}
+
+func (x *UsageReportRequested) GetDelta() int64 {
+	if x != nil {
+		return x.Delta
+	}
+	return 0
+}
+
+func (x *UsageReportRequested) GetCumulative() int64 {
+	if x != nil {
+		return x.Cumulative
+	}
+	return 0
+}
+
+func (x *UsageReportRequested) GetCustomerId() string {
+	if x != nil {
+		return x.CustomerId
+	}
+	return ""
+}
+
+func (x *UsageReportRequested) GetEventName() string {
+	if x != nil {
+		return x.EventName
+	}
+	return ""
+}
+
+func (x *UsageReportRequested) GetIdentifier() string {
+	if x != nil {
+		return x.Identifier
+	}
+	return ""
+}
+
+// The time under which it counts at Stripe: that of the first try, written down before it.
+type UsageReportStamped struct {
+	state          protoimpl.MessageState `protogen:"open.v1"`
+	AttributionId  string                 `protobuf:"bytes,1,opt,name=attribution_id,json=attributionId,proto3" json:"attribution_id,omitempty"`
+	SubscriptionId string                 `protobuf:"bytes,2,opt,name=subscription_id,json=subscriptionId,proto3" json:"subscription_id,omitempty"`
+	Seq            int64                  `protobuf:"varint,3,opt,name=seq,proto3" json:"seq,omitempty"`
+	// Ms, whole seconds.
+	Timestamp     *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=timestamp,proto3" json:"timestamp,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UsageReportStamped) Reset() {
+	*x = UsageReportStamped{}
+	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[38]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UsageReportStamped) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UsageReportStamped) ProtoMessage() {}
+
+func (x *UsageReportStamped) ProtoReflect() protoreflect.Message {
+	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[38]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UsageReportStamped.ProtoReflect.Descriptor instead.
+func (*UsageReportStamped) Descriptor() ([]byte, []int) {
+	return file_usage_ledger_v1_ledger_events_proto_rawDescGZIP(), []int{38}
+}
+
+func (x *UsageReportStamped) GetAttributionId() string {
+	if x != nil {
+		return x.AttributionId
+	}
+	return ""
+}
+
+func (x *UsageReportStamped) GetSubscriptionId() string {
+	if x != nil {
+		return x.SubscriptionId
+	}
+	return ""
+}
+
+func (x *UsageReportStamped) GetSeq() int64 {
+	if x != nil {
+		return x.Seq
+	}
+	return 0
+}
+
+func (x *UsageReportStamped) GetTimestamp() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Timestamp
+	}
+	return nil
+}
+
+// Stripe has it.
+type UsageReported struct {
+	state          protoimpl.MessageState `protogen:"open.v1"`
+	AttributionId  string                 `protobuf:"bytes,1,opt,name=attribution_id,json=attributionId,proto3" json:"attribution_id,omitempty"`
+	SubscriptionId string                 `protobuf:"bytes,2,opt,name=subscription_id,json=subscriptionId,proto3" json:"subscription_id,omitempty"`
+	Seq            int64                  `protobuf:"varint,3,opt,name=seq,proto3" json:"seq,omitempty"`
+	// `accepted`, `repeated` (it had it already) or `found` (by comparing sums).
+	Outcome       string `protobuf:"bytes,4,opt,name=outcome,proto3" json:"outcome,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UsageReported) Reset() {
+	*x = UsageReported{}
+	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[39]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UsageReported) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UsageReported) ProtoMessage() {}
+
+func (x *UsageReported) ProtoReflect() protoreflect.Message {
+	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[39]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UsageReported.ProtoReflect.Descriptor instead.
+func (*UsageReported) Descriptor() ([]byte, []int) {
+	return file_usage_ledger_v1_ledger_events_proto_rawDescGZIP(), []int{39}
+}
+
+func (x *UsageReported) GetAttributionId() string {
+	if x != nil {
+		return x.AttributionId
+	}
+	return ""
+}
+
+func (x *UsageReported) GetSubscriptionId() string {
+	if x != nil {
+		return x.SubscriptionId
+	}
+	return ""
+}
+
+func (x *UsageReported) GetSeq() int64 {
+	if x != nil {
+		return x.Seq
+	}
+	return 0
+}
+
+func (x *UsageReported) GetOutcome() string {
+	if x != nil {
+		return x.Outcome
+	}
+	return ""
+}
+
+// Stripe refused it for good, and nothing more is sent before somebody looks; or it is over.
+type UsageReportRejected struct {
+	state          protoimpl.MessageState `protogen:"open.v1"`
+	AttributionId  string                 `protobuf:"bytes,1,opt,name=attribution_id,json=attributionId,proto3" json:"attribution_id,omitempty"`
+	SubscriptionId string                 `protobuf:"bytes,2,opt,name=subscription_id,json=subscriptionId,proto3" json:"subscription_id,omitempty"`
+	Seq            int64                  `protobuf:"varint,3,opt,name=seq,proto3" json:"seq,omitempty"`
+	// `refused`, `lost` or `closed`: lost credits are put back, to be reported by another report; of
+	// closed ones the cycle's invoice is final, and what that lacks is put back.
+	Outcome       string `protobuf:"bytes,4,opt,name=outcome,proto3" json:"outcome,omitempty"`
+	Reason        string `protobuf:"bytes,5,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UsageReportRejected) Reset() {
+	*x = UsageReportRejected{}
+	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[40]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UsageReportRejected) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UsageReportRejected) ProtoMessage() {}
+
+func (x *UsageReportRejected) ProtoReflect() protoreflect.Message {
+	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[40]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UsageReportRejected.ProtoReflect.Descriptor instead.
+func (*UsageReportRejected) Descriptor() ([]byte, []int) {
+	return file_usage_ledger_v1_ledger_events_proto_rawDescGZIP(), []int{40}
+}
+
+func (x *UsageReportRejected) GetAttributionId() string {
+	if x != nil {
+		return x.AttributionId
+	}
+	return ""
+}
+
+func (x *UsageReportRejected) GetSubscriptionId() string {
+	if x != nil {
+		return x.SubscriptionId
+	}
+	return ""
+}
+
+func (x *UsageReportRejected) GetSeq() int64 {
+	if x != nil {
+		return x.Seq
+	}
+	return 0
+}
+
+func (x *UsageReportRejected) GetOutcome() string {
+	if x != nil {
+		return x.Outcome
+	}
+	return ""
+}
+
+func (x *UsageReportRejected) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+// The invoice of a cycle is final: what it lacks is reported again in the open cycle.
+type ReportedCycleClosed struct {
+	state          protoimpl.MessageState `protogen:"open.v1"`
+	AttributionId  string                 `protobuf:"bytes,1,opt,name=attribution_id,json=attributionId,proto3" json:"attribution_id,omitempty"`
+	SubscriptionId string                 `protobuf:"bytes,2,opt,name=subscription_id,json=subscriptionId,proto3" json:"subscription_id,omitempty"`
+	PeriodStart    *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=period_start,json=periodStart,proto3" json:"period_start,omitempty"`
+	PeriodEnd      *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=period_end,json=periodEnd,proto3" json:"period_end,omitempty"`
+	// Empty: none came.
+	InvoiceId string `protobuf:"bytes,5,opt,name=invoice_id,json=invoiceId,proto3" json:"invoice_id,omitempty"`
+	// Rows stamped in the cycle.
+	SentCredits     int64 `protobuf:"varint,6,opt,name=sent_credits,json=sentCredits,proto3" json:"sent_credits,omitempty"`
+	InvoicedCredits int64 `protobuf:"varint,7,opt,name=invoiced_credits,json=invoicedCredits,proto3" json:"invoiced_credits,omitempty"`
+	// Max(0, sent - invoiced).
+	ShortfallCredits int64 `protobuf:"varint,8,opt,name=shortfall_credits,json=shortfallCredits,proto3" json:"shortfall_credits,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
+}
+
+func (x *ReportedCycleClosed) Reset() {
+	*x = ReportedCycleClosed{}
+	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[41]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReportedCycleClosed) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReportedCycleClosed) ProtoMessage() {}
+
+func (x *ReportedCycleClosed) ProtoReflect() protoreflect.Message {
+	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[41]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReportedCycleClosed.ProtoReflect.Descriptor instead.
+func (*ReportedCycleClosed) Descriptor() ([]byte, []int) {
+	return file_usage_ledger_v1_ledger_events_proto_rawDescGZIP(), []int{41}
+}
+
+func (x *ReportedCycleClosed) GetAttributionId() string {
+	if x != nil {
+		return x.AttributionId
+	}
+	return ""
+}
+
+func (x *ReportedCycleClosed) GetSubscriptionId() string {
+	if x != nil {
+		return x.SubscriptionId
+	}
+	return ""
+}
+
+func (x *ReportedCycleClosed) GetPeriodStart() *timestamppb.Timestamp {
+	if x != nil {
+		return x.PeriodStart
+	}
+	return nil
+}
+
+func (x *ReportedCycleClosed) GetPeriodEnd() *timestamppb.Timestamp {
+	if x != nil {
+		return x.PeriodEnd
+	}
+	return nil
+}
+
+func (x *ReportedCycleClosed) GetInvoiceId() string {
+	if x != nil {
+		return x.InvoiceId
+	}
+	return ""
+}
+
+func (x *ReportedCycleClosed) GetSentCredits() int64 {
+	if x != nil {
+		return x.SentCredits
+	}
+	return 0
+}
+
+func (x *ReportedCycleClosed) GetInvoicedCredits() int64 {
+	if x != nil {
+		return x.InvoicedCredits
+	}
+	return 0
+}
+
+func (x *ReportedCycleClosed) GetShortfallCredits() int64 {
+	if x != nil {
+		return x.ShortfallCredits
+	}
+	return 0
+}
+
+// A final invoice of Stripe carries these credits: the payer owes them there, not here.
+type InvoiceSettled struct {
+	state          protoimpl.MessageState `protogen:"open.v1"`
+	AttributionId  string                 `protobuf:"bytes,1,opt,name=attribution_id,json=attributionId,proto3" json:"attribution_id,omitempty"`
+	InvoiceId      string                 `protobuf:"bytes,2,opt,name=invoice_id,json=invoiceId,proto3" json:"invoice_id,omitempty"`
+	CustomerId     string                 `protobuf:"bytes,3,opt,name=customer_id,json=customerId,proto3" json:"customer_id,omitempty"`
+	SubscriptionId string                 `protobuf:"bytes,4,opt,name=subscription_id,json=subscriptionId,proto3" json:"subscription_id,omitempty"`
+	// 0 or negative.
+	CreditCents int64 `protobuf:"zigzag64,5,opt,name=credit_cents,json=creditCents,proto3" json:"credit_cents,omitempty"`
+	// When it was finalized.
+	EffectiveTime *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=effective_time,json=effectiveTime,proto3" json:"effective_time,omitempty"`
+	PeriodStart   *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=period_start,json=periodStart,proto3" json:"period_start,omitempty"`
+	PeriodEnd     *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=period_end,json=periodEnd,proto3" json:"period_end,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *InvoiceSettled) Reset() {
+	*x = InvoiceSettled{}
+	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[42]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *InvoiceSettled) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*InvoiceSettled) ProtoMessage() {}
+
+func (x *InvoiceSettled) ProtoReflect() protoreflect.Message {
+	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[42]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use InvoiceSettled.ProtoReflect.Descriptor instead.
+func (*InvoiceSettled) Descriptor() ([]byte, []int) {
+	return file_usage_ledger_v1_ledger_events_proto_rawDescGZIP(), []int{42}
+}
+
+func (x *InvoiceSettled) GetAttributionId() string {
+	if x != nil {
+		return x.AttributionId
+	}
+	return ""
+}
+
+func (x *InvoiceSettled) GetInvoiceId() string {
+	if x != nil {
+		return x.InvoiceId
+	}
+	return ""
+}
+
+func (x *InvoiceSettled) GetCustomerId() string {
+	if x != nil {
+		return x.CustomerId
+	}
+	return ""
+}
+
+func (x *InvoiceSettled) GetSubscriptionId() string {
+	if x != nil {
+		return x.SubscriptionId
+	}
+	return ""
+}
+
+func (x *InvoiceSettled) GetCreditCents() int64 {
+	if x != nil {
+		return x.CreditCents
+	}
+	return 0
+}
+
+func (x *InvoiceSettled) GetEffectiveTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.EffectiveTime
+	}
+	return nil
+}
+
+func (x *InvoiceSettled) GetPeriodStart() *timestamppb.Timestamp {
+	if x != nil {
+		return x.PeriodStart
+	}
+	return nil
+}
+
+func (x *InvoiceSettled) GetPeriodEnd() *timestamppb.Timestamp {
+	if x != nil {
+		return x.PeriodEnd
+	}
+	return nil
+}
+
+// Part of an invoice, or all of it, was taken back at Stripe; what is billable stays.
+type InvoiceCorrected struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	AttributionId string                 `protobuf:"bytes,1,opt,name=attribution_id,json=attributionId,proto3" json:"attribution_id,omitempty"`
+	InvoiceId     string                 `protobuf:"bytes,2,opt,name=invoice_id,json=invoiceId,proto3" json:"invoice_id,omitempty"`
+	// `voided`, `uncollectible`, `credit-note:<id>`; `undone:` before one that holds no more.
+	Cause         string                 `protobuf:"bytes,3,opt,name=cause,proto3" json:"cause,omitempty"`
+	CreditCents   int64                  `protobuf:"zigzag64,4,opt,name=credit_cents,json=creditCents,proto3" json:"credit_cents,omitempty"`
+	EffectiveTime *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=effective_time,json=effectiveTime,proto3" json:"effective_time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *InvoiceCorrected) Reset() {
+	*x = InvoiceCorrected{}
+	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[43]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *InvoiceCorrected) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*InvoiceCorrected) ProtoMessage() {}
+
+func (x *InvoiceCorrected) ProtoReflect() protoreflect.Message {
+	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[43]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use InvoiceCorrected.ProtoReflect.Descriptor instead.
+func (*InvoiceCorrected) Descriptor() ([]byte, []int) {
+	return file_usage_ledger_v1_ledger_events_proto_rawDescGZIP(), []int{43}
+}
+
+func (x *InvoiceCorrected) GetAttributionId() string {
+	if x != nil {
+		return x.AttributionId
+	}
+	return ""
+}
+
+func (x *InvoiceCorrected) GetInvoiceId() string {
+	if x != nil {
+		return x.InvoiceId
+	}
+	return ""
+}
+
+func (x *InvoiceCorrected) GetCause() string {
+	if x != nil {
+		return x.Cause
+	}
+	return ""
+}
+
+func (x *InvoiceCorrected) GetCreditCents() int64 {
+	if x != nil {
+		return x.CreditCents
+	}
+	return 0
+}
+
+func (x *InvoiceCorrected) GetEffectiveTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.EffectiveTime
+	}
+	return nil
+}
+
+// A payment was disputed: owners of the payer's organisation are to be blocked.
+type DisputeOpened struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	AttributionId string                 `protobuf:"bytes,1,opt,name=attribution_id,json=attributionId,proto3" json:"attribution_id,omitempty"`
+	DisputeId     string                 `protobuf:"bytes,2,opt,name=dispute_id,json=disputeId,proto3" json:"dispute_id,omitempty"`
+	CustomerId    string                 `protobuf:"bytes,3,opt,name=customer_id,json=customerId,proto3" json:"customer_id,omitempty"`
+	UserIds       []string               `protobuf:"bytes,4,rep,name=user_ids,json=userIds,proto3" json:"user_ids,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DisputeOpened) Reset() {
+	*x = DisputeOpened{}
+	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[44]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DisputeOpened) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DisputeOpened) ProtoMessage() {}
+
+func (x *DisputeOpened) ProtoReflect() protoreflect.Message {
+	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[44]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DisputeOpened.ProtoReflect.Descriptor instead.
+func (*DisputeOpened) Descriptor() ([]byte, []int) {
+	return file_usage_ledger_v1_ledger_events_proto_rawDescGZIP(), []int{44}
+}
+
+func (x *DisputeOpened) GetAttributionId() string {
+	if x != nil {
+		return x.AttributionId
+	}
+	return ""
+}
+
+func (x *DisputeOpened) GetDisputeId() string {
+	if x != nil {
+		return x.DisputeId
+	}
+	return ""
+}
+
+func (x *DisputeOpened) GetCustomerId() string {
+	if x != nil {
+		return x.CustomerId
+	}
+	return ""
+}
+
+func (x *DisputeOpened) GetUserIds() []string {
+	if x != nil {
+		return x.UserIds
+	}
+	return nil
+}
+
+// The directory blocked one of them.
+type DisputingUserBlocked struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	AttributionId string                 `protobuf:"bytes,1,opt,name=attribution_id,json=attributionId,proto3" json:"attribution_id,omitempty"`
+	DisputeId     string                 `protobuf:"bytes,2,opt,name=dispute_id,json=disputeId,proto3" json:"dispute_id,omitempty"`
+	UserId        string                 `protobuf:"bytes,3,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DisputingUserBlocked) Reset() {
+	*x = DisputingUserBlocked{}
+	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[45]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DisputingUserBlocked) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DisputingUserBlocked) ProtoMessage() {}
+
+func (x *DisputingUserBlocked) ProtoReflect() protoreflect.Message {
+	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[45]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DisputingUserBlocked.ProtoReflect.Descriptor instead.
+func (*DisputingUserBlocked) Descriptor() ([]byte, []int) {
+	return file_usage_ledger_v1_ledger_events_proto_rawDescGZIP(), []int{45}
+}
+
+func (x *DisputingUserBlocked) GetAttributionId() string {
+	if x != nil {
+		return x.AttributionId
+	}
+	return ""
+}
+
+func (x *DisputingUserBlocked) GetDisputeId() string {
+	if x != nil {
+		return x.DisputeId
+	}
+	return ""
+}
+
+func (x *DisputingUserBlocked) GetUserId() string {
+	if x != nil {
+		return x.UserId
+	}
+	return ""
+}
+
+// A customer or subscription at Stripe is this payer's, for ever. Stream `stripe:<id>`.
+type StripeIdClaimed struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	AttributionId string                 `protobuf:"bytes,1,opt,name=attribution_id,json=attributionId,proto3" json:"attribution_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StripeIdClaimed) Reset() {
+	*x = StripeIdClaimed{}
+	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[46]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StripeIdClaimed) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StripeIdClaimed) ProtoMessage() {}
+
+func (x *StripeIdClaimed) ProtoReflect() protoreflect.Message {
+	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[46]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StripeIdClaimed.ProtoReflect.Descriptor instead.
+func (*StripeIdClaimed) Descriptor() ([]byte, []int) {
+	return file_usage_ledger_v1_ledger_events_proto_rawDescGZIP(), []int{46}
+}
+
+func (x *StripeIdClaimed) GetAttributionId() string {
+	if x != nil {
+		return x.AttributionId
+	}
+	return ""
+}
+
 var File_usage_ledger_v1_ledger_events_proto protoreflect.FileDescriptor
 
 const file_usage_ledger_v1_ledger_events_proto_rawDesc = "" +
 	"\n" +
 	"#usage_ledger/v1/ledger_events.proto\x12\x0fusage_ledger.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a usage_ledger/v1/publishing.proto\"H\n" +
 	"\x0eRecordedEvents\x126\n" +
-	"\x06events\x18\x01 \x03(\v2\x1e.usage_ledger.v1.RecordedEventR\x06events\"\xa6\x0e\n" +
+	"\x06events\x18\x01 \x03(\v2\x1e.usage_ledger.v1.RecordedEventR\x06events\"\xfd\x1f\n" +
 	"\rRecordedEvent\x125\n" +
 	"\bposition\x18\x01 \x01(\v2\x19.usage_ledger.v1.PositionR\bposition\x12\x16\n" +
 	"\x06stream\x18\x02 \x01(\tR\x06stream\x12\x18\n" +
@@ -2012,7 +4296,34 @@ const file_usage_ledger_v1_ledger_events_proto_rawDesc = "" +
 	"\x0fclock_confirmed\x18\x18 \x01(\v2\x1f.usage_ledger.v1.ClockConfirmedH\x00R\x0eclockConfirmed\x12W\n" +
 	"\x14price_list_published\x18\x19 \x01(\v2#.usage_ledger.v1.PriceListPublishedH\x00R\x12priceListPublished\x12T\n" +
 	"\x13free_credit_claimed\x18\x1a \x01(\v2\".usage_ledger.v1.FreeCreditClaimedH\x00R\x11freeCreditClaimed\x12J\n" +
-	"\x0fmember_imported\x18\x1b \x01(\v2\x1f.usage_ledger.v1.MemberImportedH\x00R\x0ememberImported\x12@\n" +
+	"\x0fmember_imported\x18\x1b \x01(\v2\x1f.usage_ledger.v1.MemberImportedH\x00R\x0ememberImported\x12f\n" +
+	"\x19stripe_customer_requested\x18\x1e \x01(\v2(.usage_ledger.v1.StripeCustomerRequestedH\x00R\x17stripeCustomerRequested\x12`\n" +
+	"\x17stripe_customer_refused\x18\x1f \x01(\v2&.usage_ledger.v1.StripeCustomerRefusedH\x00R\x15stripeCustomerRefused\x12Z\n" +
+	"\x15stripe_customer_bound\x18  \x01(\v2$.usage_ledger.v1.StripeCustomerBoundH\x00R\x13stripeCustomerBound\x12X\n" +
+	"\x15stripe_tax_state_told\x18! \x01(\v2#.usage_ledger.v1.StripeTaxStateToldH\x00R\x12stripeTaxStateTold\x12W\n" +
+	"\x14stripe_customer_gone\x18\" \x01(\v2#.usage_ledger.v1.StripeCustomerGoneH\x00R\x12stripeCustomerGone\x12G\n" +
+	"\x0ehold_requested\x18# \x01(\v2\x1e.usage_ledger.v1.HoldRequestedH\x00R\rholdRequested\x12>\n" +
+	"\vhold_placed\x18$ \x01(\v2\x1b.usage_ledger.v1.HoldPlacedH\x00R\n" +
+	"holdPlaced\x12D\n" +
+	"\rhold_released\x18% \x01(\v2\x1d.usage_ledger.v1.HoldReleasedH\x00R\fholdReleased\x12_\n" +
+	"\x16subscription_requested\x18& \x01(\v2&.usage_ledger.v1.SubscriptionRequestedH\x00R\x15subscriptionRequested\x12D\n" +
+	"\rhold_verified\x18' \x01(\v2\x1d.usage_ledger.v1.HoldVerifiedH\x00R\fholdVerified\x12Y\n" +
+	"\x14subscription_created\x18( \x01(\v2$.usage_ledger.v1.SubscriptionCreatedH\x00R\x13subscriptionCreated\x12_\n" +
+	"\x16subscription_activated\x18) \x01(\v2&.usage_ledger.v1.SubscriptionActivatedH\x00R\x15subscriptionActivated\x12Y\n" +
+	"\x14subscription_refused\x18* \x01(\v2$.usage_ledger.v1.SubscriptionRefusedH\x00R\x13subscriptionRefused\x12r\n" +
+	"\x1dsubscription_cancel_requested\x18+ \x01(\v2,.usage_ledger.v1.SubscriptionCancelRequestedH\x00R\x1bsubscriptionCancelRequested\x12S\n" +
+	"\x12subscription_ended\x18, \x01(\v2\".usage_ledger.v1.SubscriptionEndedH\x00R\x11subscriptionEnded\x12W\n" +
+	"\x14unsettled_usage_kept\x18- \x01(\v2#.usage_ledger.v1.UnsettledUsageKeptH\x00R\x12unsettledUsageKept\x12]\n" +
+	"\x16usage_report_requested\x18. \x01(\v2%.usage_ledger.v1.UsageReportRequestedH\x00R\x14usageReportRequested\x12W\n" +
+	"\x14usage_report_stamped\x18/ \x01(\v2#.usage_ledger.v1.UsageReportStampedH\x00R\x12usageReportStamped\x12G\n" +
+	"\x0eusage_reported\x180 \x01(\v2\x1e.usage_ledger.v1.UsageReportedH\x00R\rusageReported\x12Z\n" +
+	"\x15usage_report_rejected\x181 \x01(\v2$.usage_ledger.v1.UsageReportRejectedH\x00R\x13usageReportRejected\x12Z\n" +
+	"\x15reported_cycle_closed\x182 \x01(\v2$.usage_ledger.v1.ReportedCycleClosedH\x00R\x13reportedCycleClosed\x12J\n" +
+	"\x0finvoice_settled\x183 \x01(\v2\x1f.usage_ledger.v1.InvoiceSettledH\x00R\x0einvoiceSettled\x12P\n" +
+	"\x11invoice_corrected\x184 \x01(\v2!.usage_ledger.v1.InvoiceCorrectedH\x00R\x10invoiceCorrected\x12G\n" +
+	"\x0edispute_opened\x185 \x01(\v2\x1e.usage_ledger.v1.DisputeOpenedH\x00R\rdisputeOpened\x12]\n" +
+	"\x16disputing_user_blocked\x186 \x01(\v2%.usage_ledger.v1.DisputingUserBlockedH\x00R\x14disputingUserBlocked\x12N\n" +
+	"\x11stripe_id_claimed\x187 \x01(\v2 .usage_ledger.v1.StripeIdClaimedH\x00R\x0fstripeIdClaimed\x12@\n" +
 	"\n" +
 	"correction\x18\x1c \x01(\v2 .usage_ledger.v1.EntryCorrectionR\n" +
 	"correctionB\a\n" +
@@ -2157,7 +4468,174 @@ const file_usage_ledger_v1_ledger_events_proto_rawDesc = "" +
 	"\auser_id\x18\x02 \x01(\tR\x06userId\x122\n" +
 	"\x06joined\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x06joined\x12\x1d\n" +
 	"\n" +
-	"email_hmac\x18\x04 \x01(\tR\temailHmacBOZMgithub.com/usage-ledger/usage-ledger/clients/go/usage_ledger/v1;usageledgerv1b\x06proto3"
+	"email_hmac\x18\x04 \x01(\tR\temailHmac\"\xb6\x01\n" +
+	"\x17StripeCustomerRequested\x12%\n" +
+	"\x0eattribution_id\x18\x01 \x01(\tR\rattributionId\x12\x1e\n" +
+	"\n" +
+	"generation\x18\x02 \x01(\x03R\n" +
+	"generation\x12\x1a\n" +
+	"\bcurrency\x18\x03 \x01(\tR\bcurrency\x12\x18\n" +
+	"\acreator\x18\x04 \x01(\tR\acreator\x12\x1e\n" +
+	"\n" +
+	"commitment\x18\x05 \x01(\fR\n" +
+	"commitment\"v\n" +
+	"\x15StripeCustomerRefused\x12%\n" +
+	"\x0eattribution_id\x18\x01 \x01(\tR\rattributionId\x12\x1e\n" +
+	"\n" +
+	"generation\x18\x02 \x01(\x03R\n" +
+	"generation\x12\x16\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\"\xf7\x01\n" +
+	"\x13StripeCustomerBound\x12%\n" +
+	"\x0eattribution_id\x18\x01 \x01(\tR\rattributionId\x12\x1e\n" +
+	"\n" +
+	"generation\x18\x02 \x01(\x03R\n" +
+	"generation\x12\x1f\n" +
+	"\vcustomer_id\x18\x03 \x01(\tR\n" +
+	"customerId\x12\x1a\n" +
+	"\bcurrency\x18\x04 \x01(\tR\bcurrency\x12?\n" +
+	"\rcreation_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\fcreationTime\x12\x1b\n" +
+	"\ttax_state\x18\x06 \x01(\tR\btaxState\"y\n" +
+	"\x12StripeTaxStateTold\x12%\n" +
+	"\x0eattribution_id\x18\x01 \x01(\tR\rattributionId\x12\x1f\n" +
+	"\vcustomer_id\x18\x02 \x01(\tR\n" +
+	"customerId\x12\x1b\n" +
+	"\ttax_state\x18\x03 \x01(\tR\btaxState\"\\\n" +
+	"\x12StripeCustomerGone\x12%\n" +
+	"\x0eattribution_id\x18\x01 \x01(\tR\rattributionId\x12\x1f\n" +
+	"\vcustomer_id\x18\x02 \x01(\tR\n" +
+	"customerId\"\x8b\x01\n" +
+	"\rHoldRequested\x12%\n" +
+	"\x0eattribution_id\x18\x01 \x01(\tR\rattributionId\x12\x16\n" +
+	"\x06number\x18\x02 \x01(\x03R\x06number\x12\x1f\n" +
+	"\vcustomer_id\x18\x03 \x01(\tR\n" +
+	"customerId\x12\x1a\n" +
+	"\bcurrency\x18\x04 \x01(\tR\bcurrency\"w\n" +
+	"\n" +
+	"HoldPlaced\x12%\n" +
+	"\x0eattribution_id\x18\x01 \x01(\tR\rattributionId\x12\x16\n" +
+	"\x06number\x18\x02 \x01(\x03R\x06number\x12*\n" +
+	"\x11payment_intent_id\x18\x03 \x01(\tR\x0fpaymentIntentId\"w\n" +
+	"\fHoldReleased\x12%\n" +
+	"\x0eattribution_id\x18\x01 \x01(\tR\rattributionId\x12*\n" +
+	"\x11payment_intent_id\x18\x02 \x01(\tR\x0fpaymentIntentId\x12\x14\n" +
+	"\x05cause\x18\x03 \x01(\tR\x05cause\"\xe1\x01\n" +
+	"\x15SubscriptionRequested\x12%\n" +
+	"\x0eattribution_id\x18\x01 \x01(\tR\rattributionId\x12\x18\n" +
+	"\aattempt\x18\x02 \x01(\x03R\aattempt\x12\x1f\n" +
+	"\vcustomer_id\x18\x03 \x01(\tR\n" +
+	"customerId\x12*\n" +
+	"\x11payment_intent_id\x18\x04 \x01(\tR\x0fpaymentIntentId\x12\x1f\n" +
+	"\vusage_limit\x18\x05 \x01(\x03R\n" +
+	"usageLimit\x12\x19\n" +
+	"\bprice_id\x18\x06 \x01(\tR\apriceId\"\x98\x01\n" +
+	"\fHoldVerified\x12%\n" +
+	"\x0eattribution_id\x18\x01 \x01(\tR\rattributionId\x12\x18\n" +
+	"\aattempt\x18\x02 \x01(\x03R\aattempt\x12*\n" +
+	"\x11payment_method_id\x18\x03 \x01(\tR\x0fpaymentMethodId\x12\x1b\n" +
+	"\ttax_state\x18\x04 \x01(\tR\btaxState\"\x94\x02\n" +
+	"\x13SubscriptionCreated\x12%\n" +
+	"\x0eattribution_id\x18\x01 \x01(\tR\rattributionId\x12\x18\n" +
+	"\aattempt\x18\x02 \x01(\x03R\aattempt\x12'\n" +
+	"\x0fsubscription_id\x18\x03 \x01(\tR\x0esubscriptionId\x12\x19\n" +
+	"\bprice_id\x18\x04 \x01(\tR\apriceId\x12=\n" +
+	"\fperiod_start\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\vperiodStart\x129\n" +
+	"\n" +
+	"period_end\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\tperiodEnd\"\x81\x01\n" +
+	"\x15SubscriptionActivated\x12%\n" +
+	"\x0eattribution_id\x18\x01 \x01(\tR\rattributionId\x12\x18\n" +
+	"\aattempt\x18\x02 \x01(\x03R\aattempt\x12'\n" +
+	"\x0fsubscription_id\x18\x03 \x01(\tR\x0esubscriptionId\"\x82\x01\n" +
+	"\x13SubscriptionRefused\x12%\n" +
+	"\x0eattribution_id\x18\x01 \x01(\tR\rattributionId\x12\x18\n" +
+	"\aattempt\x18\x02 \x01(\x03R\aattempt\x12\x12\n" +
+	"\x04step\x18\x03 \x01(\tR\x04step\x12\x16\n" +
+	"\x06reason\x18\x04 \x01(\tR\x06reason\"m\n" +
+	"\x1bSubscriptionCancelRequested\x12%\n" +
+	"\x0eattribution_id\x18\x01 \x01(\tR\rattributionId\x12'\n" +
+	"\x0fsubscription_id\x18\x02 \x01(\tR\x0esubscriptionId\"\xc1\x01\n" +
+	"\x11SubscriptionEnded\x12%\n" +
+	"\x0eattribution_id\x18\x01 \x01(\tR\rattributionId\x12'\n" +
+	"\x0fsubscription_id\x18\x02 \x01(\tR\x0esubscriptionId\x125\n" +
+	"\bended_at\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\aendedAt\x12%\n" +
+	"\x0eunbilled_cents\x18\x04 \x01(\x12R\runbilledCents\"d\n" +
+	"\x12UnsettledUsageKept\x12%\n" +
+	"\x0eattribution_id\x18\x01 \x01(\tR\rattributionId\x12'\n" +
+	"\x0funsettled_cents\x18\x02 \x01(\x12R\x0eunsettledCents\"\x8e\x02\n" +
+	"\x14UsageReportRequested\x12%\n" +
+	"\x0eattribution_id\x18\x01 \x01(\tR\rattributionId\x12'\n" +
+	"\x0fsubscription_id\x18\x02 \x01(\tR\x0esubscriptionId\x12\x10\n" +
+	"\x03seq\x18\x03 \x01(\x03R\x03seq\x12\x14\n" +
+	"\x05delta\x18\x04 \x01(\x12R\x05delta\x12\x1e\n" +
+	"\n" +
+	"cumulative\x18\x05 \x01(\x03R\n" +
+	"cumulative\x12\x1f\n" +
+	"\vcustomer_id\x18\x06 \x01(\tR\n" +
+	"customerId\x12\x1d\n" +
+	"\n" +
+	"event_name\x18\a \x01(\tR\teventName\x12\x1e\n" +
+	"\n" +
+	"identifier\x18\b \x01(\tR\n" +
+	"identifier\"\xb0\x01\n" +
+	"\x12UsageReportStamped\x12%\n" +
+	"\x0eattribution_id\x18\x01 \x01(\tR\rattributionId\x12'\n" +
+	"\x0fsubscription_id\x18\x02 \x01(\tR\x0esubscriptionId\x12\x10\n" +
+	"\x03seq\x18\x03 \x01(\x03R\x03seq\x128\n" +
+	"\ttimestamp\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\ttimestamp\"\x8b\x01\n" +
+	"\rUsageReported\x12%\n" +
+	"\x0eattribution_id\x18\x01 \x01(\tR\rattributionId\x12'\n" +
+	"\x0fsubscription_id\x18\x02 \x01(\tR\x0esubscriptionId\x12\x10\n" +
+	"\x03seq\x18\x03 \x01(\x03R\x03seq\x12\x18\n" +
+	"\aoutcome\x18\x04 \x01(\tR\aoutcome\"\xa9\x01\n" +
+	"\x13UsageReportRejected\x12%\n" +
+	"\x0eattribution_id\x18\x01 \x01(\tR\rattributionId\x12'\n" +
+	"\x0fsubscription_id\x18\x02 \x01(\tR\x0esubscriptionId\x12\x10\n" +
+	"\x03seq\x18\x03 \x01(\x03R\x03seq\x12\x18\n" +
+	"\aoutcome\x18\x04 \x01(\tR\aoutcome\x12\x16\n" +
+	"\x06reason\x18\x05 \x01(\tR\x06reason\"\xf9\x02\n" +
+	"\x13ReportedCycleClosed\x12%\n" +
+	"\x0eattribution_id\x18\x01 \x01(\tR\rattributionId\x12'\n" +
+	"\x0fsubscription_id\x18\x02 \x01(\tR\x0esubscriptionId\x12=\n" +
+	"\fperiod_start\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\vperiodStart\x129\n" +
+	"\n" +
+	"period_end\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\tperiodEnd\x12\x1d\n" +
+	"\n" +
+	"invoice_id\x18\x05 \x01(\tR\tinvoiceId\x12!\n" +
+	"\fsent_credits\x18\x06 \x01(\x03R\vsentCredits\x12)\n" +
+	"\x10invoiced_credits\x18\a \x01(\x03R\x0finvoicedCredits\x12+\n" +
+	"\x11shortfall_credits\x18\b \x01(\x03R\x10shortfallCredits\"\x80\x03\n" +
+	"\x0eInvoiceSettled\x12%\n" +
+	"\x0eattribution_id\x18\x01 \x01(\tR\rattributionId\x12\x1d\n" +
+	"\n" +
+	"invoice_id\x18\x02 \x01(\tR\tinvoiceId\x12\x1f\n" +
+	"\vcustomer_id\x18\x03 \x01(\tR\n" +
+	"customerId\x12'\n" +
+	"\x0fsubscription_id\x18\x04 \x01(\tR\x0esubscriptionId\x12!\n" +
+	"\fcredit_cents\x18\x05 \x01(\x12R\vcreditCents\x12A\n" +
+	"\x0eeffective_time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\reffectiveTime\x12=\n" +
+	"\fperiod_start\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\vperiodStart\x129\n" +
+	"\n" +
+	"period_end\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\tperiodEnd\"\xd4\x01\n" +
+	"\x10InvoiceCorrected\x12%\n" +
+	"\x0eattribution_id\x18\x01 \x01(\tR\rattributionId\x12\x1d\n" +
+	"\n" +
+	"invoice_id\x18\x02 \x01(\tR\tinvoiceId\x12\x14\n" +
+	"\x05cause\x18\x03 \x01(\tR\x05cause\x12!\n" +
+	"\fcredit_cents\x18\x04 \x01(\x12R\vcreditCents\x12A\n" +
+	"\x0eeffective_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\reffectiveTime\"\x91\x01\n" +
+	"\rDisputeOpened\x12%\n" +
+	"\x0eattribution_id\x18\x01 \x01(\tR\rattributionId\x12\x1d\n" +
+	"\n" +
+	"dispute_id\x18\x02 \x01(\tR\tdisputeId\x12\x1f\n" +
+	"\vcustomer_id\x18\x03 \x01(\tR\n" +
+	"customerId\x12\x19\n" +
+	"\buser_ids\x18\x04 \x03(\tR\auserIds\"u\n" +
+	"\x14DisputingUserBlocked\x12%\n" +
+	"\x0eattribution_id\x18\x01 \x01(\tR\rattributionId\x12\x1d\n" +
+	"\n" +
+	"dispute_id\x18\x02 \x01(\tR\tdisputeId\x12\x17\n" +
+	"\auser_id\x18\x03 \x01(\tR\x06userId\"8\n" +
+	"\x0fStripeIdClaimed\x12%\n" +
+	"\x0eattribution_id\x18\x01 \x01(\tR\rattributionIdBOZMgithub.com/usage-ledger/usage-ledger/clients/go/usage_ledger/v1;usageledgerv1b\x06proto3"
 
 var (
 	file_usage_ledger_v1_ledger_events_proto_rawDescOnce sync.Once
@@ -2171,37 +4649,63 @@ func file_usage_ledger_v1_ledger_events_proto_rawDescGZIP() []byte {
 	return file_usage_ledger_v1_ledger_events_proto_rawDescData
 }
 
-var file_usage_ledger_v1_ledger_events_proto_msgTypes = make([]protoimpl.MessageInfo, 22)
+var file_usage_ledger_v1_ledger_events_proto_msgTypes = make([]protoimpl.MessageInfo, 48)
 var file_usage_ledger_v1_ledger_events_proto_goTypes = []any{
-	(*RecordedEvents)(nil),            // 0: usage_ledger.v1.RecordedEvents
-	(*RecordedEvent)(nil),             // 1: usage_ledger.v1.RecordedEvent
-	(*EntryCorrection)(nil),           // 2: usage_ledger.v1.EntryCorrection
-	(*WorkspaceInstanceStarted)(nil),  // 3: usage_ledger.v1.WorkspaceInstanceStarted
-	(*WorkspaceInstanceStopping)(nil), // 4: usage_ledger.v1.WorkspaceInstanceStopping
-	(*WorkspaceInstanceStopped)(nil),  // 5: usage_ledger.v1.WorkspaceInstanceStopped
-	(*WorkspaceInstanceEnded)(nil),    // 6: usage_ledger.v1.WorkspaceInstanceEnded
-	(*WorkspaceInstanceImported)(nil), // 7: usage_ledger.v1.WorkspaceInstanceImported
-	(*CreditNoteIssued)(nil),          // 8: usage_ledger.v1.CreditNoteIssued
-	(*EntryImported)(nil),             // 9: usage_ledger.v1.EntryImported
-	(*CostCenterOpened)(nil),          // 10: usage_ledger.v1.CostCenterOpened
-	(*SpendingLimitSet)(nil),          // 11: usage_ledger.v1.SpendingLimitSet
-	(*BillingCycleClosed)(nil),        // 12: usage_ledger.v1.BillingCycleClosed
-	(*BillingCycleStarted)(nil),       // 13: usage_ledger.v1.BillingCycleStarted
-	(*CostCenterImported)(nil),        // 14: usage_ledger.v1.CostCenterImported
-	(*CostCenterTerms)(nil),           // 15: usage_ledger.v1.CostCenterTerms
-	(*UsageReconciled)(nil),           // 16: usage_ledger.v1.UsageReconciled
-	(*ClockConfirmed)(nil),            // 17: usage_ledger.v1.ClockConfirmed
-	(*PriceListPublished)(nil),        // 18: usage_ledger.v1.PriceListPublished
-	(*FreeCreditClaimed)(nil),         // 19: usage_ledger.v1.FreeCreditClaimed
-	(*MemberImported)(nil),            // 20: usage_ledger.v1.MemberImported
-	nil,                               // 21: usage_ledger.v1.PriceListPublished.CreditsPerMinuteEntry
-	(*Position)(nil),                  // 22: usage_ledger.v1.Position
-	(*timestamppb.Timestamp)(nil),     // 23: google.protobuf.Timestamp
+	(*RecordedEvents)(nil),              // 0: usage_ledger.v1.RecordedEvents
+	(*RecordedEvent)(nil),               // 1: usage_ledger.v1.RecordedEvent
+	(*EntryCorrection)(nil),             // 2: usage_ledger.v1.EntryCorrection
+	(*WorkspaceInstanceStarted)(nil),    // 3: usage_ledger.v1.WorkspaceInstanceStarted
+	(*WorkspaceInstanceStopping)(nil),   // 4: usage_ledger.v1.WorkspaceInstanceStopping
+	(*WorkspaceInstanceStopped)(nil),    // 5: usage_ledger.v1.WorkspaceInstanceStopped
+	(*WorkspaceInstanceEnded)(nil),      // 6: usage_ledger.v1.WorkspaceInstanceEnded
+	(*WorkspaceInstanceImported)(nil),   // 7: usage_ledger.v1.WorkspaceInstanceImported
+	(*CreditNoteIssued)(nil),            // 8: usage_ledger.v1.CreditNoteIssued
+	(*EntryImported)(nil),               // 9: usage_ledger.v1.EntryImported
+	(*CostCenterOpened)(nil),            // 10: usage_ledger.v1.CostCenterOpened
+	(*SpendingLimitSet)(nil),            // 11: usage_ledger.v1.SpendingLimitSet
+	(*BillingCycleClosed)(nil),          // 12: usage_ledger.v1.BillingCycleClosed
+	(*BillingCycleStarted)(nil),         // 13: usage_ledger.v1.BillingCycleStarted
+	(*CostCenterImported)(nil),          // 14: usage_ledger.v1.CostCenterImported
+	(*CostCenterTerms)(nil),             // 15: usage_ledger.v1.CostCenterTerms
+	(*UsageReconciled)(nil),             // 16: usage_ledger.v1.UsageReconciled
+	(*ClockConfirmed)(nil),              // 17: usage_ledger.v1.ClockConfirmed
+	(*PriceListPublished)(nil),          // 18: usage_ledger.v1.PriceListPublished
+	(*FreeCreditClaimed)(nil),           // 19: usage_ledger.v1.FreeCreditClaimed
+	(*MemberImported)(nil),              // 20: usage_ledger.v1.MemberImported
+	(*StripeCustomerRequested)(nil),     // 21: usage_ledger.v1.StripeCustomerRequested
+	(*StripeCustomerRefused)(nil),       // 22: usage_ledger.v1.StripeCustomerRefused
+	(*StripeCustomerBound)(nil),         // 23: usage_ledger.v1.StripeCustomerBound
+	(*StripeTaxStateTold)(nil),          // 24: usage_ledger.v1.StripeTaxStateTold
+	(*StripeCustomerGone)(nil),          // 25: usage_ledger.v1.StripeCustomerGone
+	(*HoldRequested)(nil),               // 26: usage_ledger.v1.HoldRequested
+	(*HoldPlaced)(nil),                  // 27: usage_ledger.v1.HoldPlaced
+	(*HoldReleased)(nil),                // 28: usage_ledger.v1.HoldReleased
+	(*SubscriptionRequested)(nil),       // 29: usage_ledger.v1.SubscriptionRequested
+	(*HoldVerified)(nil),                // 30: usage_ledger.v1.HoldVerified
+	(*SubscriptionCreated)(nil),         // 31: usage_ledger.v1.SubscriptionCreated
+	(*SubscriptionActivated)(nil),       // 32: usage_ledger.v1.SubscriptionActivated
+	(*SubscriptionRefused)(nil),         // 33: usage_ledger.v1.SubscriptionRefused
+	(*SubscriptionCancelRequested)(nil), // 34: usage_ledger.v1.SubscriptionCancelRequested
+	(*SubscriptionEnded)(nil),           // 35: usage_ledger.v1.SubscriptionEnded
+	(*UnsettledUsageKept)(nil),          // 36: usage_ledger.v1.UnsettledUsageKept
+	(*UsageReportRequested)(nil),        // 37: usage_ledger.v1.UsageReportRequested
+	(*UsageReportStamped)(nil),          // 38: usage_ledger.v1.UsageReportStamped
+	(*UsageReported)(nil),               // 39: usage_ledger.v1.UsageReported
+	(*UsageReportRejected)(nil),         // 40: usage_ledger.v1.UsageReportRejected
+	(*ReportedCycleClosed)(nil),         // 41: usage_ledger.v1.ReportedCycleClosed
+	(*InvoiceSettled)(nil),              // 42: usage_ledger.v1.InvoiceSettled
+	(*InvoiceCorrected)(nil),            // 43: usage_ledger.v1.InvoiceCorrected
+	(*DisputeOpened)(nil),               // 44: usage_ledger.v1.DisputeOpened
+	(*DisputingUserBlocked)(nil),        // 45: usage_ledger.v1.DisputingUserBlocked
+	(*StripeIdClaimed)(nil),             // 46: usage_ledger.v1.StripeIdClaimed
+	nil,                                 // 47: usage_ledger.v1.PriceListPublished.CreditsPerMinuteEntry
+	(*Position)(nil),                    // 48: usage_ledger.v1.Position
+	(*timestamppb.Timestamp)(nil),       // 49: google.protobuf.Timestamp
 }
 var file_usage_ledger_v1_ledger_events_proto_depIdxs = []int32{
 	1,  // 0: usage_ledger.v1.RecordedEvents.events:type_name -> usage_ledger.v1.RecordedEvent
-	22, // 1: usage_ledger.v1.RecordedEvent.position:type_name -> usage_ledger.v1.Position
-	23, // 2: usage_ledger.v1.RecordedEvent.recorded:type_name -> google.protobuf.Timestamp
+	48, // 1: usage_ledger.v1.RecordedEvent.position:type_name -> usage_ledger.v1.Position
+	49, // 2: usage_ledger.v1.RecordedEvent.recorded:type_name -> google.protobuf.Timestamp
 	3,  // 3: usage_ledger.v1.RecordedEvent.workspace_instance_started:type_name -> usage_ledger.v1.WorkspaceInstanceStarted
 	4,  // 4: usage_ledger.v1.RecordedEvent.workspace_instance_stopping:type_name -> usage_ledger.v1.WorkspaceInstanceStopping
 	5,  // 5: usage_ledger.v1.RecordedEvent.workspace_instance_stopped:type_name -> usage_ledger.v1.WorkspaceInstanceStopped
@@ -2219,45 +4723,82 @@ var file_usage_ledger_v1_ledger_events_proto_depIdxs = []int32{
 	18, // 17: usage_ledger.v1.RecordedEvent.price_list_published:type_name -> usage_ledger.v1.PriceListPublished
 	19, // 18: usage_ledger.v1.RecordedEvent.free_credit_claimed:type_name -> usage_ledger.v1.FreeCreditClaimed
 	20, // 19: usage_ledger.v1.RecordedEvent.member_imported:type_name -> usage_ledger.v1.MemberImported
-	2,  // 20: usage_ledger.v1.RecordedEvent.correction:type_name -> usage_ledger.v1.EntryCorrection
-	23, // 21: usage_ledger.v1.EntryCorrection.dated:type_name -> google.protobuf.Timestamp
-	23, // 22: usage_ledger.v1.WorkspaceInstanceStarted.creation_time:type_name -> google.protobuf.Timestamp
-	23, // 23: usage_ledger.v1.WorkspaceInstanceStarted.started_time:type_name -> google.protobuf.Timestamp
-	23, // 24: usage_ledger.v1.WorkspaceInstanceStopping.stopping_time:type_name -> google.protobuf.Timestamp
-	23, // 25: usage_ledger.v1.WorkspaceInstanceStopping.corrects:type_name -> google.protobuf.Timestamp
-	23, // 26: usage_ledger.v1.WorkspaceInstanceStopped.stopped_time:type_name -> google.protobuf.Timestamp
-	23, // 27: usage_ledger.v1.WorkspaceInstanceEnded.ended_time:type_name -> google.protobuf.Timestamp
-	23, // 28: usage_ledger.v1.WorkspaceInstanceEnded.corrects:type_name -> google.protobuf.Timestamp
-	23, // 29: usage_ledger.v1.WorkspaceInstanceImported.creation_time:type_name -> google.protobuf.Timestamp
-	23, // 30: usage_ledger.v1.WorkspaceInstanceImported.started_time:type_name -> google.protobuf.Timestamp
-	23, // 31: usage_ledger.v1.WorkspaceInstanceImported.stopping_time:type_name -> google.protobuf.Timestamp
-	23, // 32: usage_ledger.v1.WorkspaceInstanceImported.stopped_time:type_name -> google.protobuf.Timestamp
-	23, // 33: usage_ledger.v1.WorkspaceInstanceImported.effective_time:type_name -> google.protobuf.Timestamp
-	23, // 34: usage_ledger.v1.CreditNoteIssued.effective_time:type_name -> google.protobuf.Timestamp
-	23, // 35: usage_ledger.v1.EntryImported.effective_time:type_name -> google.protobuf.Timestamp
-	23, // 36: usage_ledger.v1.CostCenterOpened.cycle_start:type_name -> google.protobuf.Timestamp
-	23, // 37: usage_ledger.v1.CostCenterOpened.next_billing:type_name -> google.protobuf.Timestamp
-	23, // 38: usage_ledger.v1.BillingCycleClosed.closed_at:type_name -> google.protobuf.Timestamp
-	23, // 39: usage_ledger.v1.BillingCycleStarted.cycle_start:type_name -> google.protobuf.Timestamp
-	23, // 40: usage_ledger.v1.BillingCycleStarted.next_billing:type_name -> google.protobuf.Timestamp
-	23, // 41: usage_ledger.v1.BillingCycleStarted.anchor:type_name -> google.protobuf.Timestamp
-	15, // 42: usage_ledger.v1.CostCenterImported.history:type_name -> usage_ledger.v1.CostCenterTerms
-	23, // 43: usage_ledger.v1.CostCenterImported.next_billing:type_name -> google.protobuf.Timestamp
-	23, // 44: usage_ledger.v1.CostCenterTerms.created:type_name -> google.protobuf.Timestamp
-	23, // 45: usage_ledger.v1.CostCenterTerms.cycle_start:type_name -> google.protobuf.Timestamp
-	23, // 46: usage_ledger.v1.CostCenterTerms.next_billing:type_name -> google.protobuf.Timestamp
-	23, // 47: usage_ledger.v1.UsageReconciled.instant:type_name -> google.protobuf.Timestamp
-	23, // 48: usage_ledger.v1.UsageReconciled.from_time:type_name -> google.protobuf.Timestamp
-	23, // 49: usage_ledger.v1.UsageReconciled.to_time:type_name -> google.protobuf.Timestamp
-	23, // 50: usage_ledger.v1.ClockConfirmed.instant:type_name -> google.protobuf.Timestamp
-	23, // 51: usage_ledger.v1.PriceListPublished.in_force_from:type_name -> google.protobuf.Timestamp
-	21, // 52: usage_ledger.v1.PriceListPublished.credits_per_minute:type_name -> usage_ledger.v1.PriceListPublished.CreditsPerMinuteEntry
-	23, // 53: usage_ledger.v1.MemberImported.joined:type_name -> google.protobuf.Timestamp
-	54, // [54:54] is the sub-list for method output_type
-	54, // [54:54] is the sub-list for method input_type
-	54, // [54:54] is the sub-list for extension type_name
-	54, // [54:54] is the sub-list for extension extendee
-	0,  // [0:54] is the sub-list for field type_name
+	21, // 20: usage_ledger.v1.RecordedEvent.stripe_customer_requested:type_name -> usage_ledger.v1.StripeCustomerRequested
+	22, // 21: usage_ledger.v1.RecordedEvent.stripe_customer_refused:type_name -> usage_ledger.v1.StripeCustomerRefused
+	23, // 22: usage_ledger.v1.RecordedEvent.stripe_customer_bound:type_name -> usage_ledger.v1.StripeCustomerBound
+	24, // 23: usage_ledger.v1.RecordedEvent.stripe_tax_state_told:type_name -> usage_ledger.v1.StripeTaxStateTold
+	25, // 24: usage_ledger.v1.RecordedEvent.stripe_customer_gone:type_name -> usage_ledger.v1.StripeCustomerGone
+	26, // 25: usage_ledger.v1.RecordedEvent.hold_requested:type_name -> usage_ledger.v1.HoldRequested
+	27, // 26: usage_ledger.v1.RecordedEvent.hold_placed:type_name -> usage_ledger.v1.HoldPlaced
+	28, // 27: usage_ledger.v1.RecordedEvent.hold_released:type_name -> usage_ledger.v1.HoldReleased
+	29, // 28: usage_ledger.v1.RecordedEvent.subscription_requested:type_name -> usage_ledger.v1.SubscriptionRequested
+	30, // 29: usage_ledger.v1.RecordedEvent.hold_verified:type_name -> usage_ledger.v1.HoldVerified
+	31, // 30: usage_ledger.v1.RecordedEvent.subscription_created:type_name -> usage_ledger.v1.SubscriptionCreated
+	32, // 31: usage_ledger.v1.RecordedEvent.subscription_activated:type_name -> usage_ledger.v1.SubscriptionActivated
+	33, // 32: usage_ledger.v1.RecordedEvent.subscription_refused:type_name -> usage_ledger.v1.SubscriptionRefused
+	34, // 33: usage_ledger.v1.RecordedEvent.subscription_cancel_requested:type_name -> usage_ledger.v1.SubscriptionCancelRequested
+	35, // 34: usage_ledger.v1.RecordedEvent.subscription_ended:type_name -> usage_ledger.v1.SubscriptionEnded
+	36, // 35: usage_ledger.v1.RecordedEvent.unsettled_usage_kept:type_name -> usage_ledger.v1.UnsettledUsageKept
+	37, // 36: usage_ledger.v1.RecordedEvent.usage_report_requested:type_name -> usage_ledger.v1.UsageReportRequested
+	38, // 37: usage_ledger.v1.RecordedEvent.usage_report_stamped:type_name -> usage_ledger.v1.UsageReportStamped
+	39, // 38: usage_ledger.v1.RecordedEvent.usage_reported:type_name -> usage_ledger.v1.UsageReported
+	40, // 39: usage_ledger.v1.RecordedEvent.usage_report_rejected:type_name -> usage_ledger.v1.UsageReportRejected
+	41, // 40: usage_ledger.v1.RecordedEvent.reported_cycle_closed:type_name -> usage_ledger.v1.ReportedCycleClosed
+	42, // 41: usage_ledger.v1.RecordedEvent.invoice_settled:type_name -> usage_ledger.v1.InvoiceSettled
+	43, // 42: usage_ledger.v1.RecordedEvent.invoice_corrected:type_name -> usage_ledger.v1.InvoiceCorrected
+	44, // 43: usage_ledger.v1.RecordedEvent.dispute_opened:type_name -> usage_ledger.v1.DisputeOpened
+	45, // 44: usage_ledger.v1.RecordedEvent.disputing_user_blocked:type_name -> usage_ledger.v1.DisputingUserBlocked
+	46, // 45: usage_ledger.v1.RecordedEvent.stripe_id_claimed:type_name -> usage_ledger.v1.StripeIdClaimed
+	2,  // 46: usage_ledger.v1.RecordedEvent.correction:type_name -> usage_ledger.v1.EntryCorrection
+	49, // 47: usage_ledger.v1.EntryCorrection.dated:type_name -> google.protobuf.Timestamp
+	49, // 48: usage_ledger.v1.WorkspaceInstanceStarted.creation_time:type_name -> google.protobuf.Timestamp
+	49, // 49: usage_ledger.v1.WorkspaceInstanceStarted.started_time:type_name -> google.protobuf.Timestamp
+	49, // 50: usage_ledger.v1.WorkspaceInstanceStopping.stopping_time:type_name -> google.protobuf.Timestamp
+	49, // 51: usage_ledger.v1.WorkspaceInstanceStopping.corrects:type_name -> google.protobuf.Timestamp
+	49, // 52: usage_ledger.v1.WorkspaceInstanceStopped.stopped_time:type_name -> google.protobuf.Timestamp
+	49, // 53: usage_ledger.v1.WorkspaceInstanceEnded.ended_time:type_name -> google.protobuf.Timestamp
+	49, // 54: usage_ledger.v1.WorkspaceInstanceEnded.corrects:type_name -> google.protobuf.Timestamp
+	49, // 55: usage_ledger.v1.WorkspaceInstanceImported.creation_time:type_name -> google.protobuf.Timestamp
+	49, // 56: usage_ledger.v1.WorkspaceInstanceImported.started_time:type_name -> google.protobuf.Timestamp
+	49, // 57: usage_ledger.v1.WorkspaceInstanceImported.stopping_time:type_name -> google.protobuf.Timestamp
+	49, // 58: usage_ledger.v1.WorkspaceInstanceImported.stopped_time:type_name -> google.protobuf.Timestamp
+	49, // 59: usage_ledger.v1.WorkspaceInstanceImported.effective_time:type_name -> google.protobuf.Timestamp
+	49, // 60: usage_ledger.v1.CreditNoteIssued.effective_time:type_name -> google.protobuf.Timestamp
+	49, // 61: usage_ledger.v1.EntryImported.effective_time:type_name -> google.protobuf.Timestamp
+	49, // 62: usage_ledger.v1.CostCenterOpened.cycle_start:type_name -> google.protobuf.Timestamp
+	49, // 63: usage_ledger.v1.CostCenterOpened.next_billing:type_name -> google.protobuf.Timestamp
+	49, // 64: usage_ledger.v1.BillingCycleClosed.closed_at:type_name -> google.protobuf.Timestamp
+	49, // 65: usage_ledger.v1.BillingCycleStarted.cycle_start:type_name -> google.protobuf.Timestamp
+	49, // 66: usage_ledger.v1.BillingCycleStarted.next_billing:type_name -> google.protobuf.Timestamp
+	49, // 67: usage_ledger.v1.BillingCycleStarted.anchor:type_name -> google.protobuf.Timestamp
+	15, // 68: usage_ledger.v1.CostCenterImported.history:type_name -> usage_ledger.v1.CostCenterTerms
+	49, // 69: usage_ledger.v1.CostCenterImported.next_billing:type_name -> google.protobuf.Timestamp
+	49, // 70: usage_ledger.v1.CostCenterTerms.created:type_name -> google.protobuf.Timestamp
+	49, // 71: usage_ledger.v1.CostCenterTerms.cycle_start:type_name -> google.protobuf.Timestamp
+	49, // 72: usage_ledger.v1.CostCenterTerms.next_billing:type_name -> google.protobuf.Timestamp
+	49, // 73: usage_ledger.v1.UsageReconciled.instant:type_name -> google.protobuf.Timestamp
+	49, // 74: usage_ledger.v1.UsageReconciled.from_time:type_name -> google.protobuf.Timestamp
+	49, // 75: usage_ledger.v1.UsageReconciled.to_time:type_name -> google.protobuf.Timestamp
+	49, // 76: usage_ledger.v1.ClockConfirmed.instant:type_name -> google.protobuf.Timestamp
+	49, // 77: usage_ledger.v1.PriceListPublished.in_force_from:type_name -> google.protobuf.Timestamp
+	47, // 78: usage_ledger.v1.PriceListPublished.credits_per_minute:type_name -> usage_ledger.v1.PriceListPublished.CreditsPerMinuteEntry
+	49, // 79: usage_ledger.v1.MemberImported.joined:type_name -> google.protobuf.Timestamp
+	49, // 80: usage_ledger.v1.StripeCustomerBound.creation_time:type_name -> google.protobuf.Timestamp
+	49, // 81: usage_ledger.v1.SubscriptionCreated.period_start:type_name -> google.protobuf.Timestamp
+	49, // 82: usage_ledger.v1.SubscriptionCreated.period_end:type_name -> google.protobuf.Timestamp
+	49, // 83: usage_ledger.v1.SubscriptionEnded.ended_at:type_name -> google.protobuf.Timestamp
+	49, // 84: usage_ledger.v1.UsageReportStamped.timestamp:type_name -> google.protobuf.Timestamp
+	49, // 85: usage_ledger.v1.ReportedCycleClosed.period_start:type_name -> google.protobuf.Timestamp
+	49, // 86: usage_ledger.v1.ReportedCycleClosed.period_end:type_name -> google.protobuf.Timestamp
+	49, // 87: usage_ledger.v1.InvoiceSettled.effective_time:type_name -> google.protobuf.Timestamp
+	49, // 88: usage_ledger.v1.InvoiceSettled.period_start:type_name -> google.protobuf.Timestamp
+	49, // 89: usage_ledger.v1.InvoiceSettled.period_end:type_name -> google.protobuf.Timestamp
+	49, // 90: usage_ledger.v1.InvoiceCorrected.effective_time:type_name -> google.protobuf.Timestamp
+	91, // [91:91] is the sub-list for method output_type
+	91, // [91:91] is the sub-list for method input_type
+	91, // [91:91] is the sub-list for extension type_name
+	91, // [91:91] is the sub-list for extension extendee
+	0,  // [0:91] is the sub-list for field type_name
 }
 
 func init() { file_usage_ledger_v1_ledger_events_proto_init() }
@@ -2284,6 +4825,32 @@ func file_usage_ledger_v1_ledger_events_proto_init() {
 		(*RecordedEvent_PriceListPublished)(nil),
 		(*RecordedEvent_FreeCreditClaimed)(nil),
 		(*RecordedEvent_MemberImported)(nil),
+		(*RecordedEvent_StripeCustomerRequested)(nil),
+		(*RecordedEvent_StripeCustomerRefused)(nil),
+		(*RecordedEvent_StripeCustomerBound)(nil),
+		(*RecordedEvent_StripeTaxStateTold)(nil),
+		(*RecordedEvent_StripeCustomerGone)(nil),
+		(*RecordedEvent_HoldRequested)(nil),
+		(*RecordedEvent_HoldPlaced)(nil),
+		(*RecordedEvent_HoldReleased)(nil),
+		(*RecordedEvent_SubscriptionRequested)(nil),
+		(*RecordedEvent_HoldVerified)(nil),
+		(*RecordedEvent_SubscriptionCreated)(nil),
+		(*RecordedEvent_SubscriptionActivated)(nil),
+		(*RecordedEvent_SubscriptionRefused)(nil),
+		(*RecordedEvent_SubscriptionCancelRequested)(nil),
+		(*RecordedEvent_SubscriptionEnded)(nil),
+		(*RecordedEvent_UnsettledUsageKept)(nil),
+		(*RecordedEvent_UsageReportRequested)(nil),
+		(*RecordedEvent_UsageReportStamped)(nil),
+		(*RecordedEvent_UsageReported)(nil),
+		(*RecordedEvent_UsageReportRejected)(nil),
+		(*RecordedEvent_ReportedCycleClosed)(nil),
+		(*RecordedEvent_InvoiceSettled)(nil),
+		(*RecordedEvent_InvoiceCorrected)(nil),
+		(*RecordedEvent_DisputeOpened)(nil),
+		(*RecordedEvent_DisputingUserBlocked)(nil),
+		(*RecordedEvent_StripeIdClaimed)(nil),
 	}
 	file_usage_ledger_v1_ledger_events_proto_msgTypes[7].OneofWrappers = []any{}
 	type x struct{}
@@ -2292,7 +4859,7 @@ func file_usage_ledger_v1_ledger_events_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_usage_ledger_v1_ledger_events_proto_rawDesc), len(file_usage_ledger_v1_ledger_events_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   22,
+			NumMessages:   48,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -126,7 +126,7 @@ func (x SuspectInstance_Reason) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use SuspectInstance_Reason.Descriptor instead.
 func (SuspectInstance_Reason) EnumDescriptor() ([]byte, []int) {
-	return file_usage_ledger_v1_queries_proto_rawDescGZIP(), []int{19, 0}
+	return file_usage_ledger_v1_queries_proto_rawDescGZIP(), []int{21, 0}
 }
 
 type GetBalancesRequest struct {
@@ -483,8 +483,10 @@ func (x *GetInvoiceDraftRequest) GetAttributionId() string {
 }
 
 type GetInvoiceDraftResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	InvoiceDraft  *InvoiceDraft          `protobuf:"bytes,1,opt,name=invoice_draft,json=invoiceDraft,proto3" json:"invoice_draft,omitempty"`
+	state        protoimpl.MessageState `protogen:"open.v1"`
+	InvoiceDraft *InvoiceDraft          `protobuf:"bytes,1,opt,name=invoice_draft,json=invoiceDraft,proto3" json:"invoice_draft,omitempty"`
+	// Missing for a payer that was never billed over Stripe.
+	Billed        *BilledDraft `protobuf:"bytes,2,opt,name=billed,proto3" json:"billed,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -526,6 +528,190 @@ func (x *GetInvoiceDraftResponse) GetInvoiceDraft() *InvoiceDraft {
 	return nil
 }
 
+func (x *GetInvoiceDraftResponse) GetBilled() *BilledDraft {
+	if x != nil {
+		return x.Billed
+	}
+	return nil
+}
+
+// What of the draft is with Stripe: billable, reported and invoiced stand side by side. Whole credits, of
+// the payer's present, or last, time on STRIPE.
+type BilledDraft struct {
+	state          protoimpl.MessageState `protogen:"open.v1"`
+	SubscriptionId string                 `protobuf:"bytes,1,opt,name=subscription_id,json=subscriptionId,proto3" json:"subscription_id,omitempty"`
+	// The ceiling of all that was billable.
+	BillableCredits int64 `protobuf:"zigzag64,2,opt,name=billable_credits,json=billableCredits,proto3" json:"billable_credits,omitempty"`
+	// Put into the outbox, less what was put back.
+	RequestedCredits int64 `protobuf:"zigzag64,3,opt,name=requested_credits,json=requestedCredits,proto3" json:"requested_credits,omitempty"`
+	// Of these, not known to be at Stripe.
+	WaitingCredits int64 `protobuf:"zigzag64,4,opt,name=waiting_credits,json=waitingCredits,proto3" json:"waiting_credits,omitempty"`
+	// Reported and on no final invoice yet: what the open cycle's invoice will carry.
+	OpenCredits int64 `protobuf:"zigzag64,5,opt,name=open_credits,json=openCredits,proto3" json:"open_credits,omitempty"`
+	// The newest settled invoices, newest first.
+	Invoices      []*SettledInvoice `protobuf:"bytes,6,rep,name=invoices,proto3" json:"invoices,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BilledDraft) Reset() {
+	*x = BilledDraft{}
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BilledDraft) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BilledDraft) ProtoMessage() {}
+
+func (x *BilledDraft) ProtoReflect() protoreflect.Message {
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BilledDraft.ProtoReflect.Descriptor instead.
+func (*BilledDraft) Descriptor() ([]byte, []int) {
+	return file_usage_ledger_v1_queries_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *BilledDraft) GetSubscriptionId() string {
+	if x != nil {
+		return x.SubscriptionId
+	}
+	return ""
+}
+
+func (x *BilledDraft) GetBillableCredits() int64 {
+	if x != nil {
+		return x.BillableCredits
+	}
+	return 0
+}
+
+func (x *BilledDraft) GetRequestedCredits() int64 {
+	if x != nil {
+		return x.RequestedCredits
+	}
+	return 0
+}
+
+func (x *BilledDraft) GetWaitingCredits() int64 {
+	if x != nil {
+		return x.WaitingCredits
+	}
+	return 0
+}
+
+func (x *BilledDraft) GetOpenCredits() int64 {
+	if x != nil {
+		return x.OpenCredits
+	}
+	return 0
+}
+
+func (x *BilledDraft) GetInvoices() []*SettledInvoice {
+	if x != nil {
+		return x.Invoices
+	}
+	return nil
+}
+
+type SettledInvoice struct {
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	InvoiceId   string                 `protobuf:"bytes,1,opt,name=invoice_id,json=invoiceId,proto3" json:"invoice_id,omitempty"`
+	Finalized   *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=finalized,proto3" json:"finalized,omitempty"`
+	PeriodStart *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=period_start,json=periodStart,proto3" json:"period_start,omitempty"`
+	PeriodEnd   *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=period_end,json=periodEnd,proto3" json:"period_end,omitempty"`
+	// Positive: what it carries.
+	CreditCents int64 `protobuf:"zigzag64,5,opt,name=credit_cents,json=creditCents,proto3" json:"credit_cents,omitempty"`
+	// Of it, taken back since.
+	CorrectedCents int64 `protobuf:"zigzag64,6,opt,name=corrected_cents,json=correctedCents,proto3" json:"corrected_cents,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *SettledInvoice) Reset() {
+	*x = SettledInvoice{}
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SettledInvoice) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SettledInvoice) ProtoMessage() {}
+
+func (x *SettledInvoice) ProtoReflect() protoreflect.Message {
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SettledInvoice.ProtoReflect.Descriptor instead.
+func (*SettledInvoice) Descriptor() ([]byte, []int) {
+	return file_usage_ledger_v1_queries_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *SettledInvoice) GetInvoiceId() string {
+	if x != nil {
+		return x.InvoiceId
+	}
+	return ""
+}
+
+func (x *SettledInvoice) GetFinalized() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Finalized
+	}
+	return nil
+}
+
+func (x *SettledInvoice) GetPeriodStart() *timestamppb.Timestamp {
+	if x != nil {
+		return x.PeriodStart
+	}
+	return nil
+}
+
+func (x *SettledInvoice) GetPeriodEnd() *timestamppb.Timestamp {
+	if x != nil {
+		return x.PeriodEnd
+	}
+	return nil
+}
+
+func (x *SettledInvoice) GetCreditCents() int64 {
+	if x != nil {
+		return x.CreditCents
+	}
+	return 0
+}
+
+func (x *SettledInvoice) GetCorrectedCents() int64 {
+	if x != nil {
+		return x.CorrectedCents
+	}
+	return 0
+}
+
 // A payer's open cycle: total = carried balance + lines + credit notes + invoices = balance.
 type InvoiceDraft struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -555,7 +741,7 @@ type InvoiceDraft struct {
 
 func (x *InvoiceDraft) Reset() {
 	*x = InvoiceDraft{}
-	mi := &file_usage_ledger_v1_queries_proto_msgTypes[8]
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -567,7 +753,7 @@ func (x *InvoiceDraft) String() string {
 func (*InvoiceDraft) ProtoMessage() {}
 
 func (x *InvoiceDraft) ProtoReflect() protoreflect.Message {
-	mi := &file_usage_ledger_v1_queries_proto_msgTypes[8]
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -580,7 +766,7 @@ func (x *InvoiceDraft) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InvoiceDraft.ProtoReflect.Descriptor instead.
 func (*InvoiceDraft) Descriptor() ([]byte, []int) {
-	return file_usage_ledger_v1_queries_proto_rawDescGZIP(), []int{8}
+	return file_usage_ledger_v1_queries_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *InvoiceDraft) GetAttributionId() string {
@@ -697,7 +883,7 @@ type InvoiceDraftLine struct {
 
 func (x *InvoiceDraftLine) Reset() {
 	*x = InvoiceDraftLine{}
-	mi := &file_usage_ledger_v1_queries_proto_msgTypes[9]
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -709,7 +895,7 @@ func (x *InvoiceDraftLine) String() string {
 func (*InvoiceDraftLine) ProtoMessage() {}
 
 func (x *InvoiceDraftLine) ProtoReflect() protoreflect.Message {
-	mi := &file_usage_ledger_v1_queries_proto_msgTypes[9]
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -722,7 +908,7 @@ func (x *InvoiceDraftLine) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InvoiceDraftLine.ProtoReflect.Descriptor instead.
 func (*InvoiceDraftLine) Descriptor() ([]byte, []int) {
-	return file_usage_ledger_v1_queries_proto_rawDescGZIP(), []int{9}
+	return file_usage_ledger_v1_queries_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *InvoiceDraftLine) GetWorkspaceClass() string {
@@ -772,7 +958,7 @@ type ClosedPeriod struct {
 
 func (x *ClosedPeriod) Reset() {
 	*x = ClosedPeriod{}
-	mi := &file_usage_ledger_v1_queries_proto_msgTypes[10]
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -784,7 +970,7 @@ func (x *ClosedPeriod) String() string {
 func (*ClosedPeriod) ProtoMessage() {}
 
 func (x *ClosedPeriod) ProtoReflect() protoreflect.Message {
-	mi := &file_usage_ledger_v1_queries_proto_msgTypes[10]
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -797,7 +983,7 @@ func (x *ClosedPeriod) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClosedPeriod.ProtoReflect.Descriptor instead.
 func (*ClosedPeriod) Descriptor() ([]byte, []int) {
-	return file_usage_ledger_v1_queries_proto_rawDescGZIP(), []int{10}
+	return file_usage_ledger_v1_queries_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *ClosedPeriod) GetCycleNumber() int64 {
@@ -836,7 +1022,7 @@ type ListEntriesRequest struct {
 
 func (x *ListEntriesRequest) Reset() {
 	*x = ListEntriesRequest{}
-	mi := &file_usage_ledger_v1_queries_proto_msgTypes[11]
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -848,7 +1034,7 @@ func (x *ListEntriesRequest) String() string {
 func (*ListEntriesRequest) ProtoMessage() {}
 
 func (x *ListEntriesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_usage_ledger_v1_queries_proto_msgTypes[11]
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -861,7 +1047,7 @@ func (x *ListEntriesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListEntriesRequest.ProtoReflect.Descriptor instead.
 func (*ListEntriesRequest) Descriptor() ([]byte, []int) {
-	return file_usage_ledger_v1_queries_proto_rawDescGZIP(), []int{11}
+	return file_usage_ledger_v1_queries_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ListEntriesRequest) GetAttributionId() string {
@@ -904,7 +1090,7 @@ type ListEntriesResponse struct {
 
 func (x *ListEntriesResponse) Reset() {
 	*x = ListEntriesResponse{}
-	mi := &file_usage_ledger_v1_queries_proto_msgTypes[12]
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -916,7 +1102,7 @@ func (x *ListEntriesResponse) String() string {
 func (*ListEntriesResponse) ProtoMessage() {}
 
 func (x *ListEntriesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_usage_ledger_v1_queries_proto_msgTypes[12]
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -929,7 +1115,7 @@ func (x *ListEntriesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListEntriesResponse.ProtoReflect.Descriptor instead.
 func (*ListEntriesResponse) Descriptor() ([]byte, []int) {
-	return file_usage_ledger_v1_queries_proto_rawDescGZIP(), []int{12}
+	return file_usage_ledger_v1_queries_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ListEntriesResponse) GetEntries() []*Entry {
@@ -964,7 +1150,7 @@ type Entry struct {
 
 func (x *Entry) Reset() {
 	*x = Entry{}
-	mi := &file_usage_ledger_v1_queries_proto_msgTypes[13]
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -976,7 +1162,7 @@ func (x *Entry) String() string {
 func (*Entry) ProtoMessage() {}
 
 func (x *Entry) ProtoReflect() protoreflect.Message {
-	mi := &file_usage_ledger_v1_queries_proto_msgTypes[13]
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -989,7 +1175,7 @@ func (x *Entry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Entry.ProtoReflect.Descriptor instead.
 func (*Entry) Descriptor() ([]byte, []int) {
-	return file_usage_ledger_v1_queries_proto_rawDescGZIP(), []int{13}
+	return file_usage_ledger_v1_queries_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Entry) GetId() string {
@@ -1064,7 +1250,7 @@ type GetInstanceRequest struct {
 
 func (x *GetInstanceRequest) Reset() {
 	*x = GetInstanceRequest{}
-	mi := &file_usage_ledger_v1_queries_proto_msgTypes[14]
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1076,7 +1262,7 @@ func (x *GetInstanceRequest) String() string {
 func (*GetInstanceRequest) ProtoMessage() {}
 
 func (x *GetInstanceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_usage_ledger_v1_queries_proto_msgTypes[14]
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1089,7 +1275,7 @@ func (x *GetInstanceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetInstanceRequest.ProtoReflect.Descriptor instead.
 func (*GetInstanceRequest) Descriptor() ([]byte, []int) {
-	return file_usage_ledger_v1_queries_proto_rawDescGZIP(), []int{14}
+	return file_usage_ledger_v1_queries_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *GetInstanceRequest) GetWorkspaceInstanceId() string {
@@ -1129,7 +1315,7 @@ type GetInstanceResponse struct {
 
 func (x *GetInstanceResponse) Reset() {
 	*x = GetInstanceResponse{}
-	mi := &file_usage_ledger_v1_queries_proto_msgTypes[15]
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1141,7 +1327,7 @@ func (x *GetInstanceResponse) String() string {
 func (*GetInstanceResponse) ProtoMessage() {}
 
 func (x *GetInstanceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_usage_ledger_v1_queries_proto_msgTypes[15]
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1154,7 +1340,7 @@ func (x *GetInstanceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetInstanceResponse.ProtoReflect.Descriptor instead.
 func (*GetInstanceResponse) Descriptor() ([]byte, []int) {
-	return file_usage_ledger_v1_queries_proto_rawDescGZIP(), []int{15}
+	return file_usage_ledger_v1_queries_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *GetInstanceResponse) GetWorkspaceInstanceId() string {
@@ -1287,7 +1473,7 @@ type CycleLine struct {
 
 func (x *CycleLine) Reset() {
 	*x = CycleLine{}
-	mi := &file_usage_ledger_v1_queries_proto_msgTypes[16]
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1299,7 +1485,7 @@ func (x *CycleLine) String() string {
 func (*CycleLine) ProtoMessage() {}
 
 func (x *CycleLine) ProtoReflect() protoreflect.Message {
-	mi := &file_usage_ledger_v1_queries_proto_msgTypes[16]
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1312,7 +1498,7 @@ func (x *CycleLine) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CycleLine.ProtoReflect.Descriptor instead.
 func (*CycleLine) Descriptor() ([]byte, []int) {
-	return file_usage_ledger_v1_queries_proto_rawDescGZIP(), []int{16}
+	return file_usage_ledger_v1_queries_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *CycleLine) GetCycleNumber() int64 {
@@ -1347,7 +1533,7 @@ type ListSuspectInstancesRequest struct {
 
 func (x *ListSuspectInstancesRequest) Reset() {
 	*x = ListSuspectInstancesRequest{}
-	mi := &file_usage_ledger_v1_queries_proto_msgTypes[17]
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1359,7 +1545,7 @@ func (x *ListSuspectInstancesRequest) String() string {
 func (*ListSuspectInstancesRequest) ProtoMessage() {}
 
 func (x *ListSuspectInstancesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_usage_ledger_v1_queries_proto_msgTypes[17]
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1372,7 +1558,7 @@ func (x *ListSuspectInstancesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListSuspectInstancesRequest.ProtoReflect.Descriptor instead.
 func (*ListSuspectInstancesRequest) Descriptor() ([]byte, []int) {
-	return file_usage_ledger_v1_queries_proto_rawDescGZIP(), []int{17}
+	return file_usage_ledger_v1_queries_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *ListSuspectInstancesRequest) GetPageSize() int32 {
@@ -1399,7 +1585,7 @@ type ListSuspectInstancesResponse struct {
 
 func (x *ListSuspectInstancesResponse) Reset() {
 	*x = ListSuspectInstancesResponse{}
-	mi := &file_usage_ledger_v1_queries_proto_msgTypes[18]
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1411,7 +1597,7 @@ func (x *ListSuspectInstancesResponse) String() string {
 func (*ListSuspectInstancesResponse) ProtoMessage() {}
 
 func (x *ListSuspectInstancesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_usage_ledger_v1_queries_proto_msgTypes[18]
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1424,7 +1610,7 @@ func (x *ListSuspectInstancesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListSuspectInstancesResponse.ProtoReflect.Descriptor instead.
 func (*ListSuspectInstancesResponse) Descriptor() ([]byte, []int) {
-	return file_usage_ledger_v1_queries_proto_rawDescGZIP(), []int{18}
+	return file_usage_ledger_v1_queries_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *ListSuspectInstancesResponse) GetInstances() []*SuspectInstance {
@@ -1454,7 +1640,7 @@ type SuspectInstance struct {
 
 func (x *SuspectInstance) Reset() {
 	*x = SuspectInstance{}
-	mi := &file_usage_ledger_v1_queries_proto_msgTypes[19]
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1466,7 +1652,7 @@ func (x *SuspectInstance) String() string {
 func (*SuspectInstance) ProtoMessage() {}
 
 func (x *SuspectInstance) ProtoReflect() protoreflect.Message {
-	mi := &file_usage_ledger_v1_queries_proto_msgTypes[19]
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1479,7 +1665,7 @@ func (x *SuspectInstance) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SuspectInstance.ProtoReflect.Descriptor instead.
 func (*SuspectInstance) Descriptor() ([]byte, []int) {
-	return file_usage_ledger_v1_queries_proto_rawDescGZIP(), []int{19}
+	return file_usage_ledger_v1_queries_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *SuspectInstance) GetWorkspaceInstanceId() string {
@@ -1521,7 +1707,7 @@ type ListDeadLettersRequest struct {
 
 func (x *ListDeadLettersRequest) Reset() {
 	*x = ListDeadLettersRequest{}
-	mi := &file_usage_ledger_v1_queries_proto_msgTypes[20]
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1533,7 +1719,7 @@ func (x *ListDeadLettersRequest) String() string {
 func (*ListDeadLettersRequest) ProtoMessage() {}
 
 func (x *ListDeadLettersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_usage_ledger_v1_queries_proto_msgTypes[20]
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1546,7 +1732,7 @@ func (x *ListDeadLettersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListDeadLettersRequest.ProtoReflect.Descriptor instead.
 func (*ListDeadLettersRequest) Descriptor() ([]byte, []int) {
-	return file_usage_ledger_v1_queries_proto_rawDescGZIP(), []int{20}
+	return file_usage_ledger_v1_queries_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *ListDeadLettersRequest) GetPageSize() int32 {
@@ -1573,7 +1759,7 @@ type ListDeadLettersResponse struct {
 
 func (x *ListDeadLettersResponse) Reset() {
 	*x = ListDeadLettersResponse{}
-	mi := &file_usage_ledger_v1_queries_proto_msgTypes[21]
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1585,7 +1771,7 @@ func (x *ListDeadLettersResponse) String() string {
 func (*ListDeadLettersResponse) ProtoMessage() {}
 
 func (x *ListDeadLettersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_usage_ledger_v1_queries_proto_msgTypes[21]
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1598,7 +1784,7 @@ func (x *ListDeadLettersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListDeadLettersResponse.ProtoReflect.Descriptor instead.
 func (*ListDeadLettersResponse) Descriptor() ([]byte, []int) {
-	return file_usage_ledger_v1_queries_proto_rawDescGZIP(), []int{21}
+	return file_usage_ledger_v1_queries_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *ListDeadLettersResponse) GetDeadLetters() []*DeadLetter {
@@ -1638,7 +1824,7 @@ type DeadLetter struct {
 
 func (x *DeadLetter) Reset() {
 	*x = DeadLetter{}
-	mi := &file_usage_ledger_v1_queries_proto_msgTypes[22]
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1650,7 +1836,7 @@ func (x *DeadLetter) String() string {
 func (*DeadLetter) ProtoMessage() {}
 
 func (x *DeadLetter) ProtoReflect() protoreflect.Message {
-	mi := &file_usage_ledger_v1_queries_proto_msgTypes[22]
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1663,7 +1849,7 @@ func (x *DeadLetter) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeadLetter.ProtoReflect.Descriptor instead.
 func (*DeadLetter) Descriptor() ([]byte, []int) {
-	return file_usage_ledger_v1_queries_proto_rawDescGZIP(), []int{22}
+	return file_usage_ledger_v1_queries_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *DeadLetter) GetId() int64 {
@@ -1738,7 +1924,7 @@ type GetDeadLetterRequest struct {
 
 func (x *GetDeadLetterRequest) Reset() {
 	*x = GetDeadLetterRequest{}
-	mi := &file_usage_ledger_v1_queries_proto_msgTypes[23]
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1750,7 +1936,7 @@ func (x *GetDeadLetterRequest) String() string {
 func (*GetDeadLetterRequest) ProtoMessage() {}
 
 func (x *GetDeadLetterRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_usage_ledger_v1_queries_proto_msgTypes[23]
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1763,7 +1949,7 @@ func (x *GetDeadLetterRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetDeadLetterRequest.ProtoReflect.Descriptor instead.
 func (*GetDeadLetterRequest) Descriptor() ([]byte, []int) {
-	return file_usage_ledger_v1_queries_proto_rawDescGZIP(), []int{23}
+	return file_usage_ledger_v1_queries_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *GetDeadLetterRequest) GetId() int64 {
@@ -1786,7 +1972,7 @@ type GetDeadLetterResponse struct {
 
 func (x *GetDeadLetterResponse) Reset() {
 	*x = GetDeadLetterResponse{}
-	mi := &file_usage_ledger_v1_queries_proto_msgTypes[24]
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1798,7 +1984,7 @@ func (x *GetDeadLetterResponse) String() string {
 func (*GetDeadLetterResponse) ProtoMessage() {}
 
 func (x *GetDeadLetterResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_usage_ledger_v1_queries_proto_msgTypes[24]
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1811,7 +1997,7 @@ func (x *GetDeadLetterResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetDeadLetterResponse.ProtoReflect.Descriptor instead.
 func (*GetDeadLetterResponse) Descriptor() ([]byte, []int) {
-	return file_usage_ledger_v1_queries_proto_rawDescGZIP(), []int{24}
+	return file_usage_ledger_v1_queries_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *GetDeadLetterResponse) GetDeadLetter() *DeadLetter {
@@ -1850,7 +2036,7 @@ type MessageAttributes struct {
 
 func (x *MessageAttributes) Reset() {
 	*x = MessageAttributes{}
-	mi := &file_usage_ledger_v1_queries_proto_msgTypes[25]
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1862,7 +2048,7 @@ func (x *MessageAttributes) String() string {
 func (*MessageAttributes) ProtoMessage() {}
 
 func (x *MessageAttributes) ProtoReflect() protoreflect.Message {
-	mi := &file_usage_ledger_v1_queries_proto_msgTypes[25]
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1875,7 +2061,7 @@ func (x *MessageAttributes) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MessageAttributes.ProtoReflect.Descriptor instead.
 func (*MessageAttributes) Descriptor() ([]byte, []int) {
-	return file_usage_ledger_v1_queries_proto_rawDescGZIP(), []int{25}
+	return file_usage_ledger_v1_queries_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *MessageAttributes) GetKey() []byte {
@@ -1910,7 +2096,7 @@ type MessageHeader struct {
 
 func (x *MessageHeader) Reset() {
 	*x = MessageHeader{}
-	mi := &file_usage_ledger_v1_queries_proto_msgTypes[26]
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1922,7 +2108,7 @@ func (x *MessageHeader) String() string {
 func (*MessageHeader) ProtoMessage() {}
 
 func (x *MessageHeader) ProtoReflect() protoreflect.Message {
-	mi := &file_usage_ledger_v1_queries_proto_msgTypes[26]
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1935,7 +2121,7 @@ func (x *MessageHeader) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MessageHeader.ProtoReflect.Descriptor instead.
 func (*MessageHeader) Descriptor() ([]byte, []int) {
-	return file_usage_ledger_v1_queries_proto_rawDescGZIP(), []int{26}
+	return file_usage_ledger_v1_queries_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *MessageHeader) GetName() string {
@@ -1960,7 +2146,7 @@ type GetStatusRequest struct {
 
 func (x *GetStatusRequest) Reset() {
 	*x = GetStatusRequest{}
-	mi := &file_usage_ledger_v1_queries_proto_msgTypes[27]
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1972,7 +2158,7 @@ func (x *GetStatusRequest) String() string {
 func (*GetStatusRequest) ProtoMessage() {}
 
 func (x *GetStatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_usage_ledger_v1_queries_proto_msgTypes[27]
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1985,7 +2171,7 @@ func (x *GetStatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetStatusRequest.ProtoReflect.Descriptor instead.
 func (*GetStatusRequest) Descriptor() ([]byte, []int) {
-	return file_usage_ledger_v1_queries_proto_rawDescGZIP(), []int{27}
+	return file_usage_ledger_v1_queries_proto_rawDescGZIP(), []int{29}
 }
 
 type GetStatusResponse struct {
@@ -2026,7 +2212,7 @@ type GetStatusResponse struct {
 
 func (x *GetStatusResponse) Reset() {
 	*x = GetStatusResponse{}
-	mi := &file_usage_ledger_v1_queries_proto_msgTypes[28]
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2038,7 +2224,7 @@ func (x *GetStatusResponse) String() string {
 func (*GetStatusResponse) ProtoMessage() {}
 
 func (x *GetStatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_usage_ledger_v1_queries_proto_msgTypes[28]
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2051,7 +2237,7 @@ func (x *GetStatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetStatusResponse.ProtoReflect.Descriptor instead.
 func (*GetStatusResponse) Descriptor() ([]byte, []int) {
-	return file_usage_ledger_v1_queries_proto_rawDescGZIP(), []int{28}
+	return file_usage_ledger_v1_queries_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *GetStatusResponse) GetVersion() string {
@@ -2216,7 +2402,7 @@ type IntakeStatus struct {
 
 func (x *IntakeStatus) Reset() {
 	*x = IntakeStatus{}
-	mi := &file_usage_ledger_v1_queries_proto_msgTypes[29]
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2228,7 +2414,7 @@ func (x *IntakeStatus) String() string {
 func (*IntakeStatus) ProtoMessage() {}
 
 func (x *IntakeStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_usage_ledger_v1_queries_proto_msgTypes[29]
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2241,7 +2427,7 @@ func (x *IntakeStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IntakeStatus.ProtoReflect.Descriptor instead.
 func (*IntakeStatus) Descriptor() ([]byte, []int) {
-	return file_usage_ledger_v1_queries_proto_rawDescGZIP(), []int{29}
+	return file_usage_ledger_v1_queries_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *IntakeStatus) GetCluster() string {
@@ -2296,7 +2482,7 @@ type TailStatus struct {
 
 func (x *TailStatus) Reset() {
 	*x = TailStatus{}
-	mi := &file_usage_ledger_v1_queries_proto_msgTypes[30]
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2308,7 +2494,7 @@ func (x *TailStatus) String() string {
 func (*TailStatus) ProtoMessage() {}
 
 func (x *TailStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_usage_ledger_v1_queries_proto_msgTypes[30]
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2321,7 +2507,7 @@ func (x *TailStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TailStatus.ProtoReflect.Descriptor instead.
 func (*TailStatus) Descriptor() ([]byte, []int) {
-	return file_usage_ledger_v1_queries_proto_rawDescGZIP(), []int{30}
+	return file_usage_ledger_v1_queries_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *TailStatus) GetName() string {
@@ -2351,7 +2537,7 @@ type ProjectionStatus struct {
 
 func (x *ProjectionStatus) Reset() {
 	*x = ProjectionStatus{}
-	mi := &file_usage_ledger_v1_queries_proto_msgTypes[31]
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2363,7 +2549,7 @@ func (x *ProjectionStatus) String() string {
 func (*ProjectionStatus) ProtoMessage() {}
 
 func (x *ProjectionStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_usage_ledger_v1_queries_proto_msgTypes[31]
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2376,7 +2562,7 @@ func (x *ProjectionStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProjectionStatus.ProtoReflect.Descriptor instead.
 func (*ProjectionStatus) Descriptor() ([]byte, []int) {
-	return file_usage_ledger_v1_queries_proto_rawDescGZIP(), []int{31}
+	return file_usage_ledger_v1_queries_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *ProjectionStatus) GetName() string {
@@ -2420,7 +2606,7 @@ type DeliveryCounts struct {
 
 func (x *DeliveryCounts) Reset() {
 	*x = DeliveryCounts{}
-	mi := &file_usage_ledger_v1_queries_proto_msgTypes[32]
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2432,7 +2618,7 @@ func (x *DeliveryCounts) String() string {
 func (*DeliveryCounts) ProtoMessage() {}
 
 func (x *DeliveryCounts) ProtoReflect() protoreflect.Message {
-	mi := &file_usage_ledger_v1_queries_proto_msgTypes[32]
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2445,7 +2631,7 @@ func (x *DeliveryCounts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeliveryCounts.ProtoReflect.Descriptor instead.
 func (*DeliveryCounts) Descriptor() ([]byte, []int) {
-	return file_usage_ledger_v1_queries_proto_rawDescGZIP(), []int{32}
+	return file_usage_ledger_v1_queries_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *DeliveryCounts) GetDelivery() string {
@@ -2499,7 +2685,7 @@ type JobStatus struct {
 
 func (x *JobStatus) Reset() {
 	*x = JobStatus{}
-	mi := &file_usage_ledger_v1_queries_proto_msgTypes[33]
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2511,7 +2697,7 @@ func (x *JobStatus) String() string {
 func (*JobStatus) ProtoMessage() {}
 
 func (x *JobStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_usage_ledger_v1_queries_proto_msgTypes[33]
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2524,7 +2710,7 @@ func (x *JobStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JobStatus.ProtoReflect.Descriptor instead.
 func (*JobStatus) Descriptor() ([]byte, []int) {
-	return file_usage_ledger_v1_queries_proto_rawDescGZIP(), []int{33}
+	return file_usage_ledger_v1_queries_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *JobStatus) GetName() string {
@@ -2594,7 +2780,7 @@ type TailLogRequest struct {
 
 func (x *TailLogRequest) Reset() {
 	*x = TailLogRequest{}
-	mi := &file_usage_ledger_v1_queries_proto_msgTypes[34]
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2606,7 +2792,7 @@ func (x *TailLogRequest) String() string {
 func (*TailLogRequest) ProtoMessage() {}
 
 func (x *TailLogRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_usage_ledger_v1_queries_proto_msgTypes[34]
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2619,7 +2805,7 @@ func (x *TailLogRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TailLogRequest.ProtoReflect.Descriptor instead.
 func (*TailLogRequest) Descriptor() ([]byte, []int) {
-	return file_usage_ledger_v1_queries_proto_rawDescGZIP(), []int{34}
+	return file_usage_ledger_v1_queries_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *TailLogRequest) GetFromPosition() int64 {
@@ -2666,7 +2852,7 @@ type TailLogResponse struct {
 
 func (x *TailLogResponse) Reset() {
 	*x = TailLogResponse{}
-	mi := &file_usage_ledger_v1_queries_proto_msgTypes[35]
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2678,7 +2864,7 @@ func (x *TailLogResponse) String() string {
 func (*TailLogResponse) ProtoMessage() {}
 
 func (x *TailLogResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_usage_ledger_v1_queries_proto_msgTypes[35]
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2691,7 +2877,7 @@ func (x *TailLogResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TailLogResponse.ProtoReflect.Descriptor instead.
 func (*TailLogResponse) Descriptor() ([]byte, []int) {
-	return file_usage_ledger_v1_queries_proto_rawDescGZIP(), []int{35}
+	return file_usage_ledger_v1_queries_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *TailLogResponse) GetEvents() []*LogEvent {
@@ -2717,7 +2903,7 @@ type LogEvent struct {
 
 func (x *LogEvent) Reset() {
 	*x = LogEvent{}
-	mi := &file_usage_ledger_v1_queries_proto_msgTypes[36]
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2729,7 +2915,7 @@ func (x *LogEvent) String() string {
 func (*LogEvent) ProtoMessage() {}
 
 func (x *LogEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_usage_ledger_v1_queries_proto_msgTypes[36]
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2742,7 +2928,7 @@ func (x *LogEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogEvent.ProtoReflect.Descriptor instead.
 func (*LogEvent) Descriptor() ([]byte, []int) {
-	return file_usage_ledger_v1_queries_proto_rawDescGZIP(), []int{36}
+	return file_usage_ledger_v1_queries_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *LogEvent) GetPosition() *Position {
@@ -2805,7 +2991,7 @@ type CheckRequest struct {
 
 func (x *CheckRequest) Reset() {
 	*x = CheckRequest{}
-	mi := &file_usage_ledger_v1_queries_proto_msgTypes[37]
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2817,7 +3003,7 @@ func (x *CheckRequest) String() string {
 func (*CheckRequest) ProtoMessage() {}
 
 func (x *CheckRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_usage_ledger_v1_queries_proto_msgTypes[37]
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2830,7 +3016,7 @@ func (x *CheckRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckRequest.ProtoReflect.Descriptor instead.
 func (*CheckRequest) Descriptor() ([]byte, []int) {
-	return file_usage_ledger_v1_queries_proto_rawDescGZIP(), []int{37}
+	return file_usage_ledger_v1_queries_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *CheckRequest) GetFoldLog() bool {
@@ -2849,7 +3035,7 @@ type CheckResponse struct {
 
 func (x *CheckResponse) Reset() {
 	*x = CheckResponse{}
-	mi := &file_usage_ledger_v1_queries_proto_msgTypes[38]
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2861,7 +3047,7 @@ func (x *CheckResponse) String() string {
 func (*CheckResponse) ProtoMessage() {}
 
 func (x *CheckResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_usage_ledger_v1_queries_proto_msgTypes[38]
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2874,7 +3060,7 @@ func (x *CheckResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckResponse.ProtoReflect.Descriptor instead.
 func (*CheckResponse) Descriptor() ([]byte, []int) {
-	return file_usage_ledger_v1_queries_proto_rawDescGZIP(), []int{38}
+	return file_usage_ledger_v1_queries_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *CheckResponse) GetLaws() []*LawResult {
@@ -2897,7 +3083,7 @@ type LawResult struct {
 
 func (x *LawResult) Reset() {
 	*x = LawResult{}
-	mi := &file_usage_ledger_v1_queries_proto_msgTypes[39]
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2909,7 +3095,7 @@ func (x *LawResult) String() string {
 func (*LawResult) ProtoMessage() {}
 
 func (x *LawResult) ProtoReflect() protoreflect.Message {
-	mi := &file_usage_ledger_v1_queries_proto_msgTypes[39]
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2922,7 +3108,7 @@ func (x *LawResult) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LawResult.ProtoReflect.Descriptor instead.
 func (*LawResult) Descriptor() ([]byte, []int) {
-	return file_usage_ledger_v1_queries_proto_rawDescGZIP(), []int{39}
+	return file_usage_ledger_v1_queries_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *LawResult) GetLaw() string {
@@ -2960,7 +3146,7 @@ type ListMetersRequest struct {
 
 func (x *ListMetersRequest) Reset() {
 	*x = ListMetersRequest{}
-	mi := &file_usage_ledger_v1_queries_proto_msgTypes[40]
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2972,7 +3158,7 @@ func (x *ListMetersRequest) String() string {
 func (*ListMetersRequest) ProtoMessage() {}
 
 func (x *ListMetersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_usage_ledger_v1_queries_proto_msgTypes[40]
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2985,7 +3171,7 @@ func (x *ListMetersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListMetersRequest.ProtoReflect.Descriptor instead.
 func (*ListMetersRequest) Descriptor() ([]byte, []int) {
-	return file_usage_ledger_v1_queries_proto_rawDescGZIP(), []int{40}
+	return file_usage_ledger_v1_queries_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *ListMetersRequest) GetAttributionId() string {
@@ -3022,7 +3208,7 @@ type ListMetersResponse struct {
 
 func (x *ListMetersResponse) Reset() {
 	*x = ListMetersResponse{}
-	mi := &file_usage_ledger_v1_queries_proto_msgTypes[41]
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3034,7 +3220,7 @@ func (x *ListMetersResponse) String() string {
 func (*ListMetersResponse) ProtoMessage() {}
 
 func (x *ListMetersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_usage_ledger_v1_queries_proto_msgTypes[41]
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3047,7 +3233,7 @@ func (x *ListMetersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListMetersResponse.ProtoReflect.Descriptor instead.
 func (*ListMetersResponse) Descriptor() ([]byte, []int) {
-	return file_usage_ledger_v1_queries_proto_rawDescGZIP(), []int{41}
+	return file_usage_ledger_v1_queries_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *ListMetersResponse) GetMeters() []*PayerMeters {
@@ -3085,7 +3271,7 @@ type ListAlertsRequest struct {
 
 func (x *ListAlertsRequest) Reset() {
 	*x = ListAlertsRequest{}
-	mi := &file_usage_ledger_v1_queries_proto_msgTypes[42]
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3097,7 +3283,7 @@ func (x *ListAlertsRequest) String() string {
 func (*ListAlertsRequest) ProtoMessage() {}
 
 func (x *ListAlertsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_usage_ledger_v1_queries_proto_msgTypes[42]
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3110,7 +3296,7 @@ func (x *ListAlertsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAlertsRequest.ProtoReflect.Descriptor instead.
 func (*ListAlertsRequest) Descriptor() ([]byte, []int) {
-	return file_usage_ledger_v1_queries_proto_rawDescGZIP(), []int{42}
+	return file_usage_ledger_v1_queries_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *ListAlertsRequest) GetAttributionId() string {
@@ -3147,7 +3333,7 @@ type ListAlertsResponse struct {
 
 func (x *ListAlertsResponse) Reset() {
 	*x = ListAlertsResponse{}
-	mi := &file_usage_ledger_v1_queries_proto_msgTypes[43]
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3159,7 +3345,7 @@ func (x *ListAlertsResponse) String() string {
 func (*ListAlertsResponse) ProtoMessage() {}
 
 func (x *ListAlertsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_usage_ledger_v1_queries_proto_msgTypes[43]
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3172,7 +3358,7 @@ func (x *ListAlertsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAlertsResponse.ProtoReflect.Descriptor instead.
 func (*ListAlertsResponse) Descriptor() ([]byte, []int) {
-	return file_usage_ledger_v1_queries_proto_rawDescGZIP(), []int{43}
+	return file_usage_ledger_v1_queries_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *ListAlertsResponse) GetAlerts() []*SpendingAlert {
@@ -3204,7 +3390,7 @@ type CheckMetersRequest struct {
 
 func (x *CheckMetersRequest) Reset() {
 	*x = CheckMetersRequest{}
-	mi := &file_usage_ledger_v1_queries_proto_msgTypes[44]
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3216,7 +3402,7 @@ func (x *CheckMetersRequest) String() string {
 func (*CheckMetersRequest) ProtoMessage() {}
 
 func (x *CheckMetersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_usage_ledger_v1_queries_proto_msgTypes[44]
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3229,7 +3415,7 @@ func (x *CheckMetersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckMetersRequest.ProtoReflect.Descriptor instead.
 func (*CheckMetersRequest) Descriptor() ([]byte, []int) {
-	return file_usage_ledger_v1_queries_proto_rawDescGZIP(), []int{44}
+	return file_usage_ledger_v1_queries_proto_rawDescGZIP(), []int{46}
 }
 
 type CheckMetersResponse struct {
@@ -3241,7 +3427,7 @@ type CheckMetersResponse struct {
 
 func (x *CheckMetersResponse) Reset() {
 	*x = CheckMetersResponse{}
-	mi := &file_usage_ledger_v1_queries_proto_msgTypes[45]
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3253,7 +3439,7 @@ func (x *CheckMetersResponse) String() string {
 func (*CheckMetersResponse) ProtoMessage() {}
 
 func (x *CheckMetersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_usage_ledger_v1_queries_proto_msgTypes[45]
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3266,7 +3452,7 @@ func (x *CheckMetersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckMetersResponse.ProtoReflect.Descriptor instead.
 func (*CheckMetersResponse) Descriptor() ([]byte, []int) {
-	return file_usage_ledger_v1_queries_proto_rawDescGZIP(), []int{45}
+	return file_usage_ledger_v1_queries_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *CheckMetersResponse) GetLaws() []*LawResult {
@@ -3301,9 +3487,26 @@ const file_usage_ledger_v1_queries_proto_rawDesc = "" +
 	"\fcycle_number\x18\x02 \x01(\x03R\vcycleNumber\x12#\n" +
 	"\rbalance_cents\x18\x03 \x01(\x12R\fbalanceCents\"?\n" +
 	"\x16GetInvoiceDraftRequest\x12%\n" +
-	"\x0eattribution_id\x18\x01 \x01(\tR\rattributionId\"]\n" +
+	"\x0eattribution_id\x18\x01 \x01(\tR\rattributionId\"\x93\x01\n" +
 	"\x17GetInvoiceDraftResponse\x12B\n" +
-	"\rinvoice_draft\x18\x01 \x01(\v2\x1d.usage_ledger.v1.InvoiceDraftR\finvoiceDraft\"\xaa\x05\n" +
+	"\rinvoice_draft\x18\x01 \x01(\v2\x1d.usage_ledger.v1.InvoiceDraftR\finvoiceDraft\x124\n" +
+	"\x06billed\x18\x02 \x01(\v2\x1c.usage_ledger.v1.BilledDraftR\x06billed\"\x97\x02\n" +
+	"\vBilledDraft\x12'\n" +
+	"\x0fsubscription_id\x18\x01 \x01(\tR\x0esubscriptionId\x12)\n" +
+	"\x10billable_credits\x18\x02 \x01(\x12R\x0fbillableCredits\x12+\n" +
+	"\x11requested_credits\x18\x03 \x01(\x12R\x10requestedCredits\x12'\n" +
+	"\x0fwaiting_credits\x18\x04 \x01(\x12R\x0ewaitingCredits\x12!\n" +
+	"\fopen_credits\x18\x05 \x01(\x12R\vopenCredits\x12;\n" +
+	"\binvoices\x18\x06 \x03(\v2\x1f.usage_ledger.v1.SettledInvoiceR\binvoices\"\xaf\x02\n" +
+	"\x0eSettledInvoice\x12\x1d\n" +
+	"\n" +
+	"invoice_id\x18\x01 \x01(\tR\tinvoiceId\x128\n" +
+	"\tfinalized\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\tfinalized\x12=\n" +
+	"\fperiod_start\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\vperiodStart\x129\n" +
+	"\n" +
+	"period_end\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\tperiodEnd\x12!\n" +
+	"\fcredit_cents\x18\x05 \x01(\x12R\vcreditCents\x12'\n" +
+	"\x0fcorrected_cents\x18\x06 \x01(\x12R\x0ecorrectedCents\"\xaa\x05\n" +
 	"\fInvoiceDraft\x12%\n" +
 	"\x0eattribution_id\x18\x01 \x01(\tR\rattributionId\x12!\n" +
 	"\fcycle_number\x18\x02 \x01(\x03R\vcycleNumber\x12;\n" +
@@ -3572,7 +3775,7 @@ func file_usage_ledger_v1_queries_proto_rawDescGZIP() []byte {
 }
 
 var file_usage_ledger_v1_queries_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_usage_ledger_v1_queries_proto_msgTypes = make([]protoimpl.MessageInfo, 46)
+var file_usage_ledger_v1_queries_proto_msgTypes = make([]protoimpl.MessageInfo, 48)
 var file_usage_ledger_v1_queries_proto_goTypes = []any{
 	(EntryKind)(0),                       // 0: usage_ledger.v1.EntryKind
 	(SuspectInstance_Reason)(0),          // 1: usage_ledger.v1.SuspectInstance.Reason
@@ -3584,143 +3787,150 @@ var file_usage_ledger_v1_queries_proto_goTypes = []any{
 	(*CostCenterDetails)(nil),            // 7: usage_ledger.v1.CostCenterDetails
 	(*GetInvoiceDraftRequest)(nil),       // 8: usage_ledger.v1.GetInvoiceDraftRequest
 	(*GetInvoiceDraftResponse)(nil),      // 9: usage_ledger.v1.GetInvoiceDraftResponse
-	(*InvoiceDraft)(nil),                 // 10: usage_ledger.v1.InvoiceDraft
-	(*InvoiceDraftLine)(nil),             // 11: usage_ledger.v1.InvoiceDraftLine
-	(*ClosedPeriod)(nil),                 // 12: usage_ledger.v1.ClosedPeriod
-	(*ListEntriesRequest)(nil),           // 13: usage_ledger.v1.ListEntriesRequest
-	(*ListEntriesResponse)(nil),          // 14: usage_ledger.v1.ListEntriesResponse
-	(*Entry)(nil),                        // 15: usage_ledger.v1.Entry
-	(*GetInstanceRequest)(nil),           // 16: usage_ledger.v1.GetInstanceRequest
-	(*GetInstanceResponse)(nil),          // 17: usage_ledger.v1.GetInstanceResponse
-	(*CycleLine)(nil),                    // 18: usage_ledger.v1.CycleLine
-	(*ListSuspectInstancesRequest)(nil),  // 19: usage_ledger.v1.ListSuspectInstancesRequest
-	(*ListSuspectInstancesResponse)(nil), // 20: usage_ledger.v1.ListSuspectInstancesResponse
-	(*SuspectInstance)(nil),              // 21: usage_ledger.v1.SuspectInstance
-	(*ListDeadLettersRequest)(nil),       // 22: usage_ledger.v1.ListDeadLettersRequest
-	(*ListDeadLettersResponse)(nil),      // 23: usage_ledger.v1.ListDeadLettersResponse
-	(*DeadLetter)(nil),                   // 24: usage_ledger.v1.DeadLetter
-	(*GetDeadLetterRequest)(nil),         // 25: usage_ledger.v1.GetDeadLetterRequest
-	(*GetDeadLetterResponse)(nil),        // 26: usage_ledger.v1.GetDeadLetterResponse
-	(*MessageAttributes)(nil),            // 27: usage_ledger.v1.MessageAttributes
-	(*MessageHeader)(nil),                // 28: usage_ledger.v1.MessageHeader
-	(*GetStatusRequest)(nil),             // 29: usage_ledger.v1.GetStatusRequest
-	(*GetStatusResponse)(nil),            // 30: usage_ledger.v1.GetStatusResponse
-	(*IntakeStatus)(nil),                 // 31: usage_ledger.v1.IntakeStatus
-	(*TailStatus)(nil),                   // 32: usage_ledger.v1.TailStatus
-	(*ProjectionStatus)(nil),             // 33: usage_ledger.v1.ProjectionStatus
-	(*DeliveryCounts)(nil),               // 34: usage_ledger.v1.DeliveryCounts
-	(*JobStatus)(nil),                    // 35: usage_ledger.v1.JobStatus
-	(*TailLogRequest)(nil),               // 36: usage_ledger.v1.TailLogRequest
-	(*TailLogResponse)(nil),              // 37: usage_ledger.v1.TailLogResponse
-	(*LogEvent)(nil),                     // 38: usage_ledger.v1.LogEvent
-	(*CheckRequest)(nil),                 // 39: usage_ledger.v1.CheckRequest
-	(*CheckResponse)(nil),                // 40: usage_ledger.v1.CheckResponse
-	(*LawResult)(nil),                    // 41: usage_ledger.v1.LawResult
-	(*ListMetersRequest)(nil),            // 42: usage_ledger.v1.ListMetersRequest
-	(*ListMetersResponse)(nil),           // 43: usage_ledger.v1.ListMetersResponse
-	(*ListAlertsRequest)(nil),            // 44: usage_ledger.v1.ListAlertsRequest
-	(*ListAlertsResponse)(nil),           // 45: usage_ledger.v1.ListAlertsResponse
-	(*CheckMetersRequest)(nil),           // 46: usage_ledger.v1.CheckMetersRequest
-	(*CheckMetersResponse)(nil),          // 47: usage_ledger.v1.CheckMetersResponse
-	(*v1.CostCenter)(nil),                // 48: usage.v1.CostCenter
-	(*timestamppb.Timestamp)(nil),        // 49: google.protobuf.Timestamp
-	(*Position)(nil),                     // 50: usage_ledger.v1.Position
-	(*durationpb.Duration)(nil),          // 51: google.protobuf.Duration
-	(*PayerMeters)(nil),                  // 52: usage_ledger.v1.PayerMeters
-	(*SpendingAlert)(nil),                // 53: usage_ledger.v1.SpendingAlert
+	(*BilledDraft)(nil),                  // 10: usage_ledger.v1.BilledDraft
+	(*SettledInvoice)(nil),               // 11: usage_ledger.v1.SettledInvoice
+	(*InvoiceDraft)(nil),                 // 12: usage_ledger.v1.InvoiceDraft
+	(*InvoiceDraftLine)(nil),             // 13: usage_ledger.v1.InvoiceDraftLine
+	(*ClosedPeriod)(nil),                 // 14: usage_ledger.v1.ClosedPeriod
+	(*ListEntriesRequest)(nil),           // 15: usage_ledger.v1.ListEntriesRequest
+	(*ListEntriesResponse)(nil),          // 16: usage_ledger.v1.ListEntriesResponse
+	(*Entry)(nil),                        // 17: usage_ledger.v1.Entry
+	(*GetInstanceRequest)(nil),           // 18: usage_ledger.v1.GetInstanceRequest
+	(*GetInstanceResponse)(nil),          // 19: usage_ledger.v1.GetInstanceResponse
+	(*CycleLine)(nil),                    // 20: usage_ledger.v1.CycleLine
+	(*ListSuspectInstancesRequest)(nil),  // 21: usage_ledger.v1.ListSuspectInstancesRequest
+	(*ListSuspectInstancesResponse)(nil), // 22: usage_ledger.v1.ListSuspectInstancesResponse
+	(*SuspectInstance)(nil),              // 23: usage_ledger.v1.SuspectInstance
+	(*ListDeadLettersRequest)(nil),       // 24: usage_ledger.v1.ListDeadLettersRequest
+	(*ListDeadLettersResponse)(nil),      // 25: usage_ledger.v1.ListDeadLettersResponse
+	(*DeadLetter)(nil),                   // 26: usage_ledger.v1.DeadLetter
+	(*GetDeadLetterRequest)(nil),         // 27: usage_ledger.v1.GetDeadLetterRequest
+	(*GetDeadLetterResponse)(nil),        // 28: usage_ledger.v1.GetDeadLetterResponse
+	(*MessageAttributes)(nil),            // 29: usage_ledger.v1.MessageAttributes
+	(*MessageHeader)(nil),                // 30: usage_ledger.v1.MessageHeader
+	(*GetStatusRequest)(nil),             // 31: usage_ledger.v1.GetStatusRequest
+	(*GetStatusResponse)(nil),            // 32: usage_ledger.v1.GetStatusResponse
+	(*IntakeStatus)(nil),                 // 33: usage_ledger.v1.IntakeStatus
+	(*TailStatus)(nil),                   // 34: usage_ledger.v1.TailStatus
+	(*ProjectionStatus)(nil),             // 35: usage_ledger.v1.ProjectionStatus
+	(*DeliveryCounts)(nil),               // 36: usage_ledger.v1.DeliveryCounts
+	(*JobStatus)(nil),                    // 37: usage_ledger.v1.JobStatus
+	(*TailLogRequest)(nil),               // 38: usage_ledger.v1.TailLogRequest
+	(*TailLogResponse)(nil),              // 39: usage_ledger.v1.TailLogResponse
+	(*LogEvent)(nil),                     // 40: usage_ledger.v1.LogEvent
+	(*CheckRequest)(nil),                 // 41: usage_ledger.v1.CheckRequest
+	(*CheckResponse)(nil),                // 42: usage_ledger.v1.CheckResponse
+	(*LawResult)(nil),                    // 43: usage_ledger.v1.LawResult
+	(*ListMetersRequest)(nil),            // 44: usage_ledger.v1.ListMetersRequest
+	(*ListMetersResponse)(nil),           // 45: usage_ledger.v1.ListMetersResponse
+	(*ListAlertsRequest)(nil),            // 46: usage_ledger.v1.ListAlertsRequest
+	(*ListAlertsResponse)(nil),           // 47: usage_ledger.v1.ListAlertsResponse
+	(*CheckMetersRequest)(nil),           // 48: usage_ledger.v1.CheckMetersRequest
+	(*CheckMetersResponse)(nil),          // 49: usage_ledger.v1.CheckMetersResponse
+	(*v1.CostCenter)(nil),                // 50: usage.v1.CostCenter
+	(*timestamppb.Timestamp)(nil),        // 51: google.protobuf.Timestamp
+	(*Position)(nil),                     // 52: usage_ledger.v1.Position
+	(*durationpb.Duration)(nil),          // 53: google.protobuf.Duration
+	(*PayerMeters)(nil),                  // 54: usage_ledger.v1.PayerMeters
+	(*SpendingAlert)(nil),                // 55: usage_ledger.v1.SpendingAlert
 }
 var file_usage_ledger_v1_queries_proto_depIdxs = []int32{
 	4,  // 0: usage_ledger.v1.GetBalancesResponse.balances:type_name -> usage_ledger.v1.Balance
 	7,  // 1: usage_ledger.v1.ListCostCentersResponse.cost_centers:type_name -> usage_ledger.v1.CostCenterDetails
-	48, // 2: usage_ledger.v1.CostCenterDetails.cost_center:type_name -> usage.v1.CostCenter
-	10, // 3: usage_ledger.v1.GetInvoiceDraftResponse.invoice_draft:type_name -> usage_ledger.v1.InvoiceDraft
-	49, // 4: usage_ledger.v1.InvoiceDraft.cycle_start:type_name -> google.protobuf.Timestamp
-	49, // 5: usage_ledger.v1.InvoiceDraft.next_billing_time:type_name -> google.protobuf.Timestamp
-	48, // 6: usage_ledger.v1.InvoiceDraft.cost_center:type_name -> usage.v1.CostCenter
-	11, // 7: usage_ledger.v1.InvoiceDraft.lines:type_name -> usage_ledger.v1.InvoiceDraftLine
-	49, // 8: usage_ledger.v1.InvoiceDraft.accrued_to:type_name -> google.protobuf.Timestamp
-	12, // 9: usage_ledger.v1.InvoiceDraftLine.late_for:type_name -> usage_ledger.v1.ClosedPeriod
-	49, // 10: usage_ledger.v1.ClosedPeriod.start:type_name -> google.protobuf.Timestamp
-	49, // 11: usage_ledger.v1.ClosedPeriod.end:type_name -> google.protobuf.Timestamp
-	15, // 12: usage_ledger.v1.ListEntriesResponse.entries:type_name -> usage_ledger.v1.Entry
-	49, // 13: usage_ledger.v1.Entry.effective_time:type_name -> google.protobuf.Timestamp
-	0,  // 14: usage_ledger.v1.Entry.kind:type_name -> usage_ledger.v1.EntryKind
-	49, // 15: usage_ledger.v1.GetInstanceResponse.creation_time:type_name -> google.protobuf.Timestamp
-	49, // 16: usage_ledger.v1.GetInstanceResponse.started_time:type_name -> google.protobuf.Timestamp
-	49, // 17: usage_ledger.v1.GetInstanceResponse.stopping_time:type_name -> google.protobuf.Timestamp
-	49, // 18: usage_ledger.v1.GetInstanceResponse.stopped_time:type_name -> google.protobuf.Timestamp
-	49, // 19: usage_ledger.v1.GetInstanceResponse.ended_time:type_name -> google.protobuf.Timestamp
-	15, // 20: usage_ledger.v1.GetInstanceResponse.entry:type_name -> usage_ledger.v1.Entry
-	18, // 21: usage_ledger.v1.GetInstanceResponse.lines:type_name -> usage_ledger.v1.CycleLine
-	38, // 22: usage_ledger.v1.GetInstanceResponse.events:type_name -> usage_ledger.v1.LogEvent
-	21, // 23: usage_ledger.v1.ListSuspectInstancesResponse.instances:type_name -> usage_ledger.v1.SuspectInstance
-	1,  // 24: usage_ledger.v1.SuspectInstance.reason:type_name -> usage_ledger.v1.SuspectInstance.Reason
-	49, // 25: usage_ledger.v1.SuspectInstance.since:type_name -> google.protobuf.Timestamp
-	24, // 26: usage_ledger.v1.ListDeadLettersResponse.dead_letters:type_name -> usage_ledger.v1.DeadLetter
-	49, // 27: usage_ledger.v1.DeadLetter.first_rejected:type_name -> google.protobuf.Timestamp
-	49, // 28: usage_ledger.v1.DeadLetter.last_rejected:type_name -> google.protobuf.Timestamp
-	24, // 29: usage_ledger.v1.GetDeadLetterResponse.dead_letter:type_name -> usage_ledger.v1.DeadLetter
-	27, // 30: usage_ledger.v1.GetDeadLetterResponse.message:type_name -> usage_ledger.v1.MessageAttributes
-	28, // 31: usage_ledger.v1.MessageAttributes.headers:type_name -> usage_ledger.v1.MessageHeader
-	50, // 32: usage_ledger.v1.GetStatusResponse.head:type_name -> usage_ledger.v1.Position
-	49, // 33: usage_ledger.v1.GetStatusResponse.newest_recorded:type_name -> google.protobuf.Timestamp
-	33, // 34: usage_ledger.v1.GetStatusResponse.projections:type_name -> usage_ledger.v1.ProjectionStatus
-	34, // 35: usage_ledger.v1.GetStatusResponse.total:type_name -> usage_ledger.v1.DeliveryCounts
-	34, // 36: usage_ledger.v1.GetStatusResponse.deliveries:type_name -> usage_ledger.v1.DeliveryCounts
-	49, // 37: usage_ledger.v1.GetStatusResponse.accrued_to:type_name -> google.protobuf.Timestamp
-	35, // 38: usage_ledger.v1.GetStatusResponse.jobs:type_name -> usage_ledger.v1.JobStatus
-	51, // 39: usage_ledger.v1.GetStatusResponse.ledger_interval:type_name -> google.protobuf.Duration
-	50, // 40: usage_ledger.v1.GetStatusResponse.heads:type_name -> usage_ledger.v1.Position
-	31, // 41: usage_ledger.v1.GetStatusResponse.intake:type_name -> usage_ledger.v1.IntakeStatus
-	32, // 42: usage_ledger.v1.GetStatusResponse.tails:type_name -> usage_ledger.v1.TailStatus
-	50, // 43: usage_ledger.v1.TailStatus.position:type_name -> usage_ledger.v1.Position
-	50, // 44: usage_ledger.v1.ProjectionStatus.position:type_name -> usage_ledger.v1.Position
-	51, // 45: usage_ledger.v1.JobStatus.every:type_name -> google.protobuf.Duration
-	49, // 46: usage_ledger.v1.JobStatus.last_started:type_name -> google.protobuf.Timestamp
-	49, // 47: usage_ledger.v1.JobStatus.last_finished:type_name -> google.protobuf.Timestamp
-	49, // 48: usage_ledger.v1.JobStatus.next:type_name -> google.protobuf.Timestamp
-	38, // 49: usage_ledger.v1.TailLogResponse.events:type_name -> usage_ledger.v1.LogEvent
-	50, // 50: usage_ledger.v1.LogEvent.position:type_name -> usage_ledger.v1.Position
-	49, // 51: usage_ledger.v1.LogEvent.recorded:type_name -> google.protobuf.Timestamp
-	41, // 52: usage_ledger.v1.CheckResponse.laws:type_name -> usage_ledger.v1.LawResult
-	52, // 53: usage_ledger.v1.ListMetersResponse.meters:type_name -> usage_ledger.v1.PayerMeters
-	50, // 54: usage_ledger.v1.ListMetersResponse.applied:type_name -> usage_ledger.v1.Position
-	53, // 55: usage_ledger.v1.ListAlertsResponse.alerts:type_name -> usage_ledger.v1.SpendingAlert
-	50, // 56: usage_ledger.v1.ListAlertsResponse.applied:type_name -> usage_ledger.v1.Position
-	41, // 57: usage_ledger.v1.CheckMetersResponse.laws:type_name -> usage_ledger.v1.LawResult
-	2,  // 58: usage_ledger.v1.QueryService.GetBalances:input_type -> usage_ledger.v1.GetBalancesRequest
-	5,  // 59: usage_ledger.v1.QueryService.ListCostCenters:input_type -> usage_ledger.v1.ListCostCentersRequest
-	8,  // 60: usage_ledger.v1.QueryService.GetInvoiceDraft:input_type -> usage_ledger.v1.GetInvoiceDraftRequest
-	13, // 61: usage_ledger.v1.QueryService.ListEntries:input_type -> usage_ledger.v1.ListEntriesRequest
-	16, // 62: usage_ledger.v1.QueryService.GetInstance:input_type -> usage_ledger.v1.GetInstanceRequest
-	19, // 63: usage_ledger.v1.QueryService.ListSuspectInstances:input_type -> usage_ledger.v1.ListSuspectInstancesRequest
-	22, // 64: usage_ledger.v1.QueryService.ListDeadLetters:input_type -> usage_ledger.v1.ListDeadLettersRequest
-	25, // 65: usage_ledger.v1.QueryService.GetDeadLetter:input_type -> usage_ledger.v1.GetDeadLetterRequest
-	29, // 66: usage_ledger.v1.QueryService.GetStatus:input_type -> usage_ledger.v1.GetStatusRequest
-	36, // 67: usage_ledger.v1.QueryService.TailLog:input_type -> usage_ledger.v1.TailLogRequest
-	39, // 68: usage_ledger.v1.QueryService.Check:input_type -> usage_ledger.v1.CheckRequest
-	42, // 69: usage_ledger.v1.QueryService.ListMeters:input_type -> usage_ledger.v1.ListMetersRequest
-	44, // 70: usage_ledger.v1.QueryService.ListAlerts:input_type -> usage_ledger.v1.ListAlertsRequest
-	46, // 71: usage_ledger.v1.QueryService.CheckMeters:input_type -> usage_ledger.v1.CheckMetersRequest
-	3,  // 72: usage_ledger.v1.QueryService.GetBalances:output_type -> usage_ledger.v1.GetBalancesResponse
-	6,  // 73: usage_ledger.v1.QueryService.ListCostCenters:output_type -> usage_ledger.v1.ListCostCentersResponse
-	9,  // 74: usage_ledger.v1.QueryService.GetInvoiceDraft:output_type -> usage_ledger.v1.GetInvoiceDraftResponse
-	14, // 75: usage_ledger.v1.QueryService.ListEntries:output_type -> usage_ledger.v1.ListEntriesResponse
-	17, // 76: usage_ledger.v1.QueryService.GetInstance:output_type -> usage_ledger.v1.GetInstanceResponse
-	20, // 77: usage_ledger.v1.QueryService.ListSuspectInstances:output_type -> usage_ledger.v1.ListSuspectInstancesResponse
-	23, // 78: usage_ledger.v1.QueryService.ListDeadLetters:output_type -> usage_ledger.v1.ListDeadLettersResponse
-	26, // 79: usage_ledger.v1.QueryService.GetDeadLetter:output_type -> usage_ledger.v1.GetDeadLetterResponse
-	30, // 80: usage_ledger.v1.QueryService.GetStatus:output_type -> usage_ledger.v1.GetStatusResponse
-	37, // 81: usage_ledger.v1.QueryService.TailLog:output_type -> usage_ledger.v1.TailLogResponse
-	40, // 82: usage_ledger.v1.QueryService.Check:output_type -> usage_ledger.v1.CheckResponse
-	43, // 83: usage_ledger.v1.QueryService.ListMeters:output_type -> usage_ledger.v1.ListMetersResponse
-	45, // 84: usage_ledger.v1.QueryService.ListAlerts:output_type -> usage_ledger.v1.ListAlertsResponse
-	47, // 85: usage_ledger.v1.QueryService.CheckMeters:output_type -> usage_ledger.v1.CheckMetersResponse
-	72, // [72:86] is the sub-list for method output_type
-	58, // [58:72] is the sub-list for method input_type
-	58, // [58:58] is the sub-list for extension type_name
-	58, // [58:58] is the sub-list for extension extendee
-	0,  // [0:58] is the sub-list for field type_name
+	50, // 2: usage_ledger.v1.CostCenterDetails.cost_center:type_name -> usage.v1.CostCenter
+	12, // 3: usage_ledger.v1.GetInvoiceDraftResponse.invoice_draft:type_name -> usage_ledger.v1.InvoiceDraft
+	10, // 4: usage_ledger.v1.GetInvoiceDraftResponse.billed:type_name -> usage_ledger.v1.BilledDraft
+	11, // 5: usage_ledger.v1.BilledDraft.invoices:type_name -> usage_ledger.v1.SettledInvoice
+	51, // 6: usage_ledger.v1.SettledInvoice.finalized:type_name -> google.protobuf.Timestamp
+	51, // 7: usage_ledger.v1.SettledInvoice.period_start:type_name -> google.protobuf.Timestamp
+	51, // 8: usage_ledger.v1.SettledInvoice.period_end:type_name -> google.protobuf.Timestamp
+	51, // 9: usage_ledger.v1.InvoiceDraft.cycle_start:type_name -> google.protobuf.Timestamp
+	51, // 10: usage_ledger.v1.InvoiceDraft.next_billing_time:type_name -> google.protobuf.Timestamp
+	50, // 11: usage_ledger.v1.InvoiceDraft.cost_center:type_name -> usage.v1.CostCenter
+	13, // 12: usage_ledger.v1.InvoiceDraft.lines:type_name -> usage_ledger.v1.InvoiceDraftLine
+	51, // 13: usage_ledger.v1.InvoiceDraft.accrued_to:type_name -> google.protobuf.Timestamp
+	14, // 14: usage_ledger.v1.InvoiceDraftLine.late_for:type_name -> usage_ledger.v1.ClosedPeriod
+	51, // 15: usage_ledger.v1.ClosedPeriod.start:type_name -> google.protobuf.Timestamp
+	51, // 16: usage_ledger.v1.ClosedPeriod.end:type_name -> google.protobuf.Timestamp
+	17, // 17: usage_ledger.v1.ListEntriesResponse.entries:type_name -> usage_ledger.v1.Entry
+	51, // 18: usage_ledger.v1.Entry.effective_time:type_name -> google.protobuf.Timestamp
+	0,  // 19: usage_ledger.v1.Entry.kind:type_name -> usage_ledger.v1.EntryKind
+	51, // 20: usage_ledger.v1.GetInstanceResponse.creation_time:type_name -> google.protobuf.Timestamp
+	51, // 21: usage_ledger.v1.GetInstanceResponse.started_time:type_name -> google.protobuf.Timestamp
+	51, // 22: usage_ledger.v1.GetInstanceResponse.stopping_time:type_name -> google.protobuf.Timestamp
+	51, // 23: usage_ledger.v1.GetInstanceResponse.stopped_time:type_name -> google.protobuf.Timestamp
+	51, // 24: usage_ledger.v1.GetInstanceResponse.ended_time:type_name -> google.protobuf.Timestamp
+	17, // 25: usage_ledger.v1.GetInstanceResponse.entry:type_name -> usage_ledger.v1.Entry
+	20, // 26: usage_ledger.v1.GetInstanceResponse.lines:type_name -> usage_ledger.v1.CycleLine
+	40, // 27: usage_ledger.v1.GetInstanceResponse.events:type_name -> usage_ledger.v1.LogEvent
+	23, // 28: usage_ledger.v1.ListSuspectInstancesResponse.instances:type_name -> usage_ledger.v1.SuspectInstance
+	1,  // 29: usage_ledger.v1.SuspectInstance.reason:type_name -> usage_ledger.v1.SuspectInstance.Reason
+	51, // 30: usage_ledger.v1.SuspectInstance.since:type_name -> google.protobuf.Timestamp
+	26, // 31: usage_ledger.v1.ListDeadLettersResponse.dead_letters:type_name -> usage_ledger.v1.DeadLetter
+	51, // 32: usage_ledger.v1.DeadLetter.first_rejected:type_name -> google.protobuf.Timestamp
+	51, // 33: usage_ledger.v1.DeadLetter.last_rejected:type_name -> google.protobuf.Timestamp
+	26, // 34: usage_ledger.v1.GetDeadLetterResponse.dead_letter:type_name -> usage_ledger.v1.DeadLetter
+	29, // 35: usage_ledger.v1.GetDeadLetterResponse.message:type_name -> usage_ledger.v1.MessageAttributes
+	30, // 36: usage_ledger.v1.MessageAttributes.headers:type_name -> usage_ledger.v1.MessageHeader
+	52, // 37: usage_ledger.v1.GetStatusResponse.head:type_name -> usage_ledger.v1.Position
+	51, // 38: usage_ledger.v1.GetStatusResponse.newest_recorded:type_name -> google.protobuf.Timestamp
+	35, // 39: usage_ledger.v1.GetStatusResponse.projections:type_name -> usage_ledger.v1.ProjectionStatus
+	36, // 40: usage_ledger.v1.GetStatusResponse.total:type_name -> usage_ledger.v1.DeliveryCounts
+	36, // 41: usage_ledger.v1.GetStatusResponse.deliveries:type_name -> usage_ledger.v1.DeliveryCounts
+	51, // 42: usage_ledger.v1.GetStatusResponse.accrued_to:type_name -> google.protobuf.Timestamp
+	37, // 43: usage_ledger.v1.GetStatusResponse.jobs:type_name -> usage_ledger.v1.JobStatus
+	53, // 44: usage_ledger.v1.GetStatusResponse.ledger_interval:type_name -> google.protobuf.Duration
+	52, // 45: usage_ledger.v1.GetStatusResponse.heads:type_name -> usage_ledger.v1.Position
+	33, // 46: usage_ledger.v1.GetStatusResponse.intake:type_name -> usage_ledger.v1.IntakeStatus
+	34, // 47: usage_ledger.v1.GetStatusResponse.tails:type_name -> usage_ledger.v1.TailStatus
+	52, // 48: usage_ledger.v1.TailStatus.position:type_name -> usage_ledger.v1.Position
+	52, // 49: usage_ledger.v1.ProjectionStatus.position:type_name -> usage_ledger.v1.Position
+	53, // 50: usage_ledger.v1.JobStatus.every:type_name -> google.protobuf.Duration
+	51, // 51: usage_ledger.v1.JobStatus.last_started:type_name -> google.protobuf.Timestamp
+	51, // 52: usage_ledger.v1.JobStatus.last_finished:type_name -> google.protobuf.Timestamp
+	51, // 53: usage_ledger.v1.JobStatus.next:type_name -> google.protobuf.Timestamp
+	40, // 54: usage_ledger.v1.TailLogResponse.events:type_name -> usage_ledger.v1.LogEvent
+	52, // 55: usage_ledger.v1.LogEvent.position:type_name -> usage_ledger.v1.Position
+	51, // 56: usage_ledger.v1.LogEvent.recorded:type_name -> google.protobuf.Timestamp
+	43, // 57: usage_ledger.v1.CheckResponse.laws:type_name -> usage_ledger.v1.LawResult
+	54, // 58: usage_ledger.v1.ListMetersResponse.meters:type_name -> usage_ledger.v1.PayerMeters
+	52, // 59: usage_ledger.v1.ListMetersResponse.applied:type_name -> usage_ledger.v1.Position
+	55, // 60: usage_ledger.v1.ListAlertsResponse.alerts:type_name -> usage_ledger.v1.SpendingAlert
+	52, // 61: usage_ledger.v1.ListAlertsResponse.applied:type_name -> usage_ledger.v1.Position
+	43, // 62: usage_ledger.v1.CheckMetersResponse.laws:type_name -> usage_ledger.v1.LawResult
+	2,  // 63: usage_ledger.v1.QueryService.GetBalances:input_type -> usage_ledger.v1.GetBalancesRequest
+	5,  // 64: usage_ledger.v1.QueryService.ListCostCenters:input_type -> usage_ledger.v1.ListCostCentersRequest
+	8,  // 65: usage_ledger.v1.QueryService.GetInvoiceDraft:input_type -> usage_ledger.v1.GetInvoiceDraftRequest
+	15, // 66: usage_ledger.v1.QueryService.ListEntries:input_type -> usage_ledger.v1.ListEntriesRequest
+	18, // 67: usage_ledger.v1.QueryService.GetInstance:input_type -> usage_ledger.v1.GetInstanceRequest
+	21, // 68: usage_ledger.v1.QueryService.ListSuspectInstances:input_type -> usage_ledger.v1.ListSuspectInstancesRequest
+	24, // 69: usage_ledger.v1.QueryService.ListDeadLetters:input_type -> usage_ledger.v1.ListDeadLettersRequest
+	27, // 70: usage_ledger.v1.QueryService.GetDeadLetter:input_type -> usage_ledger.v1.GetDeadLetterRequest
+	31, // 71: usage_ledger.v1.QueryService.GetStatus:input_type -> usage_ledger.v1.GetStatusRequest
+	38, // 72: usage_ledger.v1.QueryService.TailLog:input_type -> usage_ledger.v1.TailLogRequest
+	41, // 73: usage_ledger.v1.QueryService.Check:input_type -> usage_ledger.v1.CheckRequest
+	44, // 74: usage_ledger.v1.QueryService.ListMeters:input_type -> usage_ledger.v1.ListMetersRequest
+	46, // 75: usage_ledger.v1.QueryService.ListAlerts:input_type -> usage_ledger.v1.ListAlertsRequest
+	48, // 76: usage_ledger.v1.QueryService.CheckMeters:input_type -> usage_ledger.v1.CheckMetersRequest
+	3,  // 77: usage_ledger.v1.QueryService.GetBalances:output_type -> usage_ledger.v1.GetBalancesResponse
+	6,  // 78: usage_ledger.v1.QueryService.ListCostCenters:output_type -> usage_ledger.v1.ListCostCentersResponse
+	9,  // 79: usage_ledger.v1.QueryService.GetInvoiceDraft:output_type -> usage_ledger.v1.GetInvoiceDraftResponse
+	16, // 80: usage_ledger.v1.QueryService.ListEntries:output_type -> usage_ledger.v1.ListEntriesResponse
+	19, // 81: usage_ledger.v1.QueryService.GetInstance:output_type -> usage_ledger.v1.GetInstanceResponse
+	22, // 82: usage_ledger.v1.QueryService.ListSuspectInstances:output_type -> usage_ledger.v1.ListSuspectInstancesResponse
+	25, // 83: usage_ledger.v1.QueryService.ListDeadLetters:output_type -> usage_ledger.v1.ListDeadLettersResponse
+	28, // 84: usage_ledger.v1.QueryService.GetDeadLetter:output_type -> usage_ledger.v1.GetDeadLetterResponse
+	32, // 85: usage_ledger.v1.QueryService.GetStatus:output_type -> usage_ledger.v1.GetStatusResponse
+	39, // 86: usage_ledger.v1.QueryService.TailLog:output_type -> usage_ledger.v1.TailLogResponse
+	42, // 87: usage_ledger.v1.QueryService.Check:output_type -> usage_ledger.v1.CheckResponse
+	45, // 88: usage_ledger.v1.QueryService.ListMeters:output_type -> usage_ledger.v1.ListMetersResponse
+	47, // 89: usage_ledger.v1.QueryService.ListAlerts:output_type -> usage_ledger.v1.ListAlertsResponse
+	49, // 90: usage_ledger.v1.QueryService.CheckMeters:output_type -> usage_ledger.v1.CheckMetersResponse
+	77, // [77:91] is the sub-list for method output_type
+	63, // [63:77] is the sub-list for method input_type
+	63, // [63:63] is the sub-list for extension type_name
+	63, // [63:63] is the sub-list for extension extendee
+	0,  // [0:63] is the sub-list for field type_name
 }
 
 func init() { file_usage_ledger_v1_queries_proto_init() }
@@ -3730,15 +3940,15 @@ func file_usage_ledger_v1_queries_proto_init() {
 	}
 	file_usage_ledger_v1_live_views_proto_init()
 	file_usage_ledger_v1_publishing_proto_init()
-	file_usage_ledger_v1_queries_proto_msgTypes[25].OneofWrappers = []any{}
-	file_usage_ledger_v1_queries_proto_msgTypes[26].OneofWrappers = []any{}
+	file_usage_ledger_v1_queries_proto_msgTypes[27].OneofWrappers = []any{}
+	file_usage_ledger_v1_queries_proto_msgTypes[28].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_usage_ledger_v1_queries_proto_rawDesc), len(file_usage_ledger_v1_queries_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   46,
+			NumMessages:   48,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

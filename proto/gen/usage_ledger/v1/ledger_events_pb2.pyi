@@ -77,6 +77,32 @@ class RecordedEvent(_message.Message):
     PRICE_LIST_PUBLISHED_FIELD_NUMBER: _builtins.int
     FREE_CREDIT_CLAIMED_FIELD_NUMBER: _builtins.int
     MEMBER_IMPORTED_FIELD_NUMBER: _builtins.int
+    STRIPE_CUSTOMER_REQUESTED_FIELD_NUMBER: _builtins.int
+    STRIPE_CUSTOMER_REFUSED_FIELD_NUMBER: _builtins.int
+    STRIPE_CUSTOMER_BOUND_FIELD_NUMBER: _builtins.int
+    STRIPE_TAX_STATE_TOLD_FIELD_NUMBER: _builtins.int
+    STRIPE_CUSTOMER_GONE_FIELD_NUMBER: _builtins.int
+    HOLD_REQUESTED_FIELD_NUMBER: _builtins.int
+    HOLD_PLACED_FIELD_NUMBER: _builtins.int
+    HOLD_RELEASED_FIELD_NUMBER: _builtins.int
+    SUBSCRIPTION_REQUESTED_FIELD_NUMBER: _builtins.int
+    HOLD_VERIFIED_FIELD_NUMBER: _builtins.int
+    SUBSCRIPTION_CREATED_FIELD_NUMBER: _builtins.int
+    SUBSCRIPTION_ACTIVATED_FIELD_NUMBER: _builtins.int
+    SUBSCRIPTION_REFUSED_FIELD_NUMBER: _builtins.int
+    SUBSCRIPTION_CANCEL_REQUESTED_FIELD_NUMBER: _builtins.int
+    SUBSCRIPTION_ENDED_FIELD_NUMBER: _builtins.int
+    UNSETTLED_USAGE_KEPT_FIELD_NUMBER: _builtins.int
+    USAGE_REPORT_REQUESTED_FIELD_NUMBER: _builtins.int
+    USAGE_REPORT_STAMPED_FIELD_NUMBER: _builtins.int
+    USAGE_REPORTED_FIELD_NUMBER: _builtins.int
+    USAGE_REPORT_REJECTED_FIELD_NUMBER: _builtins.int
+    REPORTED_CYCLE_CLOSED_FIELD_NUMBER: _builtins.int
+    INVOICE_SETTLED_FIELD_NUMBER: _builtins.int
+    INVOICE_CORRECTED_FIELD_NUMBER: _builtins.int
+    DISPUTE_OPENED_FIELD_NUMBER: _builtins.int
+    DISPUTING_USER_BLOCKED_FIELD_NUMBER: _builtins.int
+    STRIPE_ID_CLAIMED_FIELD_NUMBER: _builtins.int
     CORRECTION_FIELD_NUMBER: _builtins.int
     stream: _builtins.str
     """For example `instance:<uuid>`."""
@@ -127,6 +153,58 @@ class RecordedEvent(_message.Message):
     @_builtins.property
     def member_imported(self) -> Global___MemberImported: ...
     @_builtins.property
+    def stripe_customer_requested(self) -> Global___StripeCustomerRequested: ...
+    @_builtins.property
+    def stripe_customer_refused(self) -> Global___StripeCustomerRefused: ...
+    @_builtins.property
+    def stripe_customer_bound(self) -> Global___StripeCustomerBound: ...
+    @_builtins.property
+    def stripe_tax_state_told(self) -> Global___StripeTaxStateTold: ...
+    @_builtins.property
+    def stripe_customer_gone(self) -> Global___StripeCustomerGone: ...
+    @_builtins.property
+    def hold_requested(self) -> Global___HoldRequested: ...
+    @_builtins.property
+    def hold_placed(self) -> Global___HoldPlaced: ...
+    @_builtins.property
+    def hold_released(self) -> Global___HoldReleased: ...
+    @_builtins.property
+    def subscription_requested(self) -> Global___SubscriptionRequested: ...
+    @_builtins.property
+    def hold_verified(self) -> Global___HoldVerified: ...
+    @_builtins.property
+    def subscription_created(self) -> Global___SubscriptionCreated: ...
+    @_builtins.property
+    def subscription_activated(self) -> Global___SubscriptionActivated: ...
+    @_builtins.property
+    def subscription_refused(self) -> Global___SubscriptionRefused: ...
+    @_builtins.property
+    def subscription_cancel_requested(self) -> Global___SubscriptionCancelRequested: ...
+    @_builtins.property
+    def subscription_ended(self) -> Global___SubscriptionEnded: ...
+    @_builtins.property
+    def unsettled_usage_kept(self) -> Global___UnsettledUsageKept: ...
+    @_builtins.property
+    def usage_report_requested(self) -> Global___UsageReportRequested: ...
+    @_builtins.property
+    def usage_report_stamped(self) -> Global___UsageReportStamped: ...
+    @_builtins.property
+    def usage_reported(self) -> Global___UsageReported: ...
+    @_builtins.property
+    def usage_report_rejected(self) -> Global___UsageReportRejected: ...
+    @_builtins.property
+    def reported_cycle_closed(self) -> Global___ReportedCycleClosed: ...
+    @_builtins.property
+    def invoice_settled(self) -> Global___InvoiceSettled: ...
+    @_builtins.property
+    def invoice_corrected(self) -> Global___InvoiceCorrected: ...
+    @_builtins.property
+    def dispute_opened(self) -> Global___DisputeOpened: ...
+    @_builtins.property
+    def disputing_user_blocked(self) -> Global___DisputingUserBlocked: ...
+    @_builtins.property
+    def stripe_id_claimed(self) -> Global___StripeIdClaimed: ...
+    @_builtins.property
     def correction(self) -> Global___EntryCorrection:
         """With an event that corrects a final entry: how the entry stood, so that a reader need not keep
         entries that are final.
@@ -158,13 +236,39 @@ class RecordedEvent(_message.Message):
         price_list_published: Global___PriceListPublished | None = ...,
         free_credit_claimed: Global___FreeCreditClaimed | None = ...,
         member_imported: Global___MemberImported | None = ...,
+        stripe_customer_requested: Global___StripeCustomerRequested | None = ...,
+        stripe_customer_refused: Global___StripeCustomerRefused | None = ...,
+        stripe_customer_bound: Global___StripeCustomerBound | None = ...,
+        stripe_tax_state_told: Global___StripeTaxStateTold | None = ...,
+        stripe_customer_gone: Global___StripeCustomerGone | None = ...,
+        hold_requested: Global___HoldRequested | None = ...,
+        hold_placed: Global___HoldPlaced | None = ...,
+        hold_released: Global___HoldReleased | None = ...,
+        subscription_requested: Global___SubscriptionRequested | None = ...,
+        hold_verified: Global___HoldVerified | None = ...,
+        subscription_created: Global___SubscriptionCreated | None = ...,
+        subscription_activated: Global___SubscriptionActivated | None = ...,
+        subscription_refused: Global___SubscriptionRefused | None = ...,
+        subscription_cancel_requested: Global___SubscriptionCancelRequested | None = ...,
+        subscription_ended: Global___SubscriptionEnded | None = ...,
+        unsettled_usage_kept: Global___UnsettledUsageKept | None = ...,
+        usage_report_requested: Global___UsageReportRequested | None = ...,
+        usage_report_stamped: Global___UsageReportStamped | None = ...,
+        usage_reported: Global___UsageReported | None = ...,
+        usage_report_rejected: Global___UsageReportRejected | None = ...,
+        reported_cycle_closed: Global___ReportedCycleClosed | None = ...,
+        invoice_settled: Global___InvoiceSettled | None = ...,
+        invoice_corrected: Global___InvoiceCorrected | None = ...,
+        dispute_opened: Global___DisputeOpened | None = ...,
+        disputing_user_blocked: Global___DisputingUserBlocked | None = ...,
+        stripe_id_claimed: Global___StripeIdClaimed | None = ...,
         correction: Global___EntryCorrection | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["billing_cycle_closed", b"billing_cycle_closed", "billing_cycle_started", b"billing_cycle_started", "clock_confirmed", b"clock_confirmed", "correction", b"correction", "cost_center_imported", b"cost_center_imported", "cost_center_opened", b"cost_center_opened", "credit_note_issued", b"credit_note_issued", "entry_imported", b"entry_imported", "event", b"event", "free_credit_claimed", b"free_credit_claimed", "member_imported", b"member_imported", "position", b"position", "price_list_published", b"price_list_published", "recorded", b"recorded", "spending_limit_set", b"spending_limit_set", "usage_reconciled", b"usage_reconciled", "workspace_instance_ended", b"workspace_instance_ended", "workspace_instance_imported", b"workspace_instance_imported", "workspace_instance_started", b"workspace_instance_started", "workspace_instance_stopped", b"workspace_instance_stopped", "workspace_instance_stopping", b"workspace_instance_stopping"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["billing_cycle_closed", b"billing_cycle_closed", "billing_cycle_started", b"billing_cycle_started", "clock_confirmed", b"clock_confirmed", "correction", b"correction", "cost_center_imported", b"cost_center_imported", "cost_center_opened", b"cost_center_opened", "credit_note_issued", b"credit_note_issued", "dispute_opened", b"dispute_opened", "disputing_user_blocked", b"disputing_user_blocked", "entry_imported", b"entry_imported", "event", b"event", "free_credit_claimed", b"free_credit_claimed", "hold_placed", b"hold_placed", "hold_released", b"hold_released", "hold_requested", b"hold_requested", "hold_verified", b"hold_verified", "invoice_corrected", b"invoice_corrected", "invoice_settled", b"invoice_settled", "member_imported", b"member_imported", "position", b"position", "price_list_published", b"price_list_published", "recorded", b"recorded", "reported_cycle_closed", b"reported_cycle_closed", "spending_limit_set", b"spending_limit_set", "stripe_customer_bound", b"stripe_customer_bound", "stripe_customer_gone", b"stripe_customer_gone", "stripe_customer_refused", b"stripe_customer_refused", "stripe_customer_requested", b"stripe_customer_requested", "stripe_id_claimed", b"stripe_id_claimed", "stripe_tax_state_told", b"stripe_tax_state_told", "subscription_activated", b"subscription_activated", "subscription_cancel_requested", b"subscription_cancel_requested", "subscription_created", b"subscription_created", "subscription_ended", b"subscription_ended", "subscription_refused", b"subscription_refused", "subscription_requested", b"subscription_requested", "unsettled_usage_kept", b"unsettled_usage_kept", "usage_reconciled", b"usage_reconciled", "usage_report_rejected", b"usage_report_rejected", "usage_report_requested", b"usage_report_requested", "usage_report_stamped", b"usage_report_stamped", "usage_reported", b"usage_reported", "workspace_instance_ended", b"workspace_instance_ended", "workspace_instance_imported", b"workspace_instance_imported", "workspace_instance_started", b"workspace_instance_started", "workspace_instance_stopped", b"workspace_instance_stopped", "workspace_instance_stopping", b"workspace_instance_stopping"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["author", b"author", "billing_cycle_closed", b"billing_cycle_closed", "billing_cycle_started", b"billing_cycle_started", "clock_confirmed", b"clock_confirmed", "correction", b"correction", "cost_center_imported", b"cost_center_imported", "cost_center_opened", b"cost_center_opened", "credit_note_issued", b"credit_note_issued", "entry_imported", b"entry_imported", "event", b"event", "free_credit_claimed", b"free_credit_claimed", "member_imported", b"member_imported", "position", b"position", "price_list_published", b"price_list_published", "recorded", b"recorded", "spending_limit_set", b"spending_limit_set", "stream", b"stream", "topic", b"topic", "usage_reconciled", b"usage_reconciled", "version", b"version", "workspace_instance_ended", b"workspace_instance_ended", "workspace_instance_imported", b"workspace_instance_imported", "workspace_instance_started", b"workspace_instance_started", "workspace_instance_stopped", b"workspace_instance_stopped", "workspace_instance_stopping", b"workspace_instance_stopping"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["author", b"author", "billing_cycle_closed", b"billing_cycle_closed", "billing_cycle_started", b"billing_cycle_started", "clock_confirmed", b"clock_confirmed", "correction", b"correction", "cost_center_imported", b"cost_center_imported", "cost_center_opened", b"cost_center_opened", "credit_note_issued", b"credit_note_issued", "dispute_opened", b"dispute_opened", "disputing_user_blocked", b"disputing_user_blocked", "entry_imported", b"entry_imported", "event", b"event", "free_credit_claimed", b"free_credit_claimed", "hold_placed", b"hold_placed", "hold_released", b"hold_released", "hold_requested", b"hold_requested", "hold_verified", b"hold_verified", "invoice_corrected", b"invoice_corrected", "invoice_settled", b"invoice_settled", "member_imported", b"member_imported", "position", b"position", "price_list_published", b"price_list_published", "recorded", b"recorded", "reported_cycle_closed", b"reported_cycle_closed", "spending_limit_set", b"spending_limit_set", "stream", b"stream", "stripe_customer_bound", b"stripe_customer_bound", "stripe_customer_gone", b"stripe_customer_gone", "stripe_customer_refused", b"stripe_customer_refused", "stripe_customer_requested", b"stripe_customer_requested", "stripe_id_claimed", b"stripe_id_claimed", "stripe_tax_state_told", b"stripe_tax_state_told", "subscription_activated", b"subscription_activated", "subscription_cancel_requested", b"subscription_cancel_requested", "subscription_created", b"subscription_created", "subscription_ended", b"subscription_ended", "subscription_refused", b"subscription_refused", "subscription_requested", b"subscription_requested", "topic", b"topic", "unsettled_usage_kept", b"unsettled_usage_kept", "usage_reconciled", b"usage_reconciled", "usage_report_rejected", b"usage_report_rejected", "usage_report_requested", b"usage_report_requested", "usage_report_stamped", b"usage_report_stamped", "usage_reported", b"usage_reported", "version", b"version", "workspace_instance_ended", b"workspace_instance_ended", "workspace_instance_imported", b"workspace_instance_imported", "workspace_instance_started", b"workspace_instance_started", "workspace_instance_stopped", b"workspace_instance_stopped", "workspace_instance_stopping", b"workspace_instance_stopping"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["workspace_instance_started", "workspace_instance_stopping", "workspace_instance_stopped", "credit_note_issued", "usage_reconciled", "workspace_instance_ended", "workspace_instance_imported", "entry_imported", "cost_center_opened", "spending_limit_set", "billing_cycle_closed", "billing_cycle_started", "cost_center_imported", "clock_confirmed", "price_list_published", "free_credit_claimed", "member_imported"]  # noqa: Y015
+    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["workspace_instance_started", "workspace_instance_stopping", "workspace_instance_stopped", "credit_note_issued", "usage_reconciled", "workspace_instance_ended", "workspace_instance_imported", "entry_imported", "cost_center_opened", "spending_limit_set", "billing_cycle_closed", "billing_cycle_started", "cost_center_imported", "clock_confirmed", "price_list_published", "free_credit_claimed", "member_imported", "stripe_customer_requested", "stripe_customer_refused", "stripe_customer_bound", "stripe_tax_state_told", "stripe_customer_gone", "hold_requested", "hold_placed", "hold_released", "subscription_requested", "hold_verified", "subscription_created", "subscription_activated", "subscription_refused", "subscription_cancel_requested", "subscription_ended", "unsettled_usage_kept", "usage_report_requested", "usage_report_stamped", "usage_reported", "usage_report_rejected", "reported_cycle_closed", "invoice_settled", "invoice_corrected", "dispute_opened", "disputing_user_blocked", "stripe_id_claimed"]  # noqa: Y015
     _WhichOneofArgType_event: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_event) -> _WhichOneofReturnType_event | None: ...
 
@@ -897,3 +1001,843 @@ class MemberImported(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___MemberImported: _TypeAlias = MemberImported  # noqa: Y015
+
+@_typing.final
+class StripeCustomerRequested(_message.Message):
+    """A customer is to be made at Stripe. `generation` names the attempt and its idempotency key."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ATTRIBUTION_ID_FIELD_NUMBER: _builtins.int
+    GENERATION_FIELD_NUMBER: _builtins.int
+    CURRENCY_FIELD_NUMBER: _builtins.int
+    CREATOR_FIELD_NUMBER: _builtins.int
+    COMMITMENT_FIELD_NUMBER: _builtins.int
+    attribution_id: _builtins.str
+    generation: _builtins.int
+    currency: _builtins.str
+    """`eur` or `usd`."""
+    creator: _builtins.str
+    """A user id, or empty."""
+    commitment: _builtins.bytes
+    """To name and e-mail address."""
+    def __init__(
+        self,
+        *,
+        attribution_id: _builtins.str = ...,
+        generation: _builtins.int = ...,
+        currency: _builtins.str = ...,
+        creator: _builtins.str = ...,
+        commitment: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attribution_id", b"attribution_id", "commitment", b"commitment", "creator", b"creator", "currency", b"currency", "generation", b"generation"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StripeCustomerRequested: _TypeAlias = StripeCustomerRequested  # noqa: Y015
+
+@_typing.final
+class StripeCustomerRefused(_message.Message):
+    """Stripe refused for good to make the customer; the next request is another generation."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ATTRIBUTION_ID_FIELD_NUMBER: _builtins.int
+    GENERATION_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    attribution_id: _builtins.str
+    generation: _builtins.int
+    reason: _builtins.str
+    """Stripe's code."""
+    def __init__(
+        self,
+        *,
+        attribution_id: _builtins.str = ...,
+        generation: _builtins.int = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attribution_id", b"attribution_id", "generation", b"generation", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StripeCustomerRefused: _TypeAlias = StripeCustomerRefused  # noqa: Y015
+
+@_typing.final
+class StripeCustomerBound(_message.Message):
+    """The payer's customer at Stripe is known: made for it, or found there."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ATTRIBUTION_ID_FIELD_NUMBER: _builtins.int
+    GENERATION_FIELD_NUMBER: _builtins.int
+    CUSTOMER_ID_FIELD_NUMBER: _builtins.int
+    CURRENCY_FIELD_NUMBER: _builtins.int
+    CREATION_TIME_FIELD_NUMBER: _builtins.int
+    TAX_STATE_FIELD_NUMBER: _builtins.int
+    attribution_id: _builtins.str
+    generation: _builtins.int
+    """0: it was found."""
+    customer_id: _builtins.str
+    currency: _builtins.str
+    tax_state: _builtins.str
+    """Stripe's `automatic_tax`; empty while nobody has asked."""
+    @_builtins.property
+    def creation_time(self) -> _timestamp_pb2.Timestamp:
+        """At Stripe."""
+
+    def __init__(
+        self,
+        *,
+        attribution_id: _builtins.str = ...,
+        generation: _builtins.int = ...,
+        customer_id: _builtins.str = ...,
+        currency: _builtins.str = ...,
+        creation_time: _timestamp_pb2.Timestamp | None = ...,
+        tax_state: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["creation_time", b"creation_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attribution_id", b"attribution_id", "creation_time", b"creation_time", "currency", b"currency", "customer_id", b"customer_id", "generation", b"generation", "tax_state", b"tax_state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StripeCustomerBound: _TypeAlias = StripeCustomerBound  # noqa: Y015
+
+@_typing.final
+class StripeTaxStateTold(_message.Message):
+    """Stripe told where it can tax the customer; `unrecognized_location`: the address is bad."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ATTRIBUTION_ID_FIELD_NUMBER: _builtins.int
+    CUSTOMER_ID_FIELD_NUMBER: _builtins.int
+    TAX_STATE_FIELD_NUMBER: _builtins.int
+    attribution_id: _builtins.str
+    customer_id: _builtins.str
+    tax_state: _builtins.str
+    def __init__(
+        self,
+        *,
+        attribution_id: _builtins.str = ...,
+        customer_id: _builtins.str = ...,
+        tax_state: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attribution_id", b"attribution_id", "customer_id", b"customer_id", "tax_state", b"tax_state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StripeTaxStateTold: _TypeAlias = StripeTaxStateTold  # noqa: Y015
+
+@_typing.final
+class StripeCustomerGone(_message.Message):
+    """The customer was deleted at Stripe; another one may be made."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ATTRIBUTION_ID_FIELD_NUMBER: _builtins.int
+    CUSTOMER_ID_FIELD_NUMBER: _builtins.int
+    attribution_id: _builtins.str
+    customer_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        attribution_id: _builtins.str = ...,
+        customer_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attribution_id", b"attribution_id", "customer_id", b"customer_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StripeCustomerGone: _TypeAlias = StripeCustomerGone  # noqa: Y015
+
+@_typing.final
+class HoldRequested(_message.Message):
+    """A hold on a card is to be placed, to see that the card is good."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ATTRIBUTION_ID_FIELD_NUMBER: _builtins.int
+    NUMBER_FIELD_NUMBER: _builtins.int
+    CUSTOMER_ID_FIELD_NUMBER: _builtins.int
+    CURRENCY_FIELD_NUMBER: _builtins.int
+    attribution_id: _builtins.str
+    number: _builtins.int
+    customer_id: _builtins.str
+    currency: _builtins.str
+    def __init__(
+        self,
+        *,
+        attribution_id: _builtins.str = ...,
+        number: _builtins.int = ...,
+        customer_id: _builtins.str = ...,
+        currency: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attribution_id", b"attribution_id", "currency", b"currency", "customer_id", b"customer_id", "number", b"number"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___HoldRequested: _TypeAlias = HoldRequested  # noqa: Y015
+
+@_typing.final
+class HoldPlaced(_message.Message):
+    """Stripe made the payment intent of a hold; the browser confirms it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ATTRIBUTION_ID_FIELD_NUMBER: _builtins.int
+    NUMBER_FIELD_NUMBER: _builtins.int
+    PAYMENT_INTENT_ID_FIELD_NUMBER: _builtins.int
+    attribution_id: _builtins.str
+    number: _builtins.int
+    payment_intent_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        attribution_id: _builtins.str = ...,
+        number: _builtins.int = ...,
+        payment_intent_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attribution_id", b"attribution_id", "number", b"number", "payment_intent_id", b"payment_intent_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___HoldPlaced: _TypeAlias = HoldPlaced  # noqa: Y015
+
+@_typing.final
+class HoldReleased(_message.Message):
+    """The hold is cancelled at Stripe: it was used, or nobody used it in time."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ATTRIBUTION_ID_FIELD_NUMBER: _builtins.int
+    PAYMENT_INTENT_ID_FIELD_NUMBER: _builtins.int
+    CAUSE_FIELD_NUMBER: _builtins.int
+    attribution_id: _builtins.str
+    payment_intent_id: _builtins.str
+    cause: _builtins.str
+    """`used`, `refused` or `expired`."""
+    def __init__(
+        self,
+        *,
+        attribution_id: _builtins.str = ...,
+        payment_intent_id: _builtins.str = ...,
+        cause: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attribution_id", b"attribution_id", "cause", b"cause", "payment_intent_id", b"payment_intent_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___HoldReleased: _TypeAlias = HoldReleased  # noqa: Y015
+
+@_typing.final
+class SubscriptionRequested(_message.Message):
+    """A subscription is to be made. `attempt` names it, and its idempotency key."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ATTRIBUTION_ID_FIELD_NUMBER: _builtins.int
+    ATTEMPT_FIELD_NUMBER: _builtins.int
+    CUSTOMER_ID_FIELD_NUMBER: _builtins.int
+    PAYMENT_INTENT_ID_FIELD_NUMBER: _builtins.int
+    USAGE_LIMIT_FIELD_NUMBER: _builtins.int
+    PRICE_ID_FIELD_NUMBER: _builtins.int
+    attribution_id: _builtins.str
+    attempt: _builtins.int
+    customer_id: _builtins.str
+    payment_intent_id: _builtins.str
+    usage_limit: _builtins.int
+    """Credits."""
+    price_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        attribution_id: _builtins.str = ...,
+        attempt: _builtins.int = ...,
+        customer_id: _builtins.str = ...,
+        payment_intent_id: _builtins.str = ...,
+        usage_limit: _builtins.int = ...,
+        price_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "attribution_id", b"attribution_id", "customer_id", b"customer_id", "payment_intent_id", b"payment_intent_id", "price_id", b"price_id", "usage_limit", b"usage_limit"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SubscriptionRequested: _TypeAlias = SubscriptionRequested  # noqa: Y015
+
+@_typing.final
+class HoldVerified(_message.Message):
+    """The hold is good and the customer's; its card pays from now on."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ATTRIBUTION_ID_FIELD_NUMBER: _builtins.int
+    ATTEMPT_FIELD_NUMBER: _builtins.int
+    PAYMENT_METHOD_ID_FIELD_NUMBER: _builtins.int
+    TAX_STATE_FIELD_NUMBER: _builtins.int
+    attribution_id: _builtins.str
+    attempt: _builtins.int
+    payment_method_id: _builtins.str
+    tax_state: _builtins.str
+    """Once the card's address is the customer's."""
+    def __init__(
+        self,
+        *,
+        attribution_id: _builtins.str = ...,
+        attempt: _builtins.int = ...,
+        payment_method_id: _builtins.str = ...,
+        tax_state: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "attribution_id", b"attribution_id", "payment_method_id", b"payment_method_id", "tax_state", b"tax_state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___HoldVerified: _TypeAlias = HoldVerified  # noqa: Y015
+
+@_typing.final
+class SubscriptionCreated(_message.Message):
+    """Stripe made the subscription; usage is reported to no other one of the payer."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ATTRIBUTION_ID_FIELD_NUMBER: _builtins.int
+    ATTEMPT_FIELD_NUMBER: _builtins.int
+    SUBSCRIPTION_ID_FIELD_NUMBER: _builtins.int
+    PRICE_ID_FIELD_NUMBER: _builtins.int
+    PERIOD_START_FIELD_NUMBER: _builtins.int
+    PERIOD_END_FIELD_NUMBER: _builtins.int
+    attribution_id: _builtins.str
+    attempt: _builtins.int
+    subscription_id: _builtins.str
+    price_id: _builtins.str
+    @_builtins.property
+    def period_start(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def period_end(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        attribution_id: _builtins.str = ...,
+        attempt: _builtins.int = ...,
+        subscription_id: _builtins.str = ...,
+        price_id: _builtins.str = ...,
+        period_start: _timestamp_pb2.Timestamp | None = ...,
+        period_end: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["period_end", b"period_end", "period_start", b"period_start"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "attribution_id", b"attribution_id", "period_end", b"period_end", "period_start", b"period_start", "price_id", b"price_id", "subscription_id", b"subscription_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SubscriptionCreated: _TypeAlias = SubscriptionCreated  # noqa: Y015
+
+@_typing.final
+class SubscriptionActivated(_message.Message):
+    """The cost center is on STRIPE with the limit that was asked for."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ATTRIBUTION_ID_FIELD_NUMBER: _builtins.int
+    ATTEMPT_FIELD_NUMBER: _builtins.int
+    SUBSCRIPTION_ID_FIELD_NUMBER: _builtins.int
+    attribution_id: _builtins.str
+    attempt: _builtins.int
+    subscription_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        attribution_id: _builtins.str = ...,
+        attempt: _builtins.int = ...,
+        subscription_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "attribution_id", b"attribution_id", "subscription_id", b"subscription_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SubscriptionActivated: _TypeAlias = SubscriptionActivated  # noqa: Y015
+
+@_typing.final
+class SubscriptionRefused(_message.Message):
+    """The subscription cannot be made in this attempt."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ATTRIBUTION_ID_FIELD_NUMBER: _builtins.int
+    ATTEMPT_FIELD_NUMBER: _builtins.int
+    STEP_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    attribution_id: _builtins.str
+    attempt: _builtins.int
+    step: _builtins.str
+    """Where: `hold`, `card` or `subscription`."""
+    reason: _builtins.str
+    """Stripe's code, or what is wrong with the hold."""
+    def __init__(
+        self,
+        *,
+        attribution_id: _builtins.str = ...,
+        attempt: _builtins.int = ...,
+        step: _builtins.str = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "attribution_id", b"attribution_id", "reason", b"reason", "step", b"step"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SubscriptionRefused: _TypeAlias = SubscriptionRefused  # noqa: Y015
+
+@_typing.final
+class SubscriptionCancelRequested(_message.Message):
+    """The subscription is to end, once everything is reported."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ATTRIBUTION_ID_FIELD_NUMBER: _builtins.int
+    SUBSCRIPTION_ID_FIELD_NUMBER: _builtins.int
+    attribution_id: _builtins.str
+    subscription_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        attribution_id: _builtins.str = ...,
+        subscription_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attribution_id", b"attribution_id", "subscription_id", b"subscription_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SubscriptionCancelRequested: _TypeAlias = SubscriptionCancelRequested  # noqa: Y015
+
+@_typing.final
+class SubscriptionEnded(_message.Message):
+    """The subscription has ended at Stripe, and nothing more is reported to it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ATTRIBUTION_ID_FIELD_NUMBER: _builtins.int
+    SUBSCRIPTION_ID_FIELD_NUMBER: _builtins.int
+    ENDED_AT_FIELD_NUMBER: _builtins.int
+    UNBILLED_CENTS_FIELD_NUMBER: _builtins.int
+    attribution_id: _builtins.str
+    subscription_id: _builtins.str
+    unbilled_cents: _builtins.int
+    """Billable, and never reported: what nobody will pay."""
+    @_builtins.property
+    def ended_at(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        attribution_id: _builtins.str = ...,
+        subscription_id: _builtins.str = ...,
+        ended_at: _timestamp_pb2.Timestamp | None = ...,
+        unbilled_cents: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["ended_at", b"ended_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attribution_id", b"attribution_id", "ended_at", b"ended_at", "subscription_id", b"subscription_id", "unbilled_cents", b"unbilled_cents"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SubscriptionEnded: _TypeAlias = SubscriptionEnded  # noqa: Y015
+
+@_typing.final
+class UnsettledUsageKept(_message.Message):
+    """The payer came back to STRIPE while an earlier subscription's reports wait for their invoice."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ATTRIBUTION_ID_FIELD_NUMBER: _builtins.int
+    UNSETTLED_CENTS_FIELD_NUMBER: _builtins.int
+    attribution_id: _builtins.str
+    unsettled_cents: _builtins.int
+    def __init__(
+        self,
+        *,
+        attribution_id: _builtins.str = ...,
+        unsettled_cents: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attribution_id", b"attribution_id", "unsettled_cents", b"unsettled_cents"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UnsettledUsageKept: _TypeAlias = UnsettledUsageKept  # noqa: Y015
+
+@_typing.final
+class UsageReportRequested(_message.Message):
+    """Whole credits are to be reported. Its fields never change: a row of the outbox."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ATTRIBUTION_ID_FIELD_NUMBER: _builtins.int
+    SUBSCRIPTION_ID_FIELD_NUMBER: _builtins.int
+    SEQ_FIELD_NUMBER: _builtins.int
+    DELTA_FIELD_NUMBER: _builtins.int
+    CUMULATIVE_FIELD_NUMBER: _builtins.int
+    CUSTOMER_ID_FIELD_NUMBER: _builtins.int
+    EVENT_NAME_FIELD_NUMBER: _builtins.int
+    IDENTIFIER_FIELD_NUMBER: _builtins.int
+    attribution_id: _builtins.str
+    subscription_id: _builtins.str
+    seq: _builtins.int
+    delta: _builtins.int
+    """Credits; negative: they are taken back within the cycle."""
+    cumulative: _builtins.int
+    """Credits that should have been reported with it, in this time on STRIPE."""
+    customer_id: _builtins.str
+    event_name: _builtins.str
+    """Of the meter."""
+    identifier: _builtins.str
+    def __init__(
+        self,
+        *,
+        attribution_id: _builtins.str = ...,
+        subscription_id: _builtins.str = ...,
+        seq: _builtins.int = ...,
+        delta: _builtins.int = ...,
+        cumulative: _builtins.int = ...,
+        customer_id: _builtins.str = ...,
+        event_name: _builtins.str = ...,
+        identifier: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attribution_id", b"attribution_id", "cumulative", b"cumulative", "customer_id", b"customer_id", "delta", b"delta", "event_name", b"event_name", "identifier", b"identifier", "seq", b"seq", "subscription_id", b"subscription_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UsageReportRequested: _TypeAlias = UsageReportRequested  # noqa: Y015
+
+@_typing.final
+class UsageReportStamped(_message.Message):
+    """The time under which it counts at Stripe: that of the first try, written down before it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ATTRIBUTION_ID_FIELD_NUMBER: _builtins.int
+    SUBSCRIPTION_ID_FIELD_NUMBER: _builtins.int
+    SEQ_FIELD_NUMBER: _builtins.int
+    TIMESTAMP_FIELD_NUMBER: _builtins.int
+    attribution_id: _builtins.str
+    subscription_id: _builtins.str
+    seq: _builtins.int
+    @_builtins.property
+    def timestamp(self) -> _timestamp_pb2.Timestamp:
+        """Ms, whole seconds."""
+
+    def __init__(
+        self,
+        *,
+        attribution_id: _builtins.str = ...,
+        subscription_id: _builtins.str = ...,
+        seq: _builtins.int = ...,
+        timestamp: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["timestamp", b"timestamp"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attribution_id", b"attribution_id", "seq", b"seq", "subscription_id", b"subscription_id", "timestamp", b"timestamp"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UsageReportStamped: _TypeAlias = UsageReportStamped  # noqa: Y015
+
+@_typing.final
+class UsageReported(_message.Message):
+    """Stripe has it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ATTRIBUTION_ID_FIELD_NUMBER: _builtins.int
+    SUBSCRIPTION_ID_FIELD_NUMBER: _builtins.int
+    SEQ_FIELD_NUMBER: _builtins.int
+    OUTCOME_FIELD_NUMBER: _builtins.int
+    attribution_id: _builtins.str
+    subscription_id: _builtins.str
+    seq: _builtins.int
+    outcome: _builtins.str
+    """`accepted`, `repeated` (it had it already) or `found` (by comparing sums)."""
+    def __init__(
+        self,
+        *,
+        attribution_id: _builtins.str = ...,
+        subscription_id: _builtins.str = ...,
+        seq: _builtins.int = ...,
+        outcome: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attribution_id", b"attribution_id", "outcome", b"outcome", "seq", b"seq", "subscription_id", b"subscription_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UsageReported: _TypeAlias = UsageReported  # noqa: Y015
+
+@_typing.final
+class UsageReportRejected(_message.Message):
+    """Stripe refused it for good, and nothing more is sent before somebody looks; or it is over."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ATTRIBUTION_ID_FIELD_NUMBER: _builtins.int
+    SUBSCRIPTION_ID_FIELD_NUMBER: _builtins.int
+    SEQ_FIELD_NUMBER: _builtins.int
+    OUTCOME_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    attribution_id: _builtins.str
+    subscription_id: _builtins.str
+    seq: _builtins.int
+    outcome: _builtins.str
+    """`refused`, `lost` or `closed`: lost credits are put back, to be reported by another report; of
+    closed ones the cycle's invoice is final, and what that lacks is put back.
+    """
+    reason: _builtins.str
+    def __init__(
+        self,
+        *,
+        attribution_id: _builtins.str = ...,
+        subscription_id: _builtins.str = ...,
+        seq: _builtins.int = ...,
+        outcome: _builtins.str = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attribution_id", b"attribution_id", "outcome", b"outcome", "reason", b"reason", "seq", b"seq", "subscription_id", b"subscription_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UsageReportRejected: _TypeAlias = UsageReportRejected  # noqa: Y015
+
+@_typing.final
+class ReportedCycleClosed(_message.Message):
+    """The invoice of a cycle is final: what it lacks is reported again in the open cycle."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ATTRIBUTION_ID_FIELD_NUMBER: _builtins.int
+    SUBSCRIPTION_ID_FIELD_NUMBER: _builtins.int
+    PERIOD_START_FIELD_NUMBER: _builtins.int
+    PERIOD_END_FIELD_NUMBER: _builtins.int
+    INVOICE_ID_FIELD_NUMBER: _builtins.int
+    SENT_CREDITS_FIELD_NUMBER: _builtins.int
+    INVOICED_CREDITS_FIELD_NUMBER: _builtins.int
+    SHORTFALL_CREDITS_FIELD_NUMBER: _builtins.int
+    attribution_id: _builtins.str
+    subscription_id: _builtins.str
+    invoice_id: _builtins.str
+    """Empty: none came."""
+    sent_credits: _builtins.int
+    """Rows stamped in the cycle."""
+    invoiced_credits: _builtins.int
+    shortfall_credits: _builtins.int
+    """Max(0, sent - invoiced)."""
+    @_builtins.property
+    def period_start(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def period_end(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        attribution_id: _builtins.str = ...,
+        subscription_id: _builtins.str = ...,
+        period_start: _timestamp_pb2.Timestamp | None = ...,
+        period_end: _timestamp_pb2.Timestamp | None = ...,
+        invoice_id: _builtins.str = ...,
+        sent_credits: _builtins.int = ...,
+        invoiced_credits: _builtins.int = ...,
+        shortfall_credits: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["period_end", b"period_end", "period_start", b"period_start"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attribution_id", b"attribution_id", "invoice_id", b"invoice_id", "invoiced_credits", b"invoiced_credits", "period_end", b"period_end", "period_start", b"period_start", "sent_credits", b"sent_credits", "shortfall_credits", b"shortfall_credits", "subscription_id", b"subscription_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReportedCycleClosed: _TypeAlias = ReportedCycleClosed  # noqa: Y015
+
+@_typing.final
+class InvoiceSettled(_message.Message):
+    """A final invoice of Stripe carries these credits: the payer owes them there, not here."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ATTRIBUTION_ID_FIELD_NUMBER: _builtins.int
+    INVOICE_ID_FIELD_NUMBER: _builtins.int
+    CUSTOMER_ID_FIELD_NUMBER: _builtins.int
+    SUBSCRIPTION_ID_FIELD_NUMBER: _builtins.int
+    CREDIT_CENTS_FIELD_NUMBER: _builtins.int
+    EFFECTIVE_TIME_FIELD_NUMBER: _builtins.int
+    PERIOD_START_FIELD_NUMBER: _builtins.int
+    PERIOD_END_FIELD_NUMBER: _builtins.int
+    attribution_id: _builtins.str
+    invoice_id: _builtins.str
+    customer_id: _builtins.str
+    subscription_id: _builtins.str
+    credit_cents: _builtins.int
+    """0 or negative."""
+    @_builtins.property
+    def effective_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was finalized."""
+
+    @_builtins.property
+    def period_start(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def period_end(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        attribution_id: _builtins.str = ...,
+        invoice_id: _builtins.str = ...,
+        customer_id: _builtins.str = ...,
+        subscription_id: _builtins.str = ...,
+        credit_cents: _builtins.int = ...,
+        effective_time: _timestamp_pb2.Timestamp | None = ...,
+        period_start: _timestamp_pb2.Timestamp | None = ...,
+        period_end: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["effective_time", b"effective_time", "period_end", b"period_end", "period_start", b"period_start"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attribution_id", b"attribution_id", "credit_cents", b"credit_cents", "customer_id", b"customer_id", "effective_time", b"effective_time", "invoice_id", b"invoice_id", "period_end", b"period_end", "period_start", b"period_start", "subscription_id", b"subscription_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___InvoiceSettled: _TypeAlias = InvoiceSettled  # noqa: Y015
+
+@_typing.final
+class InvoiceCorrected(_message.Message):
+    """Part of an invoice, or all of it, was taken back at Stripe; what is billable stays."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ATTRIBUTION_ID_FIELD_NUMBER: _builtins.int
+    INVOICE_ID_FIELD_NUMBER: _builtins.int
+    CAUSE_FIELD_NUMBER: _builtins.int
+    CREDIT_CENTS_FIELD_NUMBER: _builtins.int
+    EFFECTIVE_TIME_FIELD_NUMBER: _builtins.int
+    attribution_id: _builtins.str
+    invoice_id: _builtins.str
+    cause: _builtins.str
+    """`voided`, `uncollectible`, `credit-note:<id>`; `undone:` before one that holds no more."""
+    credit_cents: _builtins.int
+    @_builtins.property
+    def effective_time(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        attribution_id: _builtins.str = ...,
+        invoice_id: _builtins.str = ...,
+        cause: _builtins.str = ...,
+        credit_cents: _builtins.int = ...,
+        effective_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["effective_time", b"effective_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attribution_id", b"attribution_id", "cause", b"cause", "credit_cents", b"credit_cents", "effective_time", b"effective_time", "invoice_id", b"invoice_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___InvoiceCorrected: _TypeAlias = InvoiceCorrected  # noqa: Y015
+
+@_typing.final
+class DisputeOpened(_message.Message):
+    """A payment was disputed: owners of the payer's organisation are to be blocked."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ATTRIBUTION_ID_FIELD_NUMBER: _builtins.int
+    DISPUTE_ID_FIELD_NUMBER: _builtins.int
+    CUSTOMER_ID_FIELD_NUMBER: _builtins.int
+    USER_IDS_FIELD_NUMBER: _builtins.int
+    attribution_id: _builtins.str
+    dispute_id: _builtins.str
+    customer_id: _builtins.str
+    @_builtins.property
+    def user_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def __init__(
+        self,
+        *,
+        attribution_id: _builtins.str = ...,
+        dispute_id: _builtins.str = ...,
+        customer_id: _builtins.str = ...,
+        user_ids: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attribution_id", b"attribution_id", "customer_id", b"customer_id", "dispute_id", b"dispute_id", "user_ids", b"user_ids"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DisputeOpened: _TypeAlias = DisputeOpened  # noqa: Y015
+
+@_typing.final
+class DisputingUserBlocked(_message.Message):
+    """The directory blocked one of them."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ATTRIBUTION_ID_FIELD_NUMBER: _builtins.int
+    DISPUTE_ID_FIELD_NUMBER: _builtins.int
+    USER_ID_FIELD_NUMBER: _builtins.int
+    attribution_id: _builtins.str
+    dispute_id: _builtins.str
+    user_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        attribution_id: _builtins.str = ...,
+        dispute_id: _builtins.str = ...,
+        user_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attribution_id", b"attribution_id", "dispute_id", b"dispute_id", "user_id", b"user_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DisputingUserBlocked: _TypeAlias = DisputingUserBlocked  # noqa: Y015
+
+@_typing.final
+class StripeIdClaimed(_message.Message):
+    """A customer or subscription at Stripe is this payer's, for ever. Stream `stripe:<id>`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ATTRIBUTION_ID_FIELD_NUMBER: _builtins.int
+    attribution_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        attribution_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attribution_id", b"attribution_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StripeIdClaimed: _TypeAlias = StripeIdClaimed  # noqa: Y015

@@ -206,20 +206,110 @@ class GetInvoiceDraftResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     INVOICE_DRAFT_FIELD_NUMBER: _builtins.int
+    BILLED_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def invoice_draft(self) -> Global___InvoiceDraft: ...
+    @_builtins.property
+    def billed(self) -> Global___BilledDraft:
+        """Missing for a payer that was never billed over Stripe."""
+
     def __init__(
         self,
         *,
         invoice_draft: Global___InvoiceDraft | None = ...,
+        billed: Global___BilledDraft | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["invoice_draft", b"invoice_draft"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["billed", b"billed", "invoice_draft", b"invoice_draft"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["invoice_draft", b"invoice_draft"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["billed", b"billed", "invoice_draft", b"invoice_draft"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetInvoiceDraftResponse: _TypeAlias = GetInvoiceDraftResponse  # noqa: Y015
+
+@_typing.final
+class BilledDraft(_message.Message):
+    """What of the draft is with Stripe: billable, reported and invoiced stand side by side. Whole credits, of
+    the payer's present, or last, time on STRIPE.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SUBSCRIPTION_ID_FIELD_NUMBER: _builtins.int
+    BILLABLE_CREDITS_FIELD_NUMBER: _builtins.int
+    REQUESTED_CREDITS_FIELD_NUMBER: _builtins.int
+    WAITING_CREDITS_FIELD_NUMBER: _builtins.int
+    OPEN_CREDITS_FIELD_NUMBER: _builtins.int
+    INVOICES_FIELD_NUMBER: _builtins.int
+    subscription_id: _builtins.str
+    billable_credits: _builtins.int
+    """The ceiling of all that was billable."""
+    requested_credits: _builtins.int
+    """Put into the outbox, less what was put back."""
+    waiting_credits: _builtins.int
+    """Of these, not known to be at Stripe."""
+    open_credits: _builtins.int
+    """Reported and on no final invoice yet: what the open cycle's invoice will carry."""
+    @_builtins.property
+    def invoices(self) -> _containers.RepeatedCompositeFieldContainer[Global___SettledInvoice]:
+        """The newest settled invoices, newest first."""
+
+    def __init__(
+        self,
+        *,
+        subscription_id: _builtins.str = ...,
+        billable_credits: _builtins.int = ...,
+        requested_credits: _builtins.int = ...,
+        waiting_credits: _builtins.int = ...,
+        open_credits: _builtins.int = ...,
+        invoices: _abc.Iterable[Global___SettledInvoice] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["billable_credits", b"billable_credits", "invoices", b"invoices", "open_credits", b"open_credits", "requested_credits", b"requested_credits", "subscription_id", b"subscription_id", "waiting_credits", b"waiting_credits"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BilledDraft: _TypeAlias = BilledDraft  # noqa: Y015
+
+@_typing.final
+class SettledInvoice(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INVOICE_ID_FIELD_NUMBER: _builtins.int
+    FINALIZED_FIELD_NUMBER: _builtins.int
+    PERIOD_START_FIELD_NUMBER: _builtins.int
+    PERIOD_END_FIELD_NUMBER: _builtins.int
+    CREDIT_CENTS_FIELD_NUMBER: _builtins.int
+    CORRECTED_CENTS_FIELD_NUMBER: _builtins.int
+    invoice_id: _builtins.str
+    credit_cents: _builtins.int
+    """Positive: what it carries."""
+    corrected_cents: _builtins.int
+    """Of it, taken back since."""
+    @_builtins.property
+    def finalized(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def period_start(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def period_end(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        invoice_id: _builtins.str = ...,
+        finalized: _timestamp_pb2.Timestamp | None = ...,
+        period_start: _timestamp_pb2.Timestamp | None = ...,
+        period_end: _timestamp_pb2.Timestamp | None = ...,
+        credit_cents: _builtins.int = ...,
+        corrected_cents: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["finalized", b"finalized", "period_end", b"period_end", "period_start", b"period_start"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["corrected_cents", b"corrected_cents", "credit_cents", b"credit_cents", "finalized", b"finalized", "invoice_id", b"invoice_id", "period_end", b"period_end", "period_start", b"period_start"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SettledInvoice: _TypeAlias = SettledInvoice  # noqa: Y015
 
 @_typing.final
 class InvoiceDraft(_message.Message):

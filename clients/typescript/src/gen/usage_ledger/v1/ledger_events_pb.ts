@@ -19,7 +19,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file usage_ledger/v1/ledger_events.proto.
  */
 export const file_usage_ledger_v1_ledger_events: GenFile = /*@__PURE__*/
-  fileDesc("CiN1c2FnZV9sZWRnZXIvdjEvbGVkZ2VyX2V2ZW50cy5wcm90bxIPdXNhZ2VfbGVkZ2VyLnYxIkAKDlJlY29yZGVkRXZlbnRzEi4KBmV2ZW50cxgBIAMoCzIeLnVzYWdlX2xlZGdlci52MS5SZWNvcmRlZEV2ZW50IooLCg1SZWNvcmRlZEV2ZW50EisKCHBvc2l0aW9uGAEgASgLMhkudXNhZ2VfbGVkZ2VyLnYxLlBvc2l0aW9uEg4KBnN0cmVhbRgCIAEoCRIPCgd2ZXJzaW9uGAMgASgDEg0KBXRvcGljGAQgASgJEiwKCHJlY29yZGVkGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIOCgZhdXRob3IYBiABKAkSTwoad29ya3NwYWNlX2luc3RhbmNlX3N0YXJ0ZWQYCiABKAsyKS51c2FnZV9sZWRnZXIudjEuV29ya3NwYWNlSW5zdGFuY2VTdGFydGVkSAASUQobd29ya3NwYWNlX2luc3RhbmNlX3N0b3BwaW5nGAsgASgLMioudXNhZ2VfbGVkZ2VyLnYxLldvcmtzcGFjZUluc3RhbmNlU3RvcHBpbmdIABJPChp3b3Jrc3BhY2VfaW5zdGFuY2Vfc3RvcHBlZBgMIAEoCzIpLnVzYWdlX2xlZGdlci52MS5Xb3Jrc3BhY2VJbnN0YW5jZVN0b3BwZWRIABI/ChJjcmVkaXRfbm90ZV9pc3N1ZWQYDSABKAsyIS51c2FnZV9sZWRnZXIudjEuQ3JlZGl0Tm90ZUlzc3VlZEgAEjwKEHVzYWdlX3JlY29uY2lsZWQYDiABKAsyIC51c2FnZV9sZWRnZXIudjEuVXNhZ2VSZWNvbmNpbGVkSAASSwoYd29ya3NwYWNlX2luc3RhbmNlX2VuZGVkGBAgASgLMicudXNhZ2VfbGVkZ2VyLnYxLldvcmtzcGFjZUluc3RhbmNlRW5kZWRIABJRCht3b3Jrc3BhY2VfaW5zdGFuY2VfaW1wb3J0ZWQYESABKAsyKi51c2FnZV9sZWRnZXIudjEuV29ya3NwYWNlSW5zdGFuY2VJbXBvcnRlZEgAEjgKDmVudHJ5X2ltcG9ydGVkGBIgASgLMh4udXNhZ2VfbGVkZ2VyLnYxLkVudHJ5SW1wb3J0ZWRIABI/ChJjb3N0X2NlbnRlcl9vcGVuZWQYEyABKAsyIS51c2FnZV9sZWRnZXIudjEuQ29zdENlbnRlck9wZW5lZEgAEj8KEnNwZW5kaW5nX2xpbWl0X3NldBgUIAEoCzIhLnVzYWdlX2xlZGdlci52MS5TcGVuZGluZ0xpbWl0U2V0SAASQwoUYmlsbGluZ19jeWNsZV9jbG9zZWQYFSABKAsyIy51c2FnZV9sZWRnZXIudjEuQmlsbGluZ0N5Y2xlQ2xvc2VkSAASRQoVYmlsbGluZ19jeWNsZV9zdGFydGVkGBYgASgLMiQudXNhZ2VfbGVkZ2VyLnYxLkJpbGxpbmdDeWNsZVN0YXJ0ZWRIABJDChRjb3N0X2NlbnRlcl9pbXBvcnRlZBgXIAEoCzIjLnVzYWdlX2xlZGdlci52MS5Db3N0Q2VudGVySW1wb3J0ZWRIABI6Cg9jbG9ja19jb25maXJtZWQYGCABKAsyHy51c2FnZV9sZWRnZXIudjEuQ2xvY2tDb25maXJtZWRIABJDChRwcmljZV9saXN0X3B1Ymxpc2hlZBgZIAEoCzIjLnVzYWdlX2xlZGdlci52MS5QcmljZUxpc3RQdWJsaXNoZWRIABJBChNmcmVlX2NyZWRpdF9jbGFpbWVkGBogASgLMiIudXNhZ2VfbGVkZ2VyLnYxLkZyZWVDcmVkaXRDbGFpbWVkSAASOgoPbWVtYmVyX2ltcG9ydGVkGBsgASgLMh8udXNhZ2VfbGVkZ2VyLnYxLk1lbWJlckltcG9ydGVkSAASNAoKY29ycmVjdGlvbhgcIAEoCzIgLnVzYWdlX2xlZGdlci52MS5FbnRyeUNvcnJlY3Rpb25CBwoFZXZlbnQigAEKD0VudHJ5Q29ycmVjdGlvbhIXCg93b3Jrc3BhY2VfY2xhc3MYASABKAkSFAoMYmVmb3JlX2NlbnRzGAIgASgSEhMKC2FmdGVyX2NlbnRzGAMgASgSEikKBWRhdGVkGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCLqAgoYV29ya3NwYWNlSW5zdGFuY2VTdGFydGVkEh0KFXdvcmtzcGFjZV9pbnN0YW5jZV9pZBgBIAEoCRIWCg5hdHRyaWJ1dGlvbl9pZBgCIAEoCRIUCgx3b3Jrc3BhY2VfaWQYAyABKAkSFwoPd29ya3NwYWNlX2NsYXNzGAQgASgJEhYKDndvcmtzcGFjZV90eXBlGAUgASgJEg8KB3VzZXJfaWQYBiABKAkSEgoKcHJvamVjdF9pZBgHIAEoCRIxCg1jcmVhdGlvbl90aW1lGAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIwCgxzdGFydGVkX3RpbWUYCSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhYKDnByaWNlX3JldmlzaW9uGAogASgDEhoKEmNyZWRpdHNfcGVyX21pbnV0ZRgLIAEoCRISCgpjb21taXRtZW50GAwgASgMIrMBChlXb3Jrc3BhY2VJbnN0YW5jZVN0b3BwaW5nEh0KFXdvcmtzcGFjZV9pbnN0YW5jZV9pZBgBIAEoCRIWCg5hdHRyaWJ1dGlvbl9pZBgCIAEoCRIxCg1zdG9wcGluZ190aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIsCghjb3JyZWN0cxgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAigwEKGFdvcmtzcGFjZUluc3RhbmNlU3RvcHBlZBIdChV3b3Jrc3BhY2VfaW5zdGFuY2VfaWQYASABKAkSFgoOYXR0cmlidXRpb25faWQYAiABKAkSMAoMc3RvcHBlZF90aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCLBAQoWV29ya3NwYWNlSW5zdGFuY2VFbmRlZBIdChV3b3Jrc3BhY2VfaW5zdGFuY2VfaWQYASABKAkSFgoOYXR0cmlidXRpb25faWQYAiABKAkSLgoKZW5kZWRfdGltZRgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLAoIY29ycmVjdHMYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhIKCmNvbW1pdG1lbnQYBSABKAwinAQKGVdvcmtzcGFjZUluc3RhbmNlSW1wb3J0ZWQSHQoVd29ya3NwYWNlX2luc3RhbmNlX2lkGAEgASgJEhYKDmF0dHJpYnV0aW9uX2lkGAIgASgJEhQKDHdvcmtzcGFjZV9pZBgDIAEoCRIXCg93b3Jrc3BhY2VfY2xhc3MYBCABKAkSFgoOd29ya3NwYWNlX3R5cGUYBSABKAkSDwoHdXNlcl9pZBgGIAEoCRIxCg1jcmVhdGlvbl90aW1lGAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIwCgxzdGFydGVkX3RpbWUYCCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjEKDXN0b3BwaW5nX3RpbWUYCSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjAKDHN0b3BwZWRfdGltZRgKIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASMgoOZWZmZWN0aXZlX3RpbWUYCyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhkKDGNyZWRpdF9jZW50cxgMIAEoEkgAiAEBEhYKDnByaWNlX3JldmlzaW9uGA0gASgDEhoKEmNyZWRpdHNfcGVyX21pbnV0ZRgOIAEoCRISCgpjb21taXRtZW50GA8gASgMQg8KDV9jcmVkaXRfY2VudHMimQEKEENyZWRpdE5vdGVJc3N1ZWQSFgoOYXR0cmlidXRpb25faWQYASABKAkSFAoMY3JlZGl0X2NlbnRzGAIgASgSEjIKDmVmZmVjdGl2ZV90aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIPCgd1c2VyX2lkGAQgASgJEhIKCmNvbW1pdG1lbnQYBSABKAwitgEKDUVudHJ5SW1wb3J0ZWQSFgoOYXR0cmlidXRpb25faWQYASABKAkSEAoIZW50cnlfaWQYAiABKAkSDAoEa2luZBgDIAEoCRIUCgxjcmVkaXRfY2VudHMYBCABKBISMgoOZWZmZWN0aXZlX3RpbWUYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg8KB3VzZXJfaWQYBiABKAkSEgoKY29tbWl0bWVudBgHIAEoDCK3AQoQQ29zdENlbnRlck9wZW5lZBIWCg5hdHRyaWJ1dGlvbl9pZBgBIAEoCRIWCg5zcGVuZGluZ19saW1pdBgCIAEoEhIQCghzdHJhdGVneRgDIAEoCRIvCgtjeWNsZV9zdGFydBgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASMAoMbmV4dF9iaWxsaW5nGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCJCChBTcGVuZGluZ0xpbWl0U2V0EhYKDmF0dHJpYnV0aW9uX2lkGAEgASgJEhYKDnNwZW5kaW5nX2xpbWl0GAIgASgSIrEBChJCaWxsaW5nQ3ljbGVDbG9zZWQSFgoOYXR0cmlidXRpb25faWQYASABKAkSFAoMY3ljbGVfbnVtYmVyGAIgASgDEg4KBnJlYXNvbhgDIAEoCRItCgljbG9zZWRfYXQYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhUKDWJhbGFuY2VfY2VudHMYBSABKBISFwoPd3JpdGVfb2ZmX2NlbnRzGAYgASgSIo0CChNCaWxsaW5nQ3ljbGVTdGFydGVkEhYKDmF0dHJpYnV0aW9uX2lkGAEgASgJEhQKDGN5Y2xlX251bWJlchgCIAEoAxIWCg5zcGVuZGluZ19saW1pdBgDIAEoEhIQCghzdHJhdGVneRgEIAEoCRIvCgtjeWNsZV9zdGFydBgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASMAoMbmV4dF9iaWxsaW5nGAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIqCgZhbmNob3IYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg8KB3BlcmlvZHMYCCABKAMipwEKEkNvc3RDZW50ZXJJbXBvcnRlZBIWCg5hdHRyaWJ1dGlvbl9pZBgBIAEoCRIxCgdoaXN0b3J5GAIgAygLMiAudXNhZ2VfbGVkZ2VyLnYxLkNvc3RDZW50ZXJUZXJtcxIUCgxjeWNsZV9udW1iZXIYAyABKAMSMAoMbmV4dF9iaWxsaW5nGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCLLAQoPQ29zdENlbnRlclRlcm1zEhYKDnNwZW5kaW5nX2xpbWl0GAEgASgSEhAKCHN0cmF0ZWd5GAIgASgJEisKB2NyZWF0ZWQYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi8KC2N5Y2xlX3N0YXJ0GAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIwCgxuZXh0X2JpbGxpbmcYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIrYBCg9Vc2FnZVJlY29uY2lsZWQSKwoHaW5zdGFudBgBIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLQoJZnJvbV90aW1lGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIrCgd0b190aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIaChJsZWRnZXJfaW50ZXJ2YWxfbXMYBCABKAMiPQoOQ2xvY2tDb25maXJtZWQSKwoHaW5zdGFudBgBIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAi+wEKElByaWNlTGlzdFB1Ymxpc2hlZBIQCghyZXZpc2lvbhgBIAEoAxIxCg1pbl9mb3JjZV9mcm9tGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBJVChJjcmVkaXRzX3Blcl9taW51dGUYAyADKAsyOS51c2FnZV9sZWRnZXIudjEuUHJpY2VMaXN0UHVibGlzaGVkLkNyZWRpdHNQZXJNaW51dGVFbnRyeRIQCghmYWxsYmFjaxgEIAEoCRo3ChVDcmVkaXRzUGVyTWludXRlRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASIrChFGcmVlQ3JlZGl0Q2xhaW1lZBIWCg5hdHRyaWJ1dGlvbl9pZBgBIAEoCSJ5Cg5NZW1iZXJJbXBvcnRlZBIWCg5hdHRyaWJ1dGlvbl9pZBgBIAEoCRIPCgd1c2VyX2lkGAIgASgJEioKBmpvaW5lZBgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEgoKZW1haWxfaG1hYxgEIAEoCUJPWk1naXRodWIuY29tL3VzYWdlLWxlZGdlci91c2FnZS1sZWRnZXIvY2xpZW50cy9nby91c2FnZV9sZWRnZXIvdjE7dXNhZ2VsZWRnZXJ2MWIGcHJvdG8z", [file_google_protobuf_timestamp, file_usage_ledger_v1_publishing]);
+  fileDesc("CiN1c2FnZV9sZWRnZXIvdjEvbGVkZ2VyX2V2ZW50cy5wcm90bxIPdXNhZ2VfbGVkZ2VyLnYxIkAKDlJlY29yZGVkRXZlbnRzEi4KBmV2ZW50cxgBIAMoCzIeLnVzYWdlX2xlZGdlci52MS5SZWNvcmRlZEV2ZW50IuYYCg1SZWNvcmRlZEV2ZW50EisKCHBvc2l0aW9uGAEgASgLMhkudXNhZ2VfbGVkZ2VyLnYxLlBvc2l0aW9uEg4KBnN0cmVhbRgCIAEoCRIPCgd2ZXJzaW9uGAMgASgDEg0KBXRvcGljGAQgASgJEiwKCHJlY29yZGVkGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIOCgZhdXRob3IYBiABKAkSTwoad29ya3NwYWNlX2luc3RhbmNlX3N0YXJ0ZWQYCiABKAsyKS51c2FnZV9sZWRnZXIudjEuV29ya3NwYWNlSW5zdGFuY2VTdGFydGVkSAASUQobd29ya3NwYWNlX2luc3RhbmNlX3N0b3BwaW5nGAsgASgLMioudXNhZ2VfbGVkZ2VyLnYxLldvcmtzcGFjZUluc3RhbmNlU3RvcHBpbmdIABJPChp3b3Jrc3BhY2VfaW5zdGFuY2Vfc3RvcHBlZBgMIAEoCzIpLnVzYWdlX2xlZGdlci52MS5Xb3Jrc3BhY2VJbnN0YW5jZVN0b3BwZWRIABI/ChJjcmVkaXRfbm90ZV9pc3N1ZWQYDSABKAsyIS51c2FnZV9sZWRnZXIudjEuQ3JlZGl0Tm90ZUlzc3VlZEgAEjwKEHVzYWdlX3JlY29uY2lsZWQYDiABKAsyIC51c2FnZV9sZWRnZXIudjEuVXNhZ2VSZWNvbmNpbGVkSAASSwoYd29ya3NwYWNlX2luc3RhbmNlX2VuZGVkGBAgASgLMicudXNhZ2VfbGVkZ2VyLnYxLldvcmtzcGFjZUluc3RhbmNlRW5kZWRIABJRCht3b3Jrc3BhY2VfaW5zdGFuY2VfaW1wb3J0ZWQYESABKAsyKi51c2FnZV9sZWRnZXIudjEuV29ya3NwYWNlSW5zdGFuY2VJbXBvcnRlZEgAEjgKDmVudHJ5X2ltcG9ydGVkGBIgASgLMh4udXNhZ2VfbGVkZ2VyLnYxLkVudHJ5SW1wb3J0ZWRIABI/ChJjb3N0X2NlbnRlcl9vcGVuZWQYEyABKAsyIS51c2FnZV9sZWRnZXIudjEuQ29zdENlbnRlck9wZW5lZEgAEj8KEnNwZW5kaW5nX2xpbWl0X3NldBgUIAEoCzIhLnVzYWdlX2xlZGdlci52MS5TcGVuZGluZ0xpbWl0U2V0SAASQwoUYmlsbGluZ19jeWNsZV9jbG9zZWQYFSABKAsyIy51c2FnZV9sZWRnZXIudjEuQmlsbGluZ0N5Y2xlQ2xvc2VkSAASRQoVYmlsbGluZ19jeWNsZV9zdGFydGVkGBYgASgLMiQudXNhZ2VfbGVkZ2VyLnYxLkJpbGxpbmdDeWNsZVN0YXJ0ZWRIABJDChRjb3N0X2NlbnRlcl9pbXBvcnRlZBgXIAEoCzIjLnVzYWdlX2xlZGdlci52MS5Db3N0Q2VudGVySW1wb3J0ZWRIABI6Cg9jbG9ja19jb25maXJtZWQYGCABKAsyHy51c2FnZV9sZWRnZXIudjEuQ2xvY2tDb25maXJtZWRIABJDChRwcmljZV9saXN0X3B1Ymxpc2hlZBgZIAEoCzIjLnVzYWdlX2xlZGdlci52MS5QcmljZUxpc3RQdWJsaXNoZWRIABJBChNmcmVlX2NyZWRpdF9jbGFpbWVkGBogASgLMiIudXNhZ2VfbGVkZ2VyLnYxLkZyZWVDcmVkaXRDbGFpbWVkSAASOgoPbWVtYmVyX2ltcG9ydGVkGBsgASgLMh8udXNhZ2VfbGVkZ2VyLnYxLk1lbWJlckltcG9ydGVkSAASTQoZc3RyaXBlX2N1c3RvbWVyX3JlcXVlc3RlZBgeIAEoCzIoLnVzYWdlX2xlZGdlci52MS5TdHJpcGVDdXN0b21lclJlcXVlc3RlZEgAEkkKF3N0cmlwZV9jdXN0b21lcl9yZWZ1c2VkGB8gASgLMiYudXNhZ2VfbGVkZ2VyLnYxLlN0cmlwZUN1c3RvbWVyUmVmdXNlZEgAEkUKFXN0cmlwZV9jdXN0b21lcl9ib3VuZBggIAEoCzIkLnVzYWdlX2xlZGdlci52MS5TdHJpcGVDdXN0b21lckJvdW5kSAASRAoVc3RyaXBlX3RheF9zdGF0ZV90b2xkGCEgASgLMiMudXNhZ2VfbGVkZ2VyLnYxLlN0cmlwZVRheFN0YXRlVG9sZEgAEkMKFHN0cmlwZV9jdXN0b21lcl9nb25lGCIgASgLMiMudXNhZ2VfbGVkZ2VyLnYxLlN0cmlwZUN1c3RvbWVyR29uZUgAEjgKDmhvbGRfcmVxdWVzdGVkGCMgASgLMh4udXNhZ2VfbGVkZ2VyLnYxLkhvbGRSZXF1ZXN0ZWRIABIyCgtob2xkX3BsYWNlZBgkIAEoCzIbLnVzYWdlX2xlZGdlci52MS5Ib2xkUGxhY2VkSAASNgoNaG9sZF9yZWxlYXNlZBglIAEoCzIdLnVzYWdlX2xlZGdlci52MS5Ib2xkUmVsZWFzZWRIABJIChZzdWJzY3JpcHRpb25fcmVxdWVzdGVkGCYgASgLMiYudXNhZ2VfbGVkZ2VyLnYxLlN1YnNjcmlwdGlvblJlcXVlc3RlZEgAEjYKDWhvbGRfdmVyaWZpZWQYJyABKAsyHS51c2FnZV9sZWRnZXIudjEuSG9sZFZlcmlmaWVkSAASRAoUc3Vic2NyaXB0aW9uX2NyZWF0ZWQYKCABKAsyJC51c2FnZV9sZWRnZXIudjEuU3Vic2NyaXB0aW9uQ3JlYXRlZEgAEkgKFnN1YnNjcmlwdGlvbl9hY3RpdmF0ZWQYKSABKAsyJi51c2FnZV9sZWRnZXIudjEuU3Vic2NyaXB0aW9uQWN0aXZhdGVkSAASRAoUc3Vic2NyaXB0aW9uX3JlZnVzZWQYKiABKAsyJC51c2FnZV9sZWRnZXIudjEuU3Vic2NyaXB0aW9uUmVmdXNlZEgAElUKHXN1YnNjcmlwdGlvbl9jYW5jZWxfcmVxdWVzdGVkGCsgASgLMiwudXNhZ2VfbGVkZ2VyLnYxLlN1YnNjcmlwdGlvbkNhbmNlbFJlcXVlc3RlZEgAEkAKEnN1YnNjcmlwdGlvbl9lbmRlZBgsIAEoCzIiLnVzYWdlX2xlZGdlci52MS5TdWJzY3JpcHRpb25FbmRlZEgAEkMKFHVuc2V0dGxlZF91c2FnZV9rZXB0GC0gASgLMiMudXNhZ2VfbGVkZ2VyLnYxLlVuc2V0dGxlZFVzYWdlS2VwdEgAEkcKFnVzYWdlX3JlcG9ydF9yZXF1ZXN0ZWQYLiABKAsyJS51c2FnZV9sZWRnZXIudjEuVXNhZ2VSZXBvcnRSZXF1ZXN0ZWRIABJDChR1c2FnZV9yZXBvcnRfc3RhbXBlZBgvIAEoCzIjLnVzYWdlX2xlZGdlci52MS5Vc2FnZVJlcG9ydFN0YW1wZWRIABI4Cg51c2FnZV9yZXBvcnRlZBgwIAEoCzIeLnVzYWdlX2xlZGdlci52MS5Vc2FnZVJlcG9ydGVkSAASRQoVdXNhZ2VfcmVwb3J0X3JlamVjdGVkGDEgASgLMiQudXNhZ2VfbGVkZ2VyLnYxLlVzYWdlUmVwb3J0UmVqZWN0ZWRIABJFChVyZXBvcnRlZF9jeWNsZV9jbG9zZWQYMiABKAsyJC51c2FnZV9sZWRnZXIudjEuUmVwb3J0ZWRDeWNsZUNsb3NlZEgAEjoKD2ludm9pY2Vfc2V0dGxlZBgzIAEoCzIfLnVzYWdlX2xlZGdlci52MS5JbnZvaWNlU2V0dGxlZEgAEj4KEWludm9pY2VfY29ycmVjdGVkGDQgASgLMiEudXNhZ2VfbGVkZ2VyLnYxLkludm9pY2VDb3JyZWN0ZWRIABI4Cg5kaXNwdXRlX29wZW5lZBg1IAEoCzIeLnVzYWdlX2xlZGdlci52MS5EaXNwdXRlT3BlbmVkSAASRwoWZGlzcHV0aW5nX3VzZXJfYmxvY2tlZBg2IAEoCzIlLnVzYWdlX2xlZGdlci52MS5EaXNwdXRpbmdVc2VyQmxvY2tlZEgAEj0KEXN0cmlwZV9pZF9jbGFpbWVkGDcgASgLMiAudXNhZ2VfbGVkZ2VyLnYxLlN0cmlwZUlkQ2xhaW1lZEgAEjQKCmNvcnJlY3Rpb24YHCABKAsyIC51c2FnZV9sZWRnZXIudjEuRW50cnlDb3JyZWN0aW9uQgcKBWV2ZW50IoABCg9FbnRyeUNvcnJlY3Rpb24SFwoPd29ya3NwYWNlX2NsYXNzGAEgASgJEhQKDGJlZm9yZV9jZW50cxgCIAEoEhITCgthZnRlcl9jZW50cxgDIAEoEhIpCgVkYXRlZBgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAi6gIKGFdvcmtzcGFjZUluc3RhbmNlU3RhcnRlZBIdChV3b3Jrc3BhY2VfaW5zdGFuY2VfaWQYASABKAkSFgoOYXR0cmlidXRpb25faWQYAiABKAkSFAoMd29ya3NwYWNlX2lkGAMgASgJEhcKD3dvcmtzcGFjZV9jbGFzcxgEIAEoCRIWCg53b3Jrc3BhY2VfdHlwZRgFIAEoCRIPCgd1c2VyX2lkGAYgASgJEhIKCnByb2plY3RfaWQYByABKAkSMQoNY3JlYXRpb25fdGltZRgIIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASMAoMc3RhcnRlZF90aW1lGAkgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIWCg5wcmljZV9yZXZpc2lvbhgKIAEoAxIaChJjcmVkaXRzX3Blcl9taW51dGUYCyABKAkSEgoKY29tbWl0bWVudBgMIAEoDCKzAQoZV29ya3NwYWNlSW5zdGFuY2VTdG9wcGluZxIdChV3b3Jrc3BhY2VfaW5zdGFuY2VfaWQYASABKAkSFgoOYXR0cmlidXRpb25faWQYAiABKAkSMQoNc3RvcHBpbmdfdGltZRgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLAoIY29ycmVjdHMYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIoMBChhXb3Jrc3BhY2VJbnN0YW5jZVN0b3BwZWQSHQoVd29ya3NwYWNlX2luc3RhbmNlX2lkGAEgASgJEhYKDmF0dHJpYnV0aW9uX2lkGAIgASgJEjAKDHN0b3BwZWRfdGltZRgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiwQEKFldvcmtzcGFjZUluc3RhbmNlRW5kZWQSHQoVd29ya3NwYWNlX2luc3RhbmNlX2lkGAEgASgJEhYKDmF0dHJpYnV0aW9uX2lkGAIgASgJEi4KCmVuZGVkX3RpbWUYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiwKCGNvcnJlY3RzGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBISCgpjb21taXRtZW50GAUgASgMIpwEChlXb3Jrc3BhY2VJbnN0YW5jZUltcG9ydGVkEh0KFXdvcmtzcGFjZV9pbnN0YW5jZV9pZBgBIAEoCRIWCg5hdHRyaWJ1dGlvbl9pZBgCIAEoCRIUCgx3b3Jrc3BhY2VfaWQYAyABKAkSFwoPd29ya3NwYWNlX2NsYXNzGAQgASgJEhYKDndvcmtzcGFjZV90eXBlGAUgASgJEg8KB3VzZXJfaWQYBiABKAkSMQoNY3JlYXRpb25fdGltZRgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASMAoMc3RhcnRlZF90aW1lGAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIxCg1zdG9wcGluZ190aW1lGAkgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIwCgxzdG9wcGVkX3RpbWUYCiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjIKDmVmZmVjdGl2ZV90aW1lGAsgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIZCgxjcmVkaXRfY2VudHMYDCABKBJIAIgBARIWCg5wcmljZV9yZXZpc2lvbhgNIAEoAxIaChJjcmVkaXRzX3Blcl9taW51dGUYDiABKAkSEgoKY29tbWl0bWVudBgPIAEoDEIPCg1fY3JlZGl0X2NlbnRzIpkBChBDcmVkaXROb3RlSXNzdWVkEhYKDmF0dHJpYnV0aW9uX2lkGAEgASgJEhQKDGNyZWRpdF9jZW50cxgCIAEoEhIyCg5lZmZlY3RpdmVfdGltZRgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDwoHdXNlcl9pZBgEIAEoCRISCgpjb21taXRtZW50GAUgASgMIrYBCg1FbnRyeUltcG9ydGVkEhYKDmF0dHJpYnV0aW9uX2lkGAEgASgJEhAKCGVudHJ5X2lkGAIgASgJEgwKBGtpbmQYAyABKAkSFAoMY3JlZGl0X2NlbnRzGAQgASgSEjIKDmVmZmVjdGl2ZV90aW1lGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIPCgd1c2VyX2lkGAYgASgJEhIKCmNvbW1pdG1lbnQYByABKAwitwEKEENvc3RDZW50ZXJPcGVuZWQSFgoOYXR0cmlidXRpb25faWQYASABKAkSFgoOc3BlbmRpbmdfbGltaXQYAiABKBISEAoIc3RyYXRlZ3kYAyABKAkSLwoLY3ljbGVfc3RhcnQYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjAKDG5leHRfYmlsbGluZxgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiQgoQU3BlbmRpbmdMaW1pdFNldBIWCg5hdHRyaWJ1dGlvbl9pZBgBIAEoCRIWCg5zcGVuZGluZ19saW1pdBgCIAEoEiKxAQoSQmlsbGluZ0N5Y2xlQ2xvc2VkEhYKDmF0dHJpYnV0aW9uX2lkGAEgASgJEhQKDGN5Y2xlX251bWJlchgCIAEoAxIOCgZyZWFzb24YAyABKAkSLQoJY2xvc2VkX2F0GAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIVCg1iYWxhbmNlX2NlbnRzGAUgASgSEhcKD3dyaXRlX29mZl9jZW50cxgGIAEoEiKNAgoTQmlsbGluZ0N5Y2xlU3RhcnRlZBIWCg5hdHRyaWJ1dGlvbl9pZBgBIAEoCRIUCgxjeWNsZV9udW1iZXIYAiABKAMSFgoOc3BlbmRpbmdfbGltaXQYAyABKBISEAoIc3RyYXRlZ3kYBCABKAkSLwoLY3ljbGVfc3RhcnQYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjAKDG5leHRfYmlsbGluZxgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASKgoGYW5jaG9yGAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIPCgdwZXJpb2RzGAggASgDIqcBChJDb3N0Q2VudGVySW1wb3J0ZWQSFgoOYXR0cmlidXRpb25faWQYASABKAkSMQoHaGlzdG9yeRgCIAMoCzIgLnVzYWdlX2xlZGdlci52MS5Db3N0Q2VudGVyVGVybXMSFAoMY3ljbGVfbnVtYmVyGAMgASgDEjAKDG5leHRfYmlsbGluZxgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiywEKD0Nvc3RDZW50ZXJUZXJtcxIWCg5zcGVuZGluZ19saW1pdBgBIAEoEhIQCghzdHJhdGVneRgCIAEoCRIrCgdjcmVhdGVkGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgtjeWNsZV9zdGFydBgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASMAoMbmV4dF9iaWxsaW5nGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCK2AQoPVXNhZ2VSZWNvbmNpbGVkEisKB2luc3RhbnQYASABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi0KCWZyb21fdGltZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASKwoHdG9fdGltZRgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASGgoSbGVkZ2VyX2ludGVydmFsX21zGAQgASgDIj0KDkNsb2NrQ29uZmlybWVkEisKB2luc3RhbnQYASABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIvsBChJQcmljZUxpc3RQdWJsaXNoZWQSEAoIcmV2aXNpb24YASABKAMSMQoNaW5fZm9yY2VfZnJvbRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASVQoSY3JlZGl0c19wZXJfbWludXRlGAMgAygLMjkudXNhZ2VfbGVkZ2VyLnYxLlByaWNlTGlzdFB1Ymxpc2hlZC5DcmVkaXRzUGVyTWludXRlRW50cnkSEAoIZmFsbGJhY2sYBCABKAkaNwoVQ3JlZGl0c1Blck1pbnV0ZUVudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEiKwoRRnJlZUNyZWRpdENsYWltZWQSFgoOYXR0cmlidXRpb25faWQYASABKAkieQoOTWVtYmVySW1wb3J0ZWQSFgoOYXR0cmlidXRpb25faWQYASABKAkSDwoHdXNlcl9pZBgCIAEoCRIqCgZqb2luZWQYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhIKCmVtYWlsX2htYWMYBCABKAkifAoXU3RyaXBlQ3VzdG9tZXJSZXF1ZXN0ZWQSFgoOYXR0cmlidXRpb25faWQYASABKAkSEgoKZ2VuZXJhdGlvbhgCIAEoAxIQCghjdXJyZW5jeRgDIAEoCRIPCgdjcmVhdG9yGAQgASgJEhIKCmNvbW1pdG1lbnQYBSABKAwiUwoVU3RyaXBlQ3VzdG9tZXJSZWZ1c2VkEhYKDmF0dHJpYnV0aW9uX2lkGAEgASgJEhIKCmdlbmVyYXRpb24YAiABKAMSDgoGcmVhc29uGAMgASgJIq4BChNTdHJpcGVDdXN0b21lckJvdW5kEhYKDmF0dHJpYnV0aW9uX2lkGAEgASgJEhIKCmdlbmVyYXRpb24YAiABKAMSEwoLY3VzdG9tZXJfaWQYAyABKAkSEAoIY3VycmVuY3kYBCABKAkSMQoNY3JlYXRpb25fdGltZRgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEQoJdGF4X3N0YXRlGAYgASgJIlQKElN0cmlwZVRheFN0YXRlVG9sZBIWCg5hdHRyaWJ1dGlvbl9pZBgBIAEoCRITCgtjdXN0b21lcl9pZBgCIAEoCRIRCgl0YXhfc3RhdGUYAyABKAkiQQoSU3RyaXBlQ3VzdG9tZXJHb25lEhYKDmF0dHJpYnV0aW9uX2lkGAEgASgJEhMKC2N1c3RvbWVyX2lkGAIgASgJIl4KDUhvbGRSZXF1ZXN0ZWQSFgoOYXR0cmlidXRpb25faWQYASABKAkSDgoGbnVtYmVyGAIgASgDEhMKC2N1c3RvbWVyX2lkGAMgASgJEhAKCGN1cnJlbmN5GAQgASgJIk8KCkhvbGRQbGFjZWQSFgoOYXR0cmlidXRpb25faWQYASABKAkSDgoGbnVtYmVyGAIgASgDEhkKEXBheW1lbnRfaW50ZW50X2lkGAMgASgJIlAKDEhvbGRSZWxlYXNlZBIWCg5hdHRyaWJ1dGlvbl9pZBgBIAEoCRIZChFwYXltZW50X2ludGVudF9pZBgCIAEoCRINCgVjYXVzZRgDIAEoCSKXAQoVU3Vic2NyaXB0aW9uUmVxdWVzdGVkEhYKDmF0dHJpYnV0aW9uX2lkGAEgASgJEg8KB2F0dGVtcHQYAiABKAMSEwoLY3VzdG9tZXJfaWQYAyABKAkSGQoRcGF5bWVudF9pbnRlbnRfaWQYBCABKAkSEwoLdXNhZ2VfbGltaXQYBSABKAMSEAoIcHJpY2VfaWQYBiABKAkiZQoMSG9sZFZlcmlmaWVkEhYKDmF0dHJpYnV0aW9uX2lkGAEgASgJEg8KB2F0dGVtcHQYAiABKAMSGQoRcGF5bWVudF9tZXRob2RfaWQYAyABKAkSEQoJdGF4X3N0YXRlGAQgASgJIssBChNTdWJzY3JpcHRpb25DcmVhdGVkEhYKDmF0dHJpYnV0aW9uX2lkGAEgASgJEg8KB2F0dGVtcHQYAiABKAMSFwoPc3Vic2NyaXB0aW9uX2lkGAMgASgJEhAKCHByaWNlX2lkGAQgASgJEjAKDHBlcmlvZF9zdGFydBgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLgoKcGVyaW9kX2VuZBgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiWQoVU3Vic2NyaXB0aW9uQWN0aXZhdGVkEhYKDmF0dHJpYnV0aW9uX2lkGAEgASgJEg8KB2F0dGVtcHQYAiABKAMSFwoPc3Vic2NyaXB0aW9uX2lkGAMgASgJIlwKE1N1YnNjcmlwdGlvblJlZnVzZWQSFgoOYXR0cmlidXRpb25faWQYASABKAkSDwoHYXR0ZW1wdBgCIAEoAxIMCgRzdGVwGAMgASgJEg4KBnJlYXNvbhgEIAEoCSJOChtTdWJzY3JpcHRpb25DYW5jZWxSZXF1ZXN0ZWQSFgoOYXR0cmlidXRpb25faWQYASABKAkSFwoPc3Vic2NyaXB0aW9uX2lkGAIgASgJIooBChFTdWJzY3JpcHRpb25FbmRlZBIWCg5hdHRyaWJ1dGlvbl9pZBgBIAEoCRIXCg9zdWJzY3JpcHRpb25faWQYAiABKAkSLAoIZW5kZWRfYXQYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhYKDnVuYmlsbGVkX2NlbnRzGAQgASgSIkUKElVuc2V0dGxlZFVzYWdlS2VwdBIWCg5hdHRyaWJ1dGlvbl9pZBgBIAEoCRIXCg91bnNldHRsZWRfY2VudHMYAiABKBIitAEKFFVzYWdlUmVwb3J0UmVxdWVzdGVkEhYKDmF0dHJpYnV0aW9uX2lkGAEgASgJEhcKD3N1YnNjcmlwdGlvbl9pZBgCIAEoCRILCgNzZXEYAyABKAMSDQoFZGVsdGEYBCABKBISEgoKY3VtdWxhdGl2ZRgFIAEoAxITCgtjdXN0b21lcl9pZBgGIAEoCRISCgpldmVudF9uYW1lGAcgASgJEhIKCmlkZW50aWZpZXIYCCABKAkigQEKElVzYWdlUmVwb3J0U3RhbXBlZBIWCg5hdHRyaWJ1dGlvbl9pZBgBIAEoCRIXCg9zdWJzY3JpcHRpb25faWQYAiABKAkSCwoDc2VxGAMgASgDEi0KCXRpbWVzdGFtcBgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiXgoNVXNhZ2VSZXBvcnRlZBIWCg5hdHRyaWJ1dGlvbl9pZBgBIAEoCRIXCg9zdWJzY3JpcHRpb25faWQYAiABKAkSCwoDc2VxGAMgASgDEg8KB291dGNvbWUYBCABKAkidAoTVXNhZ2VSZXBvcnRSZWplY3RlZBIWCg5hdHRyaWJ1dGlvbl9pZBgBIAEoCRIXCg9zdWJzY3JpcHRpb25faWQYAiABKAkSCwoDc2VxGAMgASgDEg8KB291dGNvbWUYBCABKAkSDgoGcmVhc29uGAUgASgJIocCChNSZXBvcnRlZEN5Y2xlQ2xvc2VkEhYKDmF0dHJpYnV0aW9uX2lkGAEgASgJEhcKD3N1YnNjcmlwdGlvbl9pZBgCIAEoCRIwCgxwZXJpb2Rfc3RhcnQYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi4KCnBlcmlvZF9lbmQYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhIKCmludm9pY2VfaWQYBSABKAkSFAoMc2VudF9jcmVkaXRzGAYgASgDEhgKEGludm9pY2VkX2NyZWRpdHMYByABKAMSGQoRc2hvcnRmYWxsX2NyZWRpdHMYCCABKAMilgIKDkludm9pY2VTZXR0bGVkEhYKDmF0dHJpYnV0aW9uX2lkGAEgASgJEhIKCmludm9pY2VfaWQYAiABKAkSEwoLY3VzdG9tZXJfaWQYAyABKAkSFwoPc3Vic2NyaXB0aW9uX2lkGAQgASgJEhQKDGNyZWRpdF9jZW50cxgFIAEoEhIyCg5lZmZlY3RpdmVfdGltZRgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASMAoMcGVyaW9kX3N0YXJ0GAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIuCgpwZXJpb2RfZW5kGAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCKXAQoQSW52b2ljZUNvcnJlY3RlZBIWCg5hdHRyaWJ1dGlvbl9pZBgBIAEoCRISCgppbnZvaWNlX2lkGAIgASgJEg0KBWNhdXNlGAMgASgJEhQKDGNyZWRpdF9jZW50cxgEIAEoEhIyCg5lZmZlY3RpdmVfdGltZRgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiYgoNRGlzcHV0ZU9wZW5lZBIWCg5hdHRyaWJ1dGlvbl9pZBgBIAEoCRISCgpkaXNwdXRlX2lkGAIgASgJEhMKC2N1c3RvbWVyX2lkGAMgASgJEhAKCHVzZXJfaWRzGAQgAygJIlMKFERpc3B1dGluZ1VzZXJCbG9ja2VkEhYKDmF0dHJpYnV0aW9uX2lkGAEgASgJEhIKCmRpc3B1dGVfaWQYAiABKAkSDwoHdXNlcl9pZBgDIAEoCSIpCg9TdHJpcGVJZENsYWltZWQSFgoOYXR0cmlidXRpb25faWQYASABKAlCT1pNZ2l0aHViLmNvbS91c2FnZS1sZWRnZXIvdXNhZ2UtbGVkZ2VyL2NsaWVudHMvZ28vdXNhZ2VfbGVkZ2VyL3YxO3VzYWdlbGVkZ2VydjFiBnByb3RvMw", [file_google_protobuf_timestamp, file_usage_ledger_v1_publishing]);
 
 /**
  * The value of one message: events of one key, in the order of the log.
@@ -191,6 +191,162 @@ export type RecordedEvent = Message<"usage_ledger.v1.RecordedEvent"> & {
      */
     value: MemberImported;
     case: "memberImported";
+  } | {
+    /**
+     * @generated from field: usage_ledger.v1.StripeCustomerRequested stripe_customer_requested = 30;
+     */
+    value: StripeCustomerRequested;
+    case: "stripeCustomerRequested";
+  } | {
+    /**
+     * @generated from field: usage_ledger.v1.StripeCustomerRefused stripe_customer_refused = 31;
+     */
+    value: StripeCustomerRefused;
+    case: "stripeCustomerRefused";
+  } | {
+    /**
+     * @generated from field: usage_ledger.v1.StripeCustomerBound stripe_customer_bound = 32;
+     */
+    value: StripeCustomerBound;
+    case: "stripeCustomerBound";
+  } | {
+    /**
+     * @generated from field: usage_ledger.v1.StripeTaxStateTold stripe_tax_state_told = 33;
+     */
+    value: StripeTaxStateTold;
+    case: "stripeTaxStateTold";
+  } | {
+    /**
+     * @generated from field: usage_ledger.v1.StripeCustomerGone stripe_customer_gone = 34;
+     */
+    value: StripeCustomerGone;
+    case: "stripeCustomerGone";
+  } | {
+    /**
+     * @generated from field: usage_ledger.v1.HoldRequested hold_requested = 35;
+     */
+    value: HoldRequested;
+    case: "holdRequested";
+  } | {
+    /**
+     * @generated from field: usage_ledger.v1.HoldPlaced hold_placed = 36;
+     */
+    value: HoldPlaced;
+    case: "holdPlaced";
+  } | {
+    /**
+     * @generated from field: usage_ledger.v1.HoldReleased hold_released = 37;
+     */
+    value: HoldReleased;
+    case: "holdReleased";
+  } | {
+    /**
+     * @generated from field: usage_ledger.v1.SubscriptionRequested subscription_requested = 38;
+     */
+    value: SubscriptionRequested;
+    case: "subscriptionRequested";
+  } | {
+    /**
+     * @generated from field: usage_ledger.v1.HoldVerified hold_verified = 39;
+     */
+    value: HoldVerified;
+    case: "holdVerified";
+  } | {
+    /**
+     * @generated from field: usage_ledger.v1.SubscriptionCreated subscription_created = 40;
+     */
+    value: SubscriptionCreated;
+    case: "subscriptionCreated";
+  } | {
+    /**
+     * @generated from field: usage_ledger.v1.SubscriptionActivated subscription_activated = 41;
+     */
+    value: SubscriptionActivated;
+    case: "subscriptionActivated";
+  } | {
+    /**
+     * @generated from field: usage_ledger.v1.SubscriptionRefused subscription_refused = 42;
+     */
+    value: SubscriptionRefused;
+    case: "subscriptionRefused";
+  } | {
+    /**
+     * @generated from field: usage_ledger.v1.SubscriptionCancelRequested subscription_cancel_requested = 43;
+     */
+    value: SubscriptionCancelRequested;
+    case: "subscriptionCancelRequested";
+  } | {
+    /**
+     * @generated from field: usage_ledger.v1.SubscriptionEnded subscription_ended = 44;
+     */
+    value: SubscriptionEnded;
+    case: "subscriptionEnded";
+  } | {
+    /**
+     * @generated from field: usage_ledger.v1.UnsettledUsageKept unsettled_usage_kept = 45;
+     */
+    value: UnsettledUsageKept;
+    case: "unsettledUsageKept";
+  } | {
+    /**
+     * @generated from field: usage_ledger.v1.UsageReportRequested usage_report_requested = 46;
+     */
+    value: UsageReportRequested;
+    case: "usageReportRequested";
+  } | {
+    /**
+     * @generated from field: usage_ledger.v1.UsageReportStamped usage_report_stamped = 47;
+     */
+    value: UsageReportStamped;
+    case: "usageReportStamped";
+  } | {
+    /**
+     * @generated from field: usage_ledger.v1.UsageReported usage_reported = 48;
+     */
+    value: UsageReported;
+    case: "usageReported";
+  } | {
+    /**
+     * @generated from field: usage_ledger.v1.UsageReportRejected usage_report_rejected = 49;
+     */
+    value: UsageReportRejected;
+    case: "usageReportRejected";
+  } | {
+    /**
+     * @generated from field: usage_ledger.v1.ReportedCycleClosed reported_cycle_closed = 50;
+     */
+    value: ReportedCycleClosed;
+    case: "reportedCycleClosed";
+  } | {
+    /**
+     * @generated from field: usage_ledger.v1.InvoiceSettled invoice_settled = 51;
+     */
+    value: InvoiceSettled;
+    case: "invoiceSettled";
+  } | {
+    /**
+     * @generated from field: usage_ledger.v1.InvoiceCorrected invoice_corrected = 52;
+     */
+    value: InvoiceCorrected;
+    case: "invoiceCorrected";
+  } | {
+    /**
+     * @generated from field: usage_ledger.v1.DisputeOpened dispute_opened = 53;
+     */
+    value: DisputeOpened;
+    case: "disputeOpened";
+  } | {
+    /**
+     * @generated from field: usage_ledger.v1.DisputingUserBlocked disputing_user_blocked = 54;
+     */
+    value: DisputingUserBlocked;
+    case: "disputingUserBlocked";
+  } | {
+    /**
+     * @generated from field: usage_ledger.v1.StripeIdClaimed stripe_id_claimed = 55;
+     */
+    value: StripeIdClaimed;
+    case: "stripeIdClaimed";
   } | { case: undefined; value?: undefined };
 
   /**
@@ -1023,4 +1179,969 @@ export type MemberImported = Message<"usage_ledger.v1.MemberImported"> & {
  */
 export const MemberImportedSchema: GenMessage<MemberImported> = /*@__PURE__*/
   messageDesc(file_usage_ledger_v1_ledger_events, 20);
+
+/**
+ * A customer is to be made at Stripe. `generation` names the attempt and its idempotency key.
+ *
+ * @generated from message usage_ledger.v1.StripeCustomerRequested
+ */
+export type StripeCustomerRequested = Message<"usage_ledger.v1.StripeCustomerRequested"> & {
+  /**
+   * @generated from field: string attribution_id = 1;
+   */
+  attributionId: string;
+
+  /**
+   * @generated from field: int64 generation = 2;
+   */
+  generation: bigint;
+
+  /**
+   * `eur` or `usd`.
+   *
+   * @generated from field: string currency = 3;
+   */
+  currency: string;
+
+  /**
+   * A user id, or empty.
+   *
+   * @generated from field: string creator = 4;
+   */
+  creator: string;
+
+  /**
+   * To name and e-mail address.
+   *
+   * @generated from field: bytes commitment = 5;
+   */
+  commitment: Uint8Array;
+};
+
+/**
+ * Describes the message usage_ledger.v1.StripeCustomerRequested.
+ * Use `create(StripeCustomerRequestedSchema)` to create a new message.
+ */
+export const StripeCustomerRequestedSchema: GenMessage<StripeCustomerRequested> = /*@__PURE__*/
+  messageDesc(file_usage_ledger_v1_ledger_events, 21);
+
+/**
+ * Stripe refused for good to make the customer; the next request is another generation.
+ *
+ * @generated from message usage_ledger.v1.StripeCustomerRefused
+ */
+export type StripeCustomerRefused = Message<"usage_ledger.v1.StripeCustomerRefused"> & {
+  /**
+   * @generated from field: string attribution_id = 1;
+   */
+  attributionId: string;
+
+  /**
+   * @generated from field: int64 generation = 2;
+   */
+  generation: bigint;
+
+  /**
+   * Stripe's code.
+   *
+   * @generated from field: string reason = 3;
+   */
+  reason: string;
+};
+
+/**
+ * Describes the message usage_ledger.v1.StripeCustomerRefused.
+ * Use `create(StripeCustomerRefusedSchema)` to create a new message.
+ */
+export const StripeCustomerRefusedSchema: GenMessage<StripeCustomerRefused> = /*@__PURE__*/
+  messageDesc(file_usage_ledger_v1_ledger_events, 22);
+
+/**
+ * The payer's customer at Stripe is known: made for it, or found there.
+ *
+ * @generated from message usage_ledger.v1.StripeCustomerBound
+ */
+export type StripeCustomerBound = Message<"usage_ledger.v1.StripeCustomerBound"> & {
+  /**
+   * @generated from field: string attribution_id = 1;
+   */
+  attributionId: string;
+
+  /**
+   * 0: it was found.
+   *
+   * @generated from field: int64 generation = 2;
+   */
+  generation: bigint;
+
+  /**
+   * @generated from field: string customer_id = 3;
+   */
+  customerId: string;
+
+  /**
+   * @generated from field: string currency = 4;
+   */
+  currency: string;
+
+  /**
+   * At Stripe.
+   *
+   * @generated from field: google.protobuf.Timestamp creation_time = 5;
+   */
+  creationTime?: Timestamp | undefined;
+
+  /**
+   * Stripe's `automatic_tax`; empty while nobody has asked.
+   *
+   * @generated from field: string tax_state = 6;
+   */
+  taxState: string;
+};
+
+/**
+ * Describes the message usage_ledger.v1.StripeCustomerBound.
+ * Use `create(StripeCustomerBoundSchema)` to create a new message.
+ */
+export const StripeCustomerBoundSchema: GenMessage<StripeCustomerBound> = /*@__PURE__*/
+  messageDesc(file_usage_ledger_v1_ledger_events, 23);
+
+/**
+ * Stripe told where it can tax the customer; `unrecognized_location`: the address is bad.
+ *
+ * @generated from message usage_ledger.v1.StripeTaxStateTold
+ */
+export type StripeTaxStateTold = Message<"usage_ledger.v1.StripeTaxStateTold"> & {
+  /**
+   * @generated from field: string attribution_id = 1;
+   */
+  attributionId: string;
+
+  /**
+   * @generated from field: string customer_id = 2;
+   */
+  customerId: string;
+
+  /**
+   * @generated from field: string tax_state = 3;
+   */
+  taxState: string;
+};
+
+/**
+ * Describes the message usage_ledger.v1.StripeTaxStateTold.
+ * Use `create(StripeTaxStateToldSchema)` to create a new message.
+ */
+export const StripeTaxStateToldSchema: GenMessage<StripeTaxStateTold> = /*@__PURE__*/
+  messageDesc(file_usage_ledger_v1_ledger_events, 24);
+
+/**
+ * The customer was deleted at Stripe; another one may be made.
+ *
+ * @generated from message usage_ledger.v1.StripeCustomerGone
+ */
+export type StripeCustomerGone = Message<"usage_ledger.v1.StripeCustomerGone"> & {
+  /**
+   * @generated from field: string attribution_id = 1;
+   */
+  attributionId: string;
+
+  /**
+   * @generated from field: string customer_id = 2;
+   */
+  customerId: string;
+};
+
+/**
+ * Describes the message usage_ledger.v1.StripeCustomerGone.
+ * Use `create(StripeCustomerGoneSchema)` to create a new message.
+ */
+export const StripeCustomerGoneSchema: GenMessage<StripeCustomerGone> = /*@__PURE__*/
+  messageDesc(file_usage_ledger_v1_ledger_events, 25);
+
+/**
+ * A hold on a card is to be placed, to see that the card is good.
+ *
+ * @generated from message usage_ledger.v1.HoldRequested
+ */
+export type HoldRequested = Message<"usage_ledger.v1.HoldRequested"> & {
+  /**
+   * @generated from field: string attribution_id = 1;
+   */
+  attributionId: string;
+
+  /**
+   * @generated from field: int64 number = 2;
+   */
+  number: bigint;
+
+  /**
+   * @generated from field: string customer_id = 3;
+   */
+  customerId: string;
+
+  /**
+   * @generated from field: string currency = 4;
+   */
+  currency: string;
+};
+
+/**
+ * Describes the message usage_ledger.v1.HoldRequested.
+ * Use `create(HoldRequestedSchema)` to create a new message.
+ */
+export const HoldRequestedSchema: GenMessage<HoldRequested> = /*@__PURE__*/
+  messageDesc(file_usage_ledger_v1_ledger_events, 26);
+
+/**
+ * Stripe made the payment intent of a hold; the browser confirms it.
+ *
+ * @generated from message usage_ledger.v1.HoldPlaced
+ */
+export type HoldPlaced = Message<"usage_ledger.v1.HoldPlaced"> & {
+  /**
+   * @generated from field: string attribution_id = 1;
+   */
+  attributionId: string;
+
+  /**
+   * @generated from field: int64 number = 2;
+   */
+  number: bigint;
+
+  /**
+   * @generated from field: string payment_intent_id = 3;
+   */
+  paymentIntentId: string;
+};
+
+/**
+ * Describes the message usage_ledger.v1.HoldPlaced.
+ * Use `create(HoldPlacedSchema)` to create a new message.
+ */
+export const HoldPlacedSchema: GenMessage<HoldPlaced> = /*@__PURE__*/
+  messageDesc(file_usage_ledger_v1_ledger_events, 27);
+
+/**
+ * The hold is cancelled at Stripe: it was used, or nobody used it in time.
+ *
+ * @generated from message usage_ledger.v1.HoldReleased
+ */
+export type HoldReleased = Message<"usage_ledger.v1.HoldReleased"> & {
+  /**
+   * @generated from field: string attribution_id = 1;
+   */
+  attributionId: string;
+
+  /**
+   * @generated from field: string payment_intent_id = 2;
+   */
+  paymentIntentId: string;
+
+  /**
+   * `used`, `refused` or `expired`.
+   *
+   * @generated from field: string cause = 3;
+   */
+  cause: string;
+};
+
+/**
+ * Describes the message usage_ledger.v1.HoldReleased.
+ * Use `create(HoldReleasedSchema)` to create a new message.
+ */
+export const HoldReleasedSchema: GenMessage<HoldReleased> = /*@__PURE__*/
+  messageDesc(file_usage_ledger_v1_ledger_events, 28);
+
+/**
+ * A subscription is to be made. `attempt` names it, and its idempotency key.
+ *
+ * @generated from message usage_ledger.v1.SubscriptionRequested
+ */
+export type SubscriptionRequested = Message<"usage_ledger.v1.SubscriptionRequested"> & {
+  /**
+   * @generated from field: string attribution_id = 1;
+   */
+  attributionId: string;
+
+  /**
+   * @generated from field: int64 attempt = 2;
+   */
+  attempt: bigint;
+
+  /**
+   * @generated from field: string customer_id = 3;
+   */
+  customerId: string;
+
+  /**
+   * @generated from field: string payment_intent_id = 4;
+   */
+  paymentIntentId: string;
+
+  /**
+   * Credits.
+   *
+   * @generated from field: int64 usage_limit = 5;
+   */
+  usageLimit: bigint;
+
+  /**
+   * @generated from field: string price_id = 6;
+   */
+  priceId: string;
+};
+
+/**
+ * Describes the message usage_ledger.v1.SubscriptionRequested.
+ * Use `create(SubscriptionRequestedSchema)` to create a new message.
+ */
+export const SubscriptionRequestedSchema: GenMessage<SubscriptionRequested> = /*@__PURE__*/
+  messageDesc(file_usage_ledger_v1_ledger_events, 29);
+
+/**
+ * The hold is good and the customer's; its card pays from now on.
+ *
+ * @generated from message usage_ledger.v1.HoldVerified
+ */
+export type HoldVerified = Message<"usage_ledger.v1.HoldVerified"> & {
+  /**
+   * @generated from field: string attribution_id = 1;
+   */
+  attributionId: string;
+
+  /**
+   * @generated from field: int64 attempt = 2;
+   */
+  attempt: bigint;
+
+  /**
+   * @generated from field: string payment_method_id = 3;
+   */
+  paymentMethodId: string;
+
+  /**
+   * Once the card's address is the customer's.
+   *
+   * @generated from field: string tax_state = 4;
+   */
+  taxState: string;
+};
+
+/**
+ * Describes the message usage_ledger.v1.HoldVerified.
+ * Use `create(HoldVerifiedSchema)` to create a new message.
+ */
+export const HoldVerifiedSchema: GenMessage<HoldVerified> = /*@__PURE__*/
+  messageDesc(file_usage_ledger_v1_ledger_events, 30);
+
+/**
+ * Stripe made the subscription; usage is reported to no other one of the payer.
+ *
+ * @generated from message usage_ledger.v1.SubscriptionCreated
+ */
+export type SubscriptionCreated = Message<"usage_ledger.v1.SubscriptionCreated"> & {
+  /**
+   * @generated from field: string attribution_id = 1;
+   */
+  attributionId: string;
+
+  /**
+   * @generated from field: int64 attempt = 2;
+   */
+  attempt: bigint;
+
+  /**
+   * @generated from field: string subscription_id = 3;
+   */
+  subscriptionId: string;
+
+  /**
+   * @generated from field: string price_id = 4;
+   */
+  priceId: string;
+
+  /**
+   * @generated from field: google.protobuf.Timestamp period_start = 5;
+   */
+  periodStart?: Timestamp | undefined;
+
+  /**
+   * @generated from field: google.protobuf.Timestamp period_end = 6;
+   */
+  periodEnd?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message usage_ledger.v1.SubscriptionCreated.
+ * Use `create(SubscriptionCreatedSchema)` to create a new message.
+ */
+export const SubscriptionCreatedSchema: GenMessage<SubscriptionCreated> = /*@__PURE__*/
+  messageDesc(file_usage_ledger_v1_ledger_events, 31);
+
+/**
+ * The cost center is on STRIPE with the limit that was asked for.
+ *
+ * @generated from message usage_ledger.v1.SubscriptionActivated
+ */
+export type SubscriptionActivated = Message<"usage_ledger.v1.SubscriptionActivated"> & {
+  /**
+   * @generated from field: string attribution_id = 1;
+   */
+  attributionId: string;
+
+  /**
+   * @generated from field: int64 attempt = 2;
+   */
+  attempt: bigint;
+
+  /**
+   * @generated from field: string subscription_id = 3;
+   */
+  subscriptionId: string;
+};
+
+/**
+ * Describes the message usage_ledger.v1.SubscriptionActivated.
+ * Use `create(SubscriptionActivatedSchema)` to create a new message.
+ */
+export const SubscriptionActivatedSchema: GenMessage<SubscriptionActivated> = /*@__PURE__*/
+  messageDesc(file_usage_ledger_v1_ledger_events, 32);
+
+/**
+ * The subscription cannot be made in this attempt.
+ *
+ * @generated from message usage_ledger.v1.SubscriptionRefused
+ */
+export type SubscriptionRefused = Message<"usage_ledger.v1.SubscriptionRefused"> & {
+  /**
+   * @generated from field: string attribution_id = 1;
+   */
+  attributionId: string;
+
+  /**
+   * @generated from field: int64 attempt = 2;
+   */
+  attempt: bigint;
+
+  /**
+   * Where: `hold`, `card` or `subscription`.
+   *
+   * @generated from field: string step = 3;
+   */
+  step: string;
+
+  /**
+   * Stripe's code, or what is wrong with the hold.
+   *
+   * @generated from field: string reason = 4;
+   */
+  reason: string;
+};
+
+/**
+ * Describes the message usage_ledger.v1.SubscriptionRefused.
+ * Use `create(SubscriptionRefusedSchema)` to create a new message.
+ */
+export const SubscriptionRefusedSchema: GenMessage<SubscriptionRefused> = /*@__PURE__*/
+  messageDesc(file_usage_ledger_v1_ledger_events, 33);
+
+/**
+ * The subscription is to end, once everything is reported.
+ *
+ * @generated from message usage_ledger.v1.SubscriptionCancelRequested
+ */
+export type SubscriptionCancelRequested = Message<"usage_ledger.v1.SubscriptionCancelRequested"> & {
+  /**
+   * @generated from field: string attribution_id = 1;
+   */
+  attributionId: string;
+
+  /**
+   * @generated from field: string subscription_id = 2;
+   */
+  subscriptionId: string;
+};
+
+/**
+ * Describes the message usage_ledger.v1.SubscriptionCancelRequested.
+ * Use `create(SubscriptionCancelRequestedSchema)` to create a new message.
+ */
+export const SubscriptionCancelRequestedSchema: GenMessage<SubscriptionCancelRequested> = /*@__PURE__*/
+  messageDesc(file_usage_ledger_v1_ledger_events, 34);
+
+/**
+ * The subscription has ended at Stripe, and nothing more is reported to it.
+ *
+ * @generated from message usage_ledger.v1.SubscriptionEnded
+ */
+export type SubscriptionEnded = Message<"usage_ledger.v1.SubscriptionEnded"> & {
+  /**
+   * @generated from field: string attribution_id = 1;
+   */
+  attributionId: string;
+
+  /**
+   * @generated from field: string subscription_id = 2;
+   */
+  subscriptionId: string;
+
+  /**
+   * @generated from field: google.protobuf.Timestamp ended_at = 3;
+   */
+  endedAt?: Timestamp | undefined;
+
+  /**
+   * Billable, and never reported: what nobody will pay.
+   *
+   * @generated from field: sint64 unbilled_cents = 4;
+   */
+  unbilledCents: bigint;
+};
+
+/**
+ * Describes the message usage_ledger.v1.SubscriptionEnded.
+ * Use `create(SubscriptionEndedSchema)` to create a new message.
+ */
+export const SubscriptionEndedSchema: GenMessage<SubscriptionEnded> = /*@__PURE__*/
+  messageDesc(file_usage_ledger_v1_ledger_events, 35);
+
+/**
+ * The payer came back to STRIPE while an earlier subscription's reports wait for their invoice.
+ *
+ * @generated from message usage_ledger.v1.UnsettledUsageKept
+ */
+export type UnsettledUsageKept = Message<"usage_ledger.v1.UnsettledUsageKept"> & {
+  /**
+   * @generated from field: string attribution_id = 1;
+   */
+  attributionId: string;
+
+  /**
+   * @generated from field: sint64 unsettled_cents = 2;
+   */
+  unsettledCents: bigint;
+};
+
+/**
+ * Describes the message usage_ledger.v1.UnsettledUsageKept.
+ * Use `create(UnsettledUsageKeptSchema)` to create a new message.
+ */
+export const UnsettledUsageKeptSchema: GenMessage<UnsettledUsageKept> = /*@__PURE__*/
+  messageDesc(file_usage_ledger_v1_ledger_events, 36);
+
+/**
+ * Whole credits are to be reported. Its fields never change: a row of the outbox.
+ *
+ * @generated from message usage_ledger.v1.UsageReportRequested
+ */
+export type UsageReportRequested = Message<"usage_ledger.v1.UsageReportRequested"> & {
+  /**
+   * @generated from field: string attribution_id = 1;
+   */
+  attributionId: string;
+
+  /**
+   * @generated from field: string subscription_id = 2;
+   */
+  subscriptionId: string;
+
+  /**
+   * @generated from field: int64 seq = 3;
+   */
+  seq: bigint;
+
+  /**
+   * Credits; negative: they are taken back within the cycle.
+   *
+   * @generated from field: sint64 delta = 4;
+   */
+  delta: bigint;
+
+  /**
+   * Credits that should have been reported with it, in this time on STRIPE.
+   *
+   * @generated from field: int64 cumulative = 5;
+   */
+  cumulative: bigint;
+
+  /**
+   * @generated from field: string customer_id = 6;
+   */
+  customerId: string;
+
+  /**
+   * Of the meter.
+   *
+   * @generated from field: string event_name = 7;
+   */
+  eventName: string;
+
+  /**
+   * @generated from field: string identifier = 8;
+   */
+  identifier: string;
+};
+
+/**
+ * Describes the message usage_ledger.v1.UsageReportRequested.
+ * Use `create(UsageReportRequestedSchema)` to create a new message.
+ */
+export const UsageReportRequestedSchema: GenMessage<UsageReportRequested> = /*@__PURE__*/
+  messageDesc(file_usage_ledger_v1_ledger_events, 37);
+
+/**
+ * The time under which it counts at Stripe: that of the first try, written down before it.
+ *
+ * @generated from message usage_ledger.v1.UsageReportStamped
+ */
+export type UsageReportStamped = Message<"usage_ledger.v1.UsageReportStamped"> & {
+  /**
+   * @generated from field: string attribution_id = 1;
+   */
+  attributionId: string;
+
+  /**
+   * @generated from field: string subscription_id = 2;
+   */
+  subscriptionId: string;
+
+  /**
+   * @generated from field: int64 seq = 3;
+   */
+  seq: bigint;
+
+  /**
+   * Ms, whole seconds.
+   *
+   * @generated from field: google.protobuf.Timestamp timestamp = 4;
+   */
+  timestamp?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message usage_ledger.v1.UsageReportStamped.
+ * Use `create(UsageReportStampedSchema)` to create a new message.
+ */
+export const UsageReportStampedSchema: GenMessage<UsageReportStamped> = /*@__PURE__*/
+  messageDesc(file_usage_ledger_v1_ledger_events, 38);
+
+/**
+ * Stripe has it.
+ *
+ * @generated from message usage_ledger.v1.UsageReported
+ */
+export type UsageReported = Message<"usage_ledger.v1.UsageReported"> & {
+  /**
+   * @generated from field: string attribution_id = 1;
+   */
+  attributionId: string;
+
+  /**
+   * @generated from field: string subscription_id = 2;
+   */
+  subscriptionId: string;
+
+  /**
+   * @generated from field: int64 seq = 3;
+   */
+  seq: bigint;
+
+  /**
+   * `accepted`, `repeated` (it had it already) or `found` (by comparing sums).
+   *
+   * @generated from field: string outcome = 4;
+   */
+  outcome: string;
+};
+
+/**
+ * Describes the message usage_ledger.v1.UsageReported.
+ * Use `create(UsageReportedSchema)` to create a new message.
+ */
+export const UsageReportedSchema: GenMessage<UsageReported> = /*@__PURE__*/
+  messageDesc(file_usage_ledger_v1_ledger_events, 39);
+
+/**
+ * Stripe refused it for good, and nothing more is sent before somebody looks; or it is over.
+ *
+ * @generated from message usage_ledger.v1.UsageReportRejected
+ */
+export type UsageReportRejected = Message<"usage_ledger.v1.UsageReportRejected"> & {
+  /**
+   * @generated from field: string attribution_id = 1;
+   */
+  attributionId: string;
+
+  /**
+   * @generated from field: string subscription_id = 2;
+   */
+  subscriptionId: string;
+
+  /**
+   * @generated from field: int64 seq = 3;
+   */
+  seq: bigint;
+
+  /**
+   * `refused`, `lost` or `closed`: lost credits are put back, to be reported by another report; of
+   * closed ones the cycle's invoice is final, and what that lacks is put back.
+   *
+   * @generated from field: string outcome = 4;
+   */
+  outcome: string;
+
+  /**
+   * @generated from field: string reason = 5;
+   */
+  reason: string;
+};
+
+/**
+ * Describes the message usage_ledger.v1.UsageReportRejected.
+ * Use `create(UsageReportRejectedSchema)` to create a new message.
+ */
+export const UsageReportRejectedSchema: GenMessage<UsageReportRejected> = /*@__PURE__*/
+  messageDesc(file_usage_ledger_v1_ledger_events, 40);
+
+/**
+ * The invoice of a cycle is final: what it lacks is reported again in the open cycle.
+ *
+ * @generated from message usage_ledger.v1.ReportedCycleClosed
+ */
+export type ReportedCycleClosed = Message<"usage_ledger.v1.ReportedCycleClosed"> & {
+  /**
+   * @generated from field: string attribution_id = 1;
+   */
+  attributionId: string;
+
+  /**
+   * @generated from field: string subscription_id = 2;
+   */
+  subscriptionId: string;
+
+  /**
+   * @generated from field: google.protobuf.Timestamp period_start = 3;
+   */
+  periodStart?: Timestamp | undefined;
+
+  /**
+   * @generated from field: google.protobuf.Timestamp period_end = 4;
+   */
+  periodEnd?: Timestamp | undefined;
+
+  /**
+   * Empty: none came.
+   *
+   * @generated from field: string invoice_id = 5;
+   */
+  invoiceId: string;
+
+  /**
+   * Rows stamped in the cycle.
+   *
+   * @generated from field: int64 sent_credits = 6;
+   */
+  sentCredits: bigint;
+
+  /**
+   * @generated from field: int64 invoiced_credits = 7;
+   */
+  invoicedCredits: bigint;
+
+  /**
+   * Max(0, sent - invoiced).
+   *
+   * @generated from field: int64 shortfall_credits = 8;
+   */
+  shortfallCredits: bigint;
+};
+
+/**
+ * Describes the message usage_ledger.v1.ReportedCycleClosed.
+ * Use `create(ReportedCycleClosedSchema)` to create a new message.
+ */
+export const ReportedCycleClosedSchema: GenMessage<ReportedCycleClosed> = /*@__PURE__*/
+  messageDesc(file_usage_ledger_v1_ledger_events, 41);
+
+/**
+ * A final invoice of Stripe carries these credits: the payer owes them there, not here.
+ *
+ * @generated from message usage_ledger.v1.InvoiceSettled
+ */
+export type InvoiceSettled = Message<"usage_ledger.v1.InvoiceSettled"> & {
+  /**
+   * @generated from field: string attribution_id = 1;
+   */
+  attributionId: string;
+
+  /**
+   * @generated from field: string invoice_id = 2;
+   */
+  invoiceId: string;
+
+  /**
+   * @generated from field: string customer_id = 3;
+   */
+  customerId: string;
+
+  /**
+   * @generated from field: string subscription_id = 4;
+   */
+  subscriptionId: string;
+
+  /**
+   * 0 or negative.
+   *
+   * @generated from field: sint64 credit_cents = 5;
+   */
+  creditCents: bigint;
+
+  /**
+   * When it was finalized.
+   *
+   * @generated from field: google.protobuf.Timestamp effective_time = 6;
+   */
+  effectiveTime?: Timestamp | undefined;
+
+  /**
+   * @generated from field: google.protobuf.Timestamp period_start = 7;
+   */
+  periodStart?: Timestamp | undefined;
+
+  /**
+   * @generated from field: google.protobuf.Timestamp period_end = 8;
+   */
+  periodEnd?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message usage_ledger.v1.InvoiceSettled.
+ * Use `create(InvoiceSettledSchema)` to create a new message.
+ */
+export const InvoiceSettledSchema: GenMessage<InvoiceSettled> = /*@__PURE__*/
+  messageDesc(file_usage_ledger_v1_ledger_events, 42);
+
+/**
+ * Part of an invoice, or all of it, was taken back at Stripe; what is billable stays.
+ *
+ * @generated from message usage_ledger.v1.InvoiceCorrected
+ */
+export type InvoiceCorrected = Message<"usage_ledger.v1.InvoiceCorrected"> & {
+  /**
+   * @generated from field: string attribution_id = 1;
+   */
+  attributionId: string;
+
+  /**
+   * @generated from field: string invoice_id = 2;
+   */
+  invoiceId: string;
+
+  /**
+   * `voided`, `uncollectible`, `credit-note:<id>`; `undone:` before one that holds no more.
+   *
+   * @generated from field: string cause = 3;
+   */
+  cause: string;
+
+  /**
+   * @generated from field: sint64 credit_cents = 4;
+   */
+  creditCents: bigint;
+
+  /**
+   * @generated from field: google.protobuf.Timestamp effective_time = 5;
+   */
+  effectiveTime?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message usage_ledger.v1.InvoiceCorrected.
+ * Use `create(InvoiceCorrectedSchema)` to create a new message.
+ */
+export const InvoiceCorrectedSchema: GenMessage<InvoiceCorrected> = /*@__PURE__*/
+  messageDesc(file_usage_ledger_v1_ledger_events, 43);
+
+/**
+ * A payment was disputed: owners of the payer's organisation are to be blocked.
+ *
+ * @generated from message usage_ledger.v1.DisputeOpened
+ */
+export type DisputeOpened = Message<"usage_ledger.v1.DisputeOpened"> & {
+  /**
+   * @generated from field: string attribution_id = 1;
+   */
+  attributionId: string;
+
+  /**
+   * @generated from field: string dispute_id = 2;
+   */
+  disputeId: string;
+
+  /**
+   * @generated from field: string customer_id = 3;
+   */
+  customerId: string;
+
+  /**
+   * @generated from field: repeated string user_ids = 4;
+   */
+  userIds: string[];
+};
+
+/**
+ * Describes the message usage_ledger.v1.DisputeOpened.
+ * Use `create(DisputeOpenedSchema)` to create a new message.
+ */
+export const DisputeOpenedSchema: GenMessage<DisputeOpened> = /*@__PURE__*/
+  messageDesc(file_usage_ledger_v1_ledger_events, 44);
+
+/**
+ * The directory blocked one of them.
+ *
+ * @generated from message usage_ledger.v1.DisputingUserBlocked
+ */
+export type DisputingUserBlocked = Message<"usage_ledger.v1.DisputingUserBlocked"> & {
+  /**
+   * @generated from field: string attribution_id = 1;
+   */
+  attributionId: string;
+
+  /**
+   * @generated from field: string dispute_id = 2;
+   */
+  disputeId: string;
+
+  /**
+   * @generated from field: string user_id = 3;
+   */
+  userId: string;
+};
+
+/**
+ * Describes the message usage_ledger.v1.DisputingUserBlocked.
+ * Use `create(DisputingUserBlockedSchema)` to create a new message.
+ */
+export const DisputingUserBlockedSchema: GenMessage<DisputingUserBlocked> = /*@__PURE__*/
+  messageDesc(file_usage_ledger_v1_ledger_events, 45);
+
+/**
+ * A customer or subscription at Stripe is this payer's, for ever. Stream `stripe:<id>`.
+ *
+ * @generated from message usage_ledger.v1.StripeIdClaimed
+ */
+export type StripeIdClaimed = Message<"usage_ledger.v1.StripeIdClaimed"> & {
+  /**
+   * @generated from field: string attribution_id = 1;
+   */
+  attributionId: string;
+};
+
+/**
+ * Describes the message usage_ledger.v1.StripeIdClaimed.
+ * Use `create(StripeIdClaimedSchema)` to create a new message.
+ */
+export const StripeIdClaimedSchema: GenMessage<StripeIdClaimed> = /*@__PURE__*/
+  messageDesc(file_usage_ledger_v1_ledger_events, 46);
 

@@ -1,0 +1,88 @@
+"""The only Stripe: typed calls in, records or errors out; webhooks; the arithmetic of reporting.
+
+Stripe's library is an extra, so nothing here needs it. What does is imported by its module:
+`billing.gateway` and `billing.webhooks`.
+"""
+
+from billing.errors import (
+    BillingError,
+    GatewayError,
+    GatewayMisuseError,
+    InvoiceQuantityError,
+    StripeAnswerError,
+    StripeCardError,
+    StripeConflictError,
+    StripeCredentialsError,
+    StripeIdempotencyError,
+    StripeMissingError,
+    StripeRefusedError,
+    StripeTimeoutError,
+    StripeUnavailableError,
+    WebhookRefusedError,
+)
+from billing.records import (
+    CreditNoteLine,
+    Customer,
+    Delivery,
+    Dispute,
+    EventNotice,
+    Hold,
+    Invoice,
+    InvoiceLine,
+    Meter,
+    MeterSummary,
+    PaymentMethod,
+    Price,
+    StripeCreditNote,
+    Subscription,
+    SubscriptionItem,
+)
+from billing.reporting import (
+    billed_credits,
+    intent_key,
+    next_delta,
+    target_credits,
+    usage_identifier,
+    usage_key,
+)
+from billing.settings import GatewaySettings, Secret
+
+__all__ = [
+    "BillingError",
+    "CreditNoteLine",
+    "Customer",
+    "Delivery",
+    "Dispute",
+    "EventNotice",
+    "GatewayError",
+    "GatewayMisuseError",
+    "GatewaySettings",
+    "Hold",
+    "Invoice",
+    "InvoiceLine",
+    "InvoiceQuantityError",
+    "Meter",
+    "MeterSummary",
+    "PaymentMethod",
+    "Price",
+    "Secret",
+    "StripeAnswerError",
+    "StripeCardError",
+    "StripeConflictError",
+    "StripeCredentialsError",
+    "StripeCreditNote",
+    "StripeIdempotencyError",
+    "StripeMissingError",
+    "StripeRefusedError",
+    "StripeTimeoutError",
+    "StripeUnavailableError",
+    "Subscription",
+    "SubscriptionItem",
+    "WebhookRefusedError",
+    "billed_credits",
+    "intent_key",
+    "next_delta",
+    "target_credits",
+    "usage_identifier",
+    "usage_key",
+]

@@ -1,0 +1,339 @@
+"""Customers: one for each payer, made once whoever asks, and found again after trouble."""
+
+from __future__ import annotations
+
+import logging
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
+
+from aggregates import BoundCustomer
+from billing import (
+    Customer,
+    GatewayError,
+    StripeIdempotencyError,
+    StripeMissingError,
+    StripeRefusedError,
+    intent_key,
+)
+from events.readable import attribution_id
+from ledger.commands import billing_accounts as commands
+from ledger.commands.billing_accounts import CustomerWanted
+from ledger.errors import (
+    AlreadyExistsError,
+    FailedPreconditionError,
+    NotFoundError,
+    TroubleError,
+)
+from ledger.identifiers import parse_payer
+from ledger.invoicing.accounts import account_of, payer_of_stripe_id
+from ledger.invoicing.told import told
+
+if TYPE_CHECKING:
+    from billing.gateway import Gateway
+    from ledger.application import Ledger
+
+CURRENCIES = ("eur", "usd")
+DEFAULT_CURRENCY = "usd"
+# Stripe forgets an idempotency key after a day at the earliest; then the same key makes another.
+KEY_SECONDS = 23 * 3_600
+CLOCKS_APART_SECONDS = 300  # ours and Stripe's
+
+_SERVER_ERROR = 500
+
+log = logging.getLogger(__name__)
+
+
+class FoundCustomer(NamedTuple):
+    """A payer's customer."""
+
+    payer: bytes
+    customer: BoundCustomer
+
+
+class Customers:
+    """The use cases of customers."""
+
+    def __init__(self, ledger: Ledger, gateway: Gateway) -> None:
+        """Look after the customers of a ledger."""
+        self._ledger = ledger
+        self._gateway = gateway
+
+    # Finding -----------------------------------------------------------------------------------
+
+    async def of_payer(self, payer: bytes, author: str) -> FoundCustomer:
+        """Give a payer's customer: ours, else the one that a search at Stripe finds.
+
+        NotFoundError, FailedPreconditionError when there are several.
+        """
+        account = await account_of(self._ledger, payer)
+        if account.customer is not None:
+            return FoundCustomer(payer, await self._with_tax_state(payer, account.customer, author))
+        found = await self._searched(payer)
+        return FoundCustomer(payer, await self._bind(payer, found, author))
+
+    async def _searched(self, payer: bytes) -> Customer:
+        name = attribution_id(payer)
+        try:
+            found = await self._gateway.search_customers(name)
+        except GatewayError as error:
+            raise told(error, "failed to find customers") from error
+        if not found:
+            raise NotFoundError(f"no customer found for attribution_id: {name}")
+        if len(found) > 1:
+            raise FailedPreconditionError(f"found multiple customers for {name}")
+        return found[0]
+
+    async def by_id(self, customer_id: str, author: str) -> FoundCustomer:
+        """Give the customer of an id of Stripe, and bind it if its payer has none."""
+        payer = await payer_of_stripe_id(self._ledger, customer_id)
+        if payer is not None:
+            account = await account_of(self._ledger, payer)
+            if account.customer is not None and account.customer.customer_id == customer_id:
+                bound = await self._with_tax_state(payer, account.customer, author)
+                return FoundCustomer(payer, bound)
+        customer = await self._fetched(customer_id)
+        payer = parse_payer(customer.attribution_id or "")
+        if payer is None:
+            raise TroubleError(f"Failed to parse attribution ID from Stripe customer {customer_id}")
+        account = await account_of(self._ledger, payer)
+        if account.customer is None:
+            return FoundCustomer(payer, await self._bind(payer, customer, author))
+        return FoundCustomer(payer, _as_bound(customer))
+
+    async def _fetched(self, customer_id: str) -> Customer:
+        try:
+            customer = await self._gateway.customer(customer_id)
+        except StripeMissingError as error:
+            raise NotFoundError(f"customer {customer_id} does not exist in stripe") from error
+        except GatewayError as error:
+            raise told(error, f"failed to get customer by customer ID {customer_id}") from error
+        if customer.is_deleted:
+            raise NotFoundError(f"customer {customer_id} was deleted in stripe")
+        return customer
+
+    async def _with_tax_state(
+        self, payer: bytes, customer: BoundCustomer, author: str
+    ) -> BoundCustomer:
+        """Ask Stripe for what it has not told yet; what is stored is the answer if it cannot."""
+        if customer.tax_state:
+            return customer
+        try:
+            fetched = await self._gateway.customer(customer.customer_id)
+        except GatewayError as error:
+            log.warning("the tax state of %s is not known: %s", customer.customer_id, error)
+            return customer
+        if fetched.tax_state:
+            await self.keep_tax_state(payer, customer.customer_id, fetched.tax_state, author)
+        return (await account_of(self._ledger, payer)).customer or customer
+
+    async def keep_tax_state(
+        self, payer: bytes, customer_id: str, tax_state: str, author: str
+    ) -> None:
+        """Keep where Stripe can tax a customer."""
+        shard = await self._ledger.placing.place_one(payer)
+        await shard.command(
+            partial(
+                commands.tell_tax_state,
+                payer=payer,
+                customer_id=customer_id,
+                tax_state=tax_state,
+            ),
+            author,
+        )
+
+    async def _bind(
+        self, payer: bytes, customer: Customer, author: str, *, generation: int = 0
+    ) -> BoundCustomer:
+        currency = (customer.preferred_currency or "").lower()
+        shard = await self._ledger.placing.place_one(payer)
+        bound: BoundCustomer = await shard.command(
+            partial(
+                commands.bind_customer,
+                payer=payer,
+                generation=generation,
+                customer_id=customer.customer_id,
+                currency=currency if currency in CURRENCIES else DEFAULT_CURRENCY,
+                creation_time=(customer.created or 0) * 1_000,
+                tax_state=customer.tax_state or "",
+            ),
+            author,
+        )
+        return bound
+
+    # Making ------------------------------------------------------------------------------------
+
+    async def create(
+        self, payer: bytes, *, name: str, email: str, currency: str, creator: str, author: str
+    ) -> BoundCustomer:
+        """Give the payer's customer, made if there is none; any number of calls make one.
+
+        AlreadyExistsError when it is of another currency.
+        """
+        bound = await self._made_once(
+            payer, name=name, email=email, currency=currency, creator=creator, author=author
+        )
+        if bound.currency != currency:
+            raise AlreadyExistsError(
+                f"{attribution_id(payer)} has a customer with currency {bound.currency},"
+                f" not {currency}"
+            )
+        return bound
+
+    async def _made_once(
+        self, payer: bytes, *, name: str, email: str, currency: str, creator: str, author: str
+    ) -> BoundCustomer:
+        shard = await self._ledger.placing.place_one(payer)
+        began = self._ledger.now()
+        wanted: BoundCustomer | CustomerWanted = await shard.command(
+            partial(
+                commands.request_customer,
+                payer=payer,
+                name=name,
+                email=email,
+                currency=currency,
+                creator=creator,
+            ),
+            author,
+        )
+        if isinstance(wanted, BoundCustomer):
+            return wanted
+        self._ledger.failpoint("customer-requested")
+        is_resumed = wanted.asked_at < began
+        if is_resumed:
+            # Somebody asked before, and how that ended is not known.
+            made = await self._made_before(payer, wanted)
+            if made is not None:
+                return await self._bind(payer, made, author, generation=wanted.generation)
+            if began - wanted.asked_at > KEY_SECONDS * 1_000:
+                await self._give_up(payer, wanted, "expired", author)
+                return await self._made_once(
+                    payer, name=name, email=email, currency=currency, creator=creator, author=author
+                )
+        return await self._make(payer, wanted, author, is_resumed=is_resumed)
+
+    async def _made_before(self, payer: bytes, wanted: CustomerWanted) -> Customer | None:
+        """Find what an earlier request made. By a list, which does not lag as a search does."""
+        start = wanted.asked_at // 1_000 - CLOCKS_APART_SECONDS
+        end = self._ledger.now() // 1_000 + CLOCKS_APART_SECONDS
+        name = attribution_id(payer)
+        found = None
+        try:
+            async for customer in self._gateway.customers_created_between(start, end):
+                if customer.attribution_id == name:
+                    found = customer  # the oldest comes last
+        except GatewayError as error:
+            raise told(error, f"the customer of {name} is looked for") from error
+        return found
+
+    async def _make(
+        self, payer: bytes, wanted: CustomerWanted, author: str, *, is_resumed: bool
+    ) -> BoundCustomer:
+        name = attribution_id(payer)
+        try:
+            made = await self._gateway.create_customer(
+                key=intent_key("create-customer", name, generation=wanted.generation),
+                attribution_id=name,
+                name=wanted.name,
+                email=wanted.email,
+                currency=wanted.currency,
+                creator_user_id=wanted.creator or None,
+            )
+        except (StripeRefusedError, StripeIdempotencyError) as error:
+            await self._give_up(payer, wanted, error.code or "refused", author)
+            raise told(error, "Failed to create stripe customer") from error
+        except GatewayError as error:
+            if is_resumed and (error.status or 0) >= _SERVER_ERROR:
+                # Stripe answers a key with a failure that it has stored, for a day. If nothing
+                # was made under it, the next try has another key.
+                made_nevertheless = await self._made_before(payer, wanted)
+                if made_nevertheless is not None:
+                    return await self._bind(
+                        payer, made_nevertheless, author, generation=wanted.generation
+                    )
+                await self._give_up(payer, wanted, "stored failure", author)
+            raise told(error, "Failed to create stripe customer") from error
+        self._ledger.failpoint("customer-made")
+        return await self._bind(payer, made, author, generation=wanted.generation)
+
+    async def _give_up(
+        self, payer: bytes, wanted: CustomerWanted, reason: str, author: str
+    ) -> None:
+        shard = await self._ledger.placing.place_one(payer)
+        await shard.command(
+            partial(
+                commands.refuse_customer,
+                payer=payer,
+                generation=wanted.generation,
+                reason=reason,
+            ),
+            author,
+        )
+
+    async def deleted(self, customer_id: str, author: str) -> None:
+        """Note that a customer was deleted at Stripe, if it was."""
+        payer = await payer_of_stripe_id(self._ledger, customer_id)
+        if payer is None:
+            return
+        try:
+            customer = await self._gateway.customer(customer_id)
+        except GatewayError as error:
+            raise told(error, f"customer {customer_id} is fetched") from error
+        if customer.is_deleted:
+            shard = await self._ledger.placing.place_one(payer)
+            await shard.command(
+                partial(commands.customer_gone, payer=payer, customer_id=customer_id), author
+            )
+
+    # Taxes and prices --------------------------------------------------------------------------
+
+    async def update_tax_state(self, customer_id: str, author: str) -> None:
+        """Let the customer's subscriptions be taxed as its address allows; failures are logged."""
+        try:
+            customer = await self._gateway.customer(customer_id)
+        except StripeMissingError as error:
+            raise NotFoundError(f"Failed to get customer with ID {customer_id}") from error
+        except GatewayError as error:
+            raise told(error, f"Failed to get customer with ID {customer_id}") from error
+        payer = await payer_of_stripe_id(self._ledger, customer_id)
+        if payer is not None and customer.tax_state:
+            await self.keep_tax_state(payer, customer_id, customer.tax_state, author)
+        for subscription in customer.subscriptions or ():
+            if subscription.is_dead or (
+                subscription.automatic_tax_enabled == customer.is_tax_supported
+            ):
+                continue
+            try:
+                await self._gateway.set_automatic_tax(
+                    subscription.subscription_id, enabled=customer.is_tax_supported
+                )
+            except GatewayError as error:
+                log.warning(
+                    "automatic tax of %s was not changed: %s", subscription.subscription_id, error
+                )
+
+    async def price_description(self, payer: bytes) -> str:
+        """Describe, for people, the price that the payer pays, or would pay."""
+        account = await account_of(self._ledger, payer)
+        settings = self._ledger.settings.stripe
+        price_id = settings.price_usd
+        if account.subscription is not None:
+            price_id = account.subscription.price_id
+        elif account.customer is not None:
+            price_id = price_for(settings.price_eur, settings.price_usd, account.customer.currency)
+        try:
+            price = await self._gateway.price(price_id)
+        except StripeMissingError as error:
+            raise NotFoundError(f"price {price_id} does not exist in stripe") from error
+        except GatewayError as error:
+            raise told(error, f"failed to get price by price ID {price_id}") from error
+        return price.description or "No information available"
+
+
+def _as_bound(customer: Customer) -> BoundCustomer:
+    currency = (customer.preferred_currency or DEFAULT_CURRENCY).lower()
+    return BoundCustomer(customer.customer_id, currency, customer.tax_state or "")
+
+
+def price_for(price_eur: str, price_usd: str, currency: str) -> str:
+    """Give the price of a new subscription in a currency."""
+    return price_eur if currency == "eur" else price_usd

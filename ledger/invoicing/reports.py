@@ -1,0 +1,225 @@
+"""Reporting usage: what the outbox holds is sent in order, each row under one name for ever."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from functools import partial
+from typing import TYPE_CHECKING
+
+from billing import (
+    Delivery,
+    GatewayError,
+    StripeConflictError,
+    StripeCredentialsError,
+    StripeMissingError,
+    StripeRefusedError,
+    StripeTimeoutError,
+    StripeUnavailableError,
+    usage_key,
+)
+from ledger.commands import usage_reports as commands
+from ledger.commands.usage_reports import ReportKey
+from ledger.invoicing.accounts import account_of
+from ledger.invoicing.told import told
+from projections.billing import CLOSED, LOST, REFUSED
+
+if TYPE_CHECKING:
+    from aggregates import BoundSubscription
+    from billing.gateway import Gateway
+    from ledger.application import Ledger
+    from projections.billing import Report
+
+# Stripe knows an identifier for a day at the least. Later it might take a row twice.
+RESEND_SECONDS_MAX = 23 * 3_600
+MINUTE_SECONDS = 60
+# What Stripe has taken is in its sums by then.
+SUMMED_SECONDS = 3_600
+
+log = logging.getLogger(__name__)
+
+
+def minutes_of(start: int, end: int) -> tuple[int, int]:
+    """Give the whole minutes around [start, end), ms, in seconds: Stripe adds up by minutes."""
+    return (
+        start // 1_000 // MINUTE_SECONDS * MINUTE_SECONDS,
+        -(-end // 1_000 // MINUTE_SECONDS) * MINUTE_SECONDS,
+    )
+
+
+class Reports:
+    """The use cases of the outbox."""
+
+    def __init__(self, ledger: Ledger, gateway: Gateway) -> None:
+        """Send a ledger's outbox through this gateway."""
+        self._ledger = ledger
+        self._gateway = gateway
+
+    async def report(self, payer: bytes, author: str) -> bool:
+        """Put into the outbox what is not reported, and send it; whether all is delivered."""
+        settings = self._ledger.settings.stripe
+        shard = await self._ledger.placing.place_one(payer)
+        await shard.decide(
+            partial(
+                commands.report_usage,
+                payer=payer,
+                event_name=settings.meter_event_name,
+                meter_id=settings.meter_id,
+            ),
+            author,
+        )
+        self._ledger.failpoint("report-requested")
+        return await self.send(payer, author)
+
+    async def report_the_rest(self, payer: bytes, author: str) -> bool:
+        """Report everything, and see that Stripe has added it up; whether an end may come now.
+
+        An invoice that is made now would lack what Stripe has taken and not added up yet.
+        """
+        if not await self.report(payer, author):
+            return False
+        if not await self.compare(payer, author):
+            return True
+        account = await account_of(self._ledger, payer)
+        if account.subscription is None:
+            return True  # another call has ended it meanwhile
+        shard = await self._ledger.placing.place_one(payer)
+        newest: int = await shard.decide(
+            partial(
+                commands.newest_stamp,
+                payer=payer,
+                subscription_id=account.subscription.subscription_id,
+            ),
+            author,
+        )
+        # What is not there by then never comes: the final invoice's shortfall tells.
+        return self._ledger.now() - newest > SUMMED_SECONDS * 1_000
+
+    async def send(self, payer: bytes, author: str) -> bool:
+        """Send what waits, in order; False when something still waits.
+
+        LedgerError when Stripe cannot be asked now: the row waits for the next run.
+        """
+        account = await account_of(self._ledger, payer)
+        if account.subscription is None:
+            return True
+        subscription_id = account.subscription.subscription_id
+        shard = await self._ledger.placing.find(payer)
+        waiting: Iterable[Report] = await shard.decide(
+            partial(commands.open_reports, payer=payer, subscription_id=subscription_id), author
+        )
+        for report in waiting:
+            if not await self._send_one(payer, report, author):
+                return False
+        return True
+
+    async def _send_one(self, payer: bytes, report: Report, author: str) -> bool:
+        shard = await self._ledger.placing.place_one(payer)
+        key = ReportKey(payer, report.subscription_id, report.seq)
+        stamped: Report | None = await shard.decide(partial(commands.stamp_report, key=key), author)
+        if stamped is None:
+            return report.state != REFUSED
+        assert stamped.stamped is not None
+        self._ledger.failpoint("report-stamped")
+        age_seconds = (self._ledger.now() - stamped.stamped) / 1_000
+        if age_seconds > RESEND_SECONDS_MAX:
+            return await self._find_out(payer, stamped, author)
+        try:
+            delivery = await self._gateway.send_usage(
+                event_name=stamped.event_name,
+                customer_id=stamped.customer_id,
+                identifier=stamped.identifier,
+                credits=stamped.delta,
+                timestamp=stamped.stamped // 1_000,
+                key=usage_key(stamped.identifier, attempt=self._ledger.now()),
+            )
+        except (StripeRefusedError, StripeMissingError) as error:
+            log.error("usage report %s is refused: %s", stamped.identifier, error)  # noqa: TRY400
+            reason = error.code or "refused"
+            await shard.decide(
+                partial(commands.report_rejected, key=key, outcome=REFUSED, reason=reason),
+                author,
+            )
+            return False
+        except (
+            StripeUnavailableError,
+            StripeTimeoutError,
+            StripeConflictError,
+            StripeCredentialsError,
+        ) as error:
+            raise told(error, f"usage report {stamped.identifier} waits") from error
+        self._ledger.failpoint("report-sent")
+        outcome = "accepted" if delivery is Delivery.DELIVERED else "repeated"
+        await shard.decide(partial(commands.report_delivered, key=key, outcome=outcome), author)
+        self._ledger.failpoint("report-delivered")
+        return True
+
+    async def _find_out(self, payer: bytes, report: Report, author: str) -> bool:
+        """Find by Stripe's sums whether it has a row that was sent too long ago to send again.
+
+        All rows before it are known, so the sum of its cycle tells.
+        """
+        account = await account_of(self._ledger, payer)
+        subscription = account.subscription
+        if subscription is None or subscription.subscription_id != report.subscription_id:
+            return False  # it has ended meanwhile: its last invoice tells
+        assert report.stamped is not None
+        if self._ledger.now() - report.stamped < (RESEND_SECONDS_MAX + SUMMED_SECONDS) * 1_000:
+            return False  # the last try may have come through and not be added up yet
+        summed, delivered = await self._sums(payer, subscription, report.stamped, author)
+        key = ReportKey(payer, report.subscription_id, report.seq)
+        shard = await self._ledger.placing.place_one(payer)
+        if summed == delivered + report.delta:
+            await shard.decide(partial(commands.report_delivered, key=key, outcome="found"), author)
+            return True
+        # Neither with the row nor without it, where Stripe has rejected what it had taken: then
+        # the invoice tells. Reported anew, it might be billed twice.
+        outcome = LOST if summed == delivered else CLOSED
+        reason = f"Stripe has {summed} credits of the cycle, {delivered} without it"
+        log.warning("usage report %s is %s: %s", report.identifier, outcome, reason)
+        await shard.decide(
+            partial(commands.report_rejected, key=key, outcome=outcome, reason=reason), author
+        )
+        return True
+
+    async def compare(self, payer: bytes, author: str) -> str:
+        """Compare what was delivered in the open cycle with Stripe's sum; say what differs.
+
+        Nothing is mended here: what a cycle's invoice lacks is reported again when it is final.
+        """
+        account = await account_of(self._ledger, payer)
+        subscription = account.subscription
+        if subscription is None:
+            return ""
+        summed, delivered = await self._sums(payer, subscription, self._ledger.now(), author)
+        if summed == delivered:
+            return ""
+        return f"Stripe has {summed} credits of the open cycle, {delivered} were delivered"
+
+    async def _sums(
+        self, payer: bytes, subscription: BoundSubscription, at: int, author: str
+    ) -> tuple[int, int]:
+        """Give what Stripe has added up of the cycle of an instant, and what it must have."""
+        account = await account_of(self._ledger, payer)
+        start, end = minutes_of(*commands.period_of(subscription, at))
+        shard = await self._ledger.placing.place_one(payer)
+        delivered: int = await shard.decide(
+            partial(
+                commands.delivered_between,
+                payer=payer,
+                subscriptions=account.ever_bound,
+                start=start * 1_000,
+                end=end * 1_000,
+            ),
+            author,
+        )
+        try:
+            summary = await self._gateway.summary(
+                meter_id=self._ledger.settings.stripe.meter_id,
+                customer_id=subscription.customer_id,
+                start=start,
+                end=end,
+            )
+        except GatewayError as error:
+            raise told(error, "usage is compared with Stripe's sums") from error
+        return int(summary.credits), delivered

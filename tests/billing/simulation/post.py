@@ -1,0 +1,70 @@
+"""Webhooks on their way: in any order, twice, late, or never."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from billing import Secret
+from billing.webhooks import verify
+from tests.billing.simulation.stage import AUTHOR, Stage
+from tests.stripe_double import WEBHOOK_SECRET, Delivery
+
+
+class Post(Stage):
+    """Takes webhooks from the double to the ledger."""
+
+    def __init__(self, *given: Any) -> None:
+        """Nothing is on its way."""
+        super().__init__(*given)
+        self._webhooks: list[Delivery] = []
+
+    def _collect(self) -> None:
+        self._webhooks += self._double.outbox
+        self._double.outbox.clear()
+
+    async def _webhook_round(self) -> None:
+        """Deliver some of what waits: in any order, again, later, or never."""
+        rng = self._rng
+        waiting, self._webhooks = self._webhooks, []
+        rng.shuffle(waiting)
+        for delivery in waiting:
+            fate = rng.random()
+            if fate < self.plan.drops:
+                continue
+            if fate < self.plan.drops + 0.15:
+                self._webhooks.append(delivery)  # it is still on its way
+            elif fate < self.plan.drops + 0.25:
+                delivery.done(None)  # nobody answered: Stripe tries again
+            else:
+                await self._deliver(delivery)
+                if rng.random() < 0.15:
+                    self._webhooks.append(delivery)  # a second copy
+        if rng.random() < 0.8:
+            await self._process()
+
+    async def _deliver(self, delivery: Delivery) -> None:
+        notice = verify(
+            delivery.body,
+            delivery.signature,
+            Secret(WEBHOOK_SECRET),
+            now_seconds=self._double.clock.now,
+        )
+        boots = self._machine.boots
+        await self._call(
+            f"hears {notice.type} of {notice.object_id}",
+            lambda: self._machine.billing.webhooks.keep(notice),
+        )
+        delivery.done(200 if self._machine.boots == boots else None)
+
+    async def _process(self) -> None:
+        await self._once_or_twice("process", lambda: self._machine.billing.webhooks.process(AUTHOR))
+
+    async def _hear_everything(self) -> None:
+        self._collect()
+        while self._webhooks:
+            waiting, self._webhooks = self._webhooks, []
+            for delivery in waiting:
+                await self._deliver(delivery)
+            self._collect()
+        while await self._call("process", lambda: self._machine.billing.webhooks.process(AUTHOR)):
+            pass
