@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -16,7 +17,6 @@ import pytest
 import stripe
 
 from tests.billing.double.scenes import METER, metered_price
-from tests.publishing.command import environment
 
 ROOT = Path(__file__).parents[3]
 SECRET = "whsec_served"
@@ -102,17 +102,30 @@ def receiver() -> Iterator[Receiver]:
         thread.join()
 
 
+def double(*arguments: str) -> list[str]:
+    """The command that people run, from the root of the repository."""
+    return [sys.executable, "-m", "tests.stripe_double", *arguments]
+
+
+def bare() -> dict[str, str]:
+    """An environment in which Python finds what lies in the folder that it is run from.
+
+    The tests of the wheel forbid that. The double needs nothing of the product.
+    """
+    return {k: v for k, v in os.environ.items() if k not in {"PYTHONSAFEPATH", "PYTHONPATH"}}
+
+
 @pytest.fixture
 def served(receiver: Receiver) -> Iterator[Served]:
     """A double in a process of its own."""
     stripe.enable_telemetry = False
     command = [
-        *(sys.executable, "-m", "tests.stripe_double", "--listen", "127.0.0.1:0"),
+        *double("--listen", "127.0.0.1:0"),
         *("--webhook", f"http://127.0.0.1:{receiver.server_port}/hooks"),
         *("--webhook-secret", SECRET, "--secret-key", KEY, "--start", "2026-11-01T00:00:00Z"),
     ]
     with subprocess.Popen(
-        command, cwd=ROOT, env=environment(), stdout=subprocess.PIPE, text=True
+        command, cwd=ROOT, env=bare(), stdout=subprocess.PIPE, text=True
     ) as process:
         assert process.stdout is not None
         line = process.stdout.readline()
@@ -251,9 +264,13 @@ async def test_asynchronous_calls_over_http(served: Served) -> None:
 
 
 def test_it_listens_on_loopback_only() -> None:
-    command = [sys.executable, "-m", "tests.stripe_double", "--listen", "0.0.0.0:0"]
     done = subprocess.run(
-        command, cwd=ROOT, env=environment(), capture_output=True, text=True, check=False
+        double("--listen", "0.0.0.0:0"),
+        cwd=ROOT,
+        env=bare(),
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert 2 == done.returncode
     assert "not on loopback" in done.stderr
