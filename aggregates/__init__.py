@@ -4,6 +4,10 @@ They never fetch, log or read a clock.
 """
 
 from aggregates.billing_account import (
+    CARD_STEP,
+    HOLD_STEP,
+    STORED_FAILURE,
+    SUBSCRIPTION_STEP,
     BillingAccount,
     BoundCustomer,
     BoundSubscription,
@@ -11,18 +15,27 @@ from aggregates.billing_account import (
 )
 from aggregates.cost_center import CostCenter
 from aggregates.instance import REPEATED, Contradiction, Started, WorkspaceInstance
+from aggregates.periods import Period, Periods, month_at, month_from
 from aggregates.pricing import FALLBACK_RATE, PriceBook
 
 __all__ = [
+    "CARD_STEP",
     "FALLBACK_RATE",
+    "HOLD_STEP",
     "REPEATED",
+    "STORED_FAILURE",
+    "SUBSCRIPTION_STEP",
     "BillingAccount",
     "BoundCustomer",
     "BoundSubscription",
     "Contradiction",
     "CostCenter",
     "EndedSubscription",
+    "Period",
+    "Periods",
     "PriceBook",
     "Started",
     "WorkspaceInstance",
+    "month_at",
+    "month_from",
 ]

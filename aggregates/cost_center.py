@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from aggregates.calendar import add_months, periods_until
+from aggregates.periods import Period, month_from
 from events import (
     OTHER,
     STRIPE,
@@ -148,11 +149,11 @@ class CostCenter(msgspec.Struct, gc=False):
         now: int,
         recorded_at: int,
         author: str,
-        anchor: int | None = None,
+        period: Period | None = None,
     ) -> tuple[BillingCycleClosed, BillingCycleStarted]:
         """Move to STRIPE: what is owed beyond `unsettled_cents` is forgiven, a credit stays.
 
-        With an anchor, the start of a subscription's first period, boundaries are Stripe's.
+        With the period of a subscription that holds now, boundaries are Stripe's.
         """
         write_off = -max(balance_cents - unsettled_cents, 0)
         return self._turn(
@@ -164,13 +165,13 @@ class CostCenter(msgspec.Struct, gc=False):
             now=now,
             recorded_at=recorded_at,
             author=author,
-            anchor=anchor,
+            period=period,
         )
 
     def begin_period(
-        self, balance_cents: int, *, now: int, recorded_at: int, author: str, anchor: int
+        self, balance_cents: int, *, now: int, recorded_at: int, author: str, period: Period
     ) -> tuple[BillingCycleClosed, BillingCycleStarted]:
-        """Go on under STRIPE in the period that holds now, counted from the anchor."""
+        """Go on under STRIPE in the period that holds now."""
         return self._turn(
             PERIOD,
             STRIPE,
@@ -180,7 +181,7 @@ class CostCenter(msgspec.Struct, gc=False):
             now=now,
             recorded_at=recorded_at,
             author=author,
-            anchor=anchor,
+            period=period,
         )
 
     def has_ended(self, now: int) -> bool:
@@ -214,7 +215,7 @@ class CostCenter(msgspec.Struct, gc=False):
         now: int,
         recorded_at: int,
         author: str,
-        anchor: int | None = None,
+        period: Period | None = None,
     ) -> tuple[BillingCycleClosed, BillingCycleStarted]:
         closed = BillingCycleClosed(
             recorded_at,
@@ -226,8 +227,7 @@ class CostCenter(msgspec.Struct, gc=False):
             balance_cents,
             write_off_cents,
         )
-        anchor = now if anchor is None else anchor
-        periods = periods_until(anchor, now)
+        period = month_from(now) if period is None else period
         return closed, BillingCycleStarted(
             recorded_at,
             author,
@@ -235,8 +235,8 @@ class CostCenter(msgspec.Struct, gc=False):
             self.cycle_number + 1,
             spending_limit,
             strategy,
-            add_months(anchor, periods) if reason == PERIOD else now,
-            add_months(anchor, periods + 1),
-            anchor,
-            periods,
+            period.start if reason == PERIOD else now,
+            period.end,
+            period.anchor,
+            period.number,
         )

@@ -4,7 +4,9 @@ Stripe's library is an extra, so nothing here needs it. What does is imported by
 `billing.gateway` and `billing.webhooks`.
 """
 
+from billing._arguments import is_stripe_id
 from billing.errors import (
+    OK,
     BillingError,
     GatewayError,
     GatewayMisuseError,
@@ -39,7 +41,9 @@ from billing.records import (
 )
 from billing.reporting import (
     billed_credits,
+    credited_credits,
     intent_key,
+    metered_lines,
     next_delta,
     target_credits,
     usage_identifier,
@@ -48,6 +52,7 @@ from billing.reporting import (
 from billing.settings import GatewaySettings, Secret
 
 __all__ = [
+    "OK",
     "BillingError",
     "CreditNoteLine",
     "Customer",
@@ -80,7 +85,10 @@ __all__ = [
     "SubscriptionItem",
     "WebhookRefusedError",
     "billed_credits",
+    "credited_credits",
     "intent_key",
+    "is_stripe_id",
+    "metered_lines",
     "next_delta",
     "target_credits",
     "usage_identifier",

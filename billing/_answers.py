@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
+from billing._arguments import SECONDS_MAX, is_stripe_id
 from billing.errors import StripeAnswerError
 from billing.records import (
     ATTRIBUTION_ID,
@@ -35,6 +36,8 @@ from billing.settings import Secret
 
 Fields = Mapping[str, Any]
 
+LINE_CHARS_MAX = 255  # of a type of event; Stripe's have some fifty
+
 
 def text(fields: Fields, name: str) -> str:
     """Read a text that must be there."""
@@ -50,6 +53,36 @@ def optional_text(fields: Fields, name: str) -> str | None:
     if value is None or value == "":
         return None
     if not isinstance(value, str):
+        raise _lacks(fields, name)
+    return value
+
+
+def line(fields: Fields, name: str) -> str:
+    """Read a text that is kept as it is and shown: 1 to 255 signs that can be printed."""
+    value = text(fields, name)
+    if len(value) > LINE_CHARS_MAX or not value.isprintable():
+        raise _lacks(fields, name)
+    return value
+
+
+def stripe_id(fields: Fields, name: str) -> str:
+    """Read an id that must be there."""
+    value = text(fields, name)
+    if not is_stripe_id(value):
+        raise _lacks(fields, name)
+    return value
+
+
+def object_id(fields: Fields, name: str) -> str | None:
+    """Read what an event is about. An id that no request could name is none."""
+    found = optional_text(inner(fields, name), "id")
+    return found if found is not None and is_stripe_id(found) else None
+
+
+def moment(fields: Fields, name: str) -> int:
+    """Read a time in seconds since 1970."""
+    value = whole(fields, name)
+    if not 0 <= value < SECONDS_MAX:
         raise _lacks(fields, name)
     return value
 
@@ -294,12 +327,12 @@ def credit_note_line(fields: Fields) -> CreditNoteLine:
 def event(fields: Fields) -> EventNotice:
     """Read an event of the first API, by a webhook or listed. Only what names it is kept."""
     content = inner(fields, "data")
-    kind = text(fields, "type")
+    kind = line(fields, "type")
     return EventNotice(
-        event_id=text(fields, "id"),
+        event_id=stripe_id(fields, "id"),
         type=kind,
-        object_id=optional_text(inner(content, "object"), "id"),
-        created=whole(fields, "created"),
+        object_id=object_id(content, "object"),
+        created=moment(fields, "created"),
         account=optional_text(fields, "account"),
         changes_address=kind == "customer.updated"
         and "address" in inner(content, "previous_attributes"),

@@ -6,13 +6,21 @@ object into one for all of them: so one customer's cancellation once cancelled o
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from billing.errors import GatewayMisuseError
 from billing.reporting import IDENTIFIER_CHARS_MAX, KEY_CHARS_MAX
 
 REPORT_CREDITS_MAX: Final = 10**15 - 1  # Stripe takes fifteen digits
+# Stripe's own have some thirty signs, and more than 255 no name there has.
+_STRIPE_ID: Final = re.compile(r"(?!\.+\Z)[!-~]{1,255}", re.ASCII)
 SECONDS_MAX: Final = 10**11  # the year 5138; a time in milliseconds is beyond it since 1973
+
+
+def is_stripe_id(text: str) -> bool:
+    """Say whether something may be an id of Stripe: 1 to 255 visible ASCII signs, not only dots."""
+    return _STRIPE_ID.fullmatch(text) is not None
 
 
 def must_name(**names: str | None) -> None:
@@ -20,6 +28,13 @@ def must_name(**names: str | None) -> None:
     for argument, value in names.items():
         if not value or not value.strip().strip("."):
             raise GatewayMisuseError(f"{argument} is empty, or dots; nothing was sent to Stripe")
+
+
+def must_say(**texts: str | None) -> None:
+    """Refuse a text for people that is empty; whatever else it says is theirs."""
+    for argument, value in texts.items():
+        if not value or not value.strip():
+            raise GatewayMisuseError(f"{argument} is empty; nothing was sent to Stripe")
 
 
 def must_be_key(key: str) -> None:

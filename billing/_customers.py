@@ -8,11 +8,17 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final, cast
 
 from billing import _answers
-from billing._arguments import must_be_key, must_be_seconds, must_name
+from billing._arguments import must_be_key, must_be_seconds, must_name, must_say
 from billing._failures import INTENT_STATE
 from billing._session import PAGE_OBJECTS_MAX, Session
 from billing._subscriptions import SubscriptionCalls
-from billing.errors import GatewayMisuseError, StripeRefusedError, StripeUnavailableError
+from billing.errors import (
+    GatewayMisuseError,
+    StripeCardError,
+    StripeMissingError,
+    StripeRefusedError,
+    StripeUnavailableError,
+)
 from billing.records import (
     ATTRIBUTION_ID,
     CREATOR_USER_ID,
@@ -49,7 +55,8 @@ class CustomerCalls(SubscriptionCalls):
     ) -> Customer:
         """Create a customer; `creator_user_id` may be left out."""
         must_be_key(key)
-        must_name(attribution_id=attribution_id, name=name, email=email, currency=currency)
+        must_name(attribution_id=attribution_id, currency=currency)
+        must_say(name=name, email=email)
         metadata = {ATTRIBUTION_ID: attribution_id, PREFERRED_CURRENCY: currency}
         if creator_user_id:
             metadata[CREATOR_USER_ID] = creator_user_id
@@ -57,14 +64,14 @@ class CustomerCalls(SubscriptionCalls):
             {"name": name, "email": email, "metadata": metadata, "expand": list(EXPANDED)},
             {"idempotency_key": key},
         )
-        fields = await self._session.write(call, dict, personal=True)
+        fields = await self._session.write("customers.create", call, dict, personal=True)
         return await self._customer(fields)
 
     async def customer(self, customer_id: str) -> Customer:
         """Fetch a customer; a deleted one is an answer, too."""
         must_name(customer_id=customer_id)
         call = self._session.api.customers.retrieve_async(customer_id, {"expand": list(EXPANDED)})
-        return await self._customer(await self._session.read(call, dict))
+        return await self._customer(await self._session.read("customers.retrieve", call, dict))
 
     async def search_customers(self, attribution_id: str) -> tuple[Customer, ...]:
         """Search the customers of an attribution ID: for repair only.
@@ -83,8 +90,9 @@ class CustomerCalls(SubscriptionCalls):
             }
         )
         try:
-            found = await self._session.all(call, dict)
-        except StripeRefusedError as refused:
+            found = await self._session.all("customers.search", call, dict)
+        except (StripeRefusedError, StripeMissingError, StripeCardError) as refused:
+            # Whatever it is told to be: nothing was named that could be missing, and nothing paid.
             raise StripeUnavailableError(
                 str(refused),
                 status=refused.status,
@@ -103,7 +111,7 @@ class CustomerCalls(SubscriptionCalls):
                 "expand": [f"data.{name}" for name in EXPANDED],
             }
         )
-        async for fields in self._session.pages(call, dict):
+        async for fields in self._session.pages("customers.list", call, dict):
             yield await self._customer(fields)
 
     async def set_default_payment_method(
@@ -118,7 +126,9 @@ class CustomerCalls(SubscriptionCalls):
         if filled := {part: text for part, text in address.items() if text}:
             params["address"] = cast("CustomerUpdateParamsAddress", filled)
         call = self._session.api.customers.update_async(customer_id, params)
-        return await self._customer(await self._session.write(call, dict, personal=True))
+        return await self._customer(
+            await self._session.write("customers.update", call, dict, personal=True)
+        )
 
     async def attach_payment_method(
         self, *, payment_method_id: str, customer_id: str
@@ -128,7 +138,7 @@ class CustomerCalls(SubscriptionCalls):
         call = self._session.api.payment_methods.attach_async(
             payment_method_id, {"customer": customer_id}
         )
-        return await self._session.write(call, _answers.payment_method)
+        return await self._session.write("payment_methods.attach", call, _answers.payment_method)
 
     async def create_hold(self, *, key: str, customer_id: str, currency: str, marker: str) -> Hold:
         """Ask for an amount to be blocked on a card, which the payer's browser then confirms.
@@ -150,20 +160,33 @@ class CustomerCalls(SubscriptionCalls):
             },
             {"idempotency_key": key},
         )
-        return await self._session.write(call, _answers.hold)
+        return await self._session.write("payment_intents.create", call, _answers.hold)
 
     async def hold(self, hold_id: str) -> Hold:
         """Fetch a hold."""
         must_name(hold_id=hold_id)
         call = self._session.api.payment_intents.retrieve_async(hold_id)
-        return await self._session.read(call, _answers.hold)
+        return await self._session.read("payment_intents.retrieve", call, _answers.hold)
+
+    async def holds_of(self, customer_id: str, *, created_from: int) -> tuple[Hold, ...]:
+        """List a customer's holds and other payments since a time, newest first. Never lags."""
+        must_name(customer_id=customer_id)
+        must_be_seconds(created_from=created_from)
+        call = self._session.api.payment_intents.list_async(
+            {
+                "customer": customer_id,
+                "created": {"gte": created_from},
+                "limit": PAGE_OBJECTS_MAX,
+            }
+        )
+        return await self._session.all("payment_intents.list", call, _answers.hold)
 
     async def cancel_hold(self, hold_id: str) -> Hold:
         """Release a hold; one that was released before is fine."""
         must_name(hold_id=hold_id)
         call = self._session.api.payment_intents.cancel_async(hold_id)
         try:
-            return await self._session.write(call, _answers.hold)
+            return await self._session.write("payment_intents.cancel", call, _answers.hold)
         except StripeRefusedError as refused:
             if refused.code != INTENT_STATE:
                 raise

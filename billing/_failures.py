@@ -26,10 +26,14 @@ from billing.settings import Secret
 
 SENTENCE_CHARS_MAX: Final = 200  # of Stripe's own sentence; enough to tell what it is about
 WORD_CHARS_MAX: Final = 100  # of its codes and names
+# Stripe repeats ids that it was asked for; to look for addresses takes the square of the length.
+LOOKED_THROUGH_CHARS_MAX: Final = 2_000
 
 RESOURCE_MISSING: Final = "resource_missing"
 INTENT_STATE: Final = "payment_intent_unexpected_state"
 DUPLICATE_METER_EVENT: Final = "duplicate_meter_event"
+# Stripe says by it that it repeats what it answered to an earlier request of the same key.
+REPLAYED: Final = "Idempotent-Replayed"
 
 _SECRETS: Final = re.compile(
     r"[a-z]k_(?:test|live)_[\w*]+|whsec_[\w*]+|\w+_secret_\w+|Bearer\s+\S+", re.IGNORECASE
@@ -72,9 +76,21 @@ def failure(
         )
     if status is None or not 400 <= status < 500:
         return StripeUnavailableError(
-            _text("failed to answer", told, ""), outcome_unknown=writes, **told
+            _text("failed to answer", told, ""),
+            outcome_unknown=writes,
+            is_stored_failure=_is_replayed(error),
+            **told,
         )
     return _refusal(error, told, sentence)
+
+
+def _is_replayed(error: stripe.StripeError) -> bool:
+    # The names of headers have no case; which mapping they come in is the HTTP client's choice.
+    headers = error.headers or {}
+    return any(
+        name.lower() == REPLAYED.lower() and value.lower() == "true"
+        for name, value in headers.items()
+    )
 
 
 def _unanswered(error: stripe.APIConnectionError, *, writes: bool) -> GatewayError:
@@ -99,14 +115,18 @@ def _refusal(error: stripe.StripeError, told: dict[str, Any], sentence: str) -> 
     return StripeRefusedError(_text("refused the request", told, sentence), **told)
 
 
-def is_duplicate_identifier(error: StripeRefusedError, identifier: str) -> bool:
+def is_duplicate_identifier(error: GatewayError, identifier: str) -> bool:
     """Whether a usage event was refused because Stripe has one of this identifier.
 
     Its code is not documented for certain, so the sentence counts too, if it names our identifier.
     """
     said = str(error)
-    return error.status == 400 and (
-        error.code == DUPLICATE_METER_EVENT or ("already exists" in said and identifier in said)
+    return (
+        error.status == 400
+        and isinstance(error, StripeRefusedError)
+        and (
+            error.code == DUPLICATE_METER_EVENT or ("already exists" in said and identifier in said)
+        )
     )
 
 
@@ -125,6 +145,9 @@ def _word(value: object, key: Secret) -> str | None:
 def _clean(sentence: str | None, key: Secret) -> str:
     if not isinstance(sentence, str):
         return ""
+    if len(sentence) > LOOKED_THROUGH_CHARS_MAX:
+        # Without the word at the cut: half a secret would not be found out.
+        sentence = sentence[:LOOKED_THROUGH_CHARS_MAX].rpartition(" ")[0]
     sentence = sentence.replace(key.reveal(), "[secret]")
     sentence = _SECRETS.sub("[secret]", sentence)
     sentence = _ADDRESSES.sub("[address]", sentence)

@@ -34,7 +34,7 @@ class InvoiceCalls:
         """Fetch an invoice with all its lines."""
         must_name(invoice_id=invoice_id)
         call = self._session.api.invoices.retrieve_async(invoice_id)
-        return await self._invoice(await self._session.read(call, dict))
+        return await self._invoice(await self._session.read("invoices.retrieve", call, dict))
 
     async def invoices_of(
         self,
@@ -55,7 +55,7 @@ class InvoiceCalls:
         else:
             raise GatewayMisuseError("invoices of a subscription or of a customer: name one")
         call = self._session.api.invoices.list_async(params)
-        async for fields in self._session.pages(call, dict):
+        async for fields in self._session.pages("invoices.list", call, dict):
             yield await self._invoice(fields)
 
     async def _invoice(self, fields: _answers.Fields) -> Invoice:
@@ -68,13 +68,15 @@ class InvoiceCalls:
         call = self._session.api.invoices.line_items.list_async(
             _answers.text(fields, "id"), {"limit": PAGE_OBJECTS_MAX}
         )
-        return await self._session.all(call, _answers.invoice_line)
+        return await self._session.all("invoice_line_items.list", call, _answers.invoice_line)
 
     async def credit_note(self, credit_note_id: str) -> StripeCreditNote:
         """Fetch a credit note with all its lines; it names its invoice."""
         must_name(credit_note_id=credit_note_id)
         call = self._session.api.credit_notes.retrieve_async(credit_note_id)
-        return await self._credit_note(await self._session.read(call, dict))
+        return await self._credit_note(
+            await self._session.read("credit_notes.retrieve", call, dict)
+        )
 
     async def credit_notes_of(self, invoice_id: str) -> tuple[StripeCreditNote, ...]:
         """List all credit notes of an invoice, void ones too, newest first."""
@@ -82,7 +84,7 @@ class InvoiceCalls:
         call = self._session.api.credit_notes.list_async(
             {"invoice": invoice_id, "limit": PAGE_OBJECTS_MAX}
         )
-        found = await self._session.all(call, dict)
+        found = await self._session.all("credit_notes.list", call, dict)
         return tuple([await self._credit_note(fields) for fields in found])
 
     async def _credit_note(self, fields: _answers.Fields) -> StripeCreditNote:
@@ -91,7 +93,9 @@ class InvoiceCalls:
             call = self._session.api.credit_notes.line_items.list_async(
                 _answers.text(fields, "id"), {"limit": PAGE_OBJECTS_MAX}
             )
-            lines = await self._session.all(call, _answers.credit_note_line)
+            lines = await self._session.all(
+                "credit_note_line_items.list", call, _answers.credit_note_line
+            )
         else:
             listed = _answers.listed(fields, "lines")
             lines = [_answers.credit_note_line(line) for line in listed]
@@ -103,12 +107,12 @@ class InvoiceCalls:
         call = self._session.api.disputes.retrieve_async(
             dispute_id, {"expand": ["payment_intent.customer"]}
         )
-        fields = await self._session.read(call, dict)
+        fields = await self._session.read("disputes.retrieve", call, dict)
         payer = _payer(fields, "payment_intent")
         charge_id = _answers.optional_id(fields, "charge")
         if payer is None and charge_id is not None:
             charge = self._session.api.charges.retrieve_async(charge_id, {"expand": ["customer"]})
-            payer = (await self._session.read(charge, dict)).get("customer")
+            payer = (await self._session.read("charges.retrieve", charge, dict)).get("customer")
         customer_id, attribution_id = _named(payer)
         return Dispute(
             dispute_id=_answers.text(fields, "id"),
@@ -136,7 +140,7 @@ class InvoiceCalls:
                 "limit": PAGE_OBJECTS_MAX,
             }
         )
-        async for notice in self._session.pages(call, _answers.event):
+        async for notice in self._session.pages("events.list", call, _answers.event):
             yield notice
 
 

@@ -18,6 +18,7 @@ from billing._answers import Fields
 from billing._failures import failure
 from billing._http import HttpxClient
 from billing.errors import (
+    OK,
     GatewayError,
     StripeAnswerError,
     StripeUnavailableError,
@@ -33,16 +34,23 @@ Item = TypeVar("Item", bound=stripe.StripeObject)
 Result = TypeVar("Result")
 Read = TypeVar("Read")
 Pages = stripe.ListObject[Item] | stripe.SearchResultObject[Item]
+# Told of each request what it asked, as `customers.create`, and its outcome, as `OK`.
+Count = Callable[[str, str], object]
 
 
 class Session:
-    """Calls Stripe; belongs to the event loop in which it is first used, and to no other."""
+    """Calls Stripe; belongs to the event loop in which it is first used, and to no other.
+
+    A request is counted once, however often the library tries it, and a list once, however many
+    pages it has. `name` is a constant of ours, so that there are few.
+    """
 
     def __init__(
         self, settings: GatewaySettings, http_client: stripe.HTTPClient | None = None
     ) -> None:
         """Make a client; nothing is sent. Without `http_client` it is one of httpx."""
         silence_library()
+        self.count: Count = lambda _name, _outcome: None
         self._settings = settings
         self._http = http_client or HttpxClient(settings.timeout_seconds)
         self._client = StripeClient(
@@ -59,41 +67,68 @@ class Session:
         return self._client.v1
 
     async def read(
-        self, call: Awaitable[stripe.StripeObject], read: Callable[[Fields], Read]
+        self, name: str, call: Awaitable[stripe.StripeObject], read: Callable[[Fields], Read]
     ) -> Read:
         """Await a call that changes nothing, and read its answer."""
-        return await self._answered(call, lambda answer: read(answer.to_dict()))
+        return await self._counted(name, self._answered(call, _fields_to(read)))
 
     async def write(
         self,
+        name: str,
         call: Awaitable[stripe.StripeObject],
         read: Callable[[Fields], Read],
         *,
         personal: bool = False,
+        is_fine: Callable[[GatewayError], bool] = lambda _error: False,
     ) -> Read:
-        """Await a call that changes something. `personal`: it holds names or addresses."""
-        return await self._answered(
-            call, lambda answer: read(answer.to_dict()), writes=True, personal=personal
-        )
+        """Await a call that changes something. `personal`: it holds names or addresses.
+
+        `is_fine`: whether an error says that all is well, which is how it is counted then.
+        """
+        answered = self._answered(call, _fields_to(read), writes=True, personal=personal)
+        return await self._counted(name, answered, is_fine)
 
     async def pages(
-        self, call: Awaitable[Pages[Item]], read: Callable[[Fields], Read]
+        self, name: str, call: Awaitable[Pages[Item]], read: Callable[[Fields], Read]
     ) -> AsyncIterator[Read]:
         """Read the objects of a list, page after page, each fetched when it is come to."""
-        objects = await self._answered(call, lambda page: page.auto_paging_iter())
-        while True:
-            one = await self._answered(
-                _next(objects), lambda found: None if found is None else (read(found.to_dict()),)
-            )
-            if one is None:
-                return
-            yield one[0]
+        try:
+            objects = await self._answered(call, lambda page: page.auto_paging_iter())
+            while True:
+                one = await self._answered(
+                    _next(objects),
+                    lambda found: None if found is None else (read(found.to_dict()),),
+                )
+                if one is None:
+                    break
+                yield one[0]
+        except GatewayError as error:
+            self.count(name, error.outcome)
+            raise
+        except GeneratorExit:  # who asked has seen enough
+            self.count(name, OK)
+            raise
+        self.count(name, OK)
 
     async def all(
-        self, call: Awaitable[Pages[Item]], read: Callable[[Fields], Read]
+        self, name: str, call: Awaitable[Pages[Item]], read: Callable[[Fields], Read]
     ) -> tuple[Read, ...]:
         """Read a whole list."""
-        return tuple([one async for one in self.pages(call, read)])
+        return tuple([one async for one in self.pages(name, call, read)])
+
+    async def _counted(
+        self,
+        name: str,
+        answered: Awaitable[Read],
+        is_fine: Callable[[GatewayError], bool] = lambda _error: False,
+    ) -> Read:
+        try:
+            answer = await answered
+        except GatewayError as error:
+            self.count(name, OK if is_fine(error) else error.outcome)
+            raise
+        self.count(name, OK)
+        return answer
 
     async def close(self) -> None:
         """Close the connections."""
@@ -131,6 +166,10 @@ class Session:
         raise trouble
 
 
+def _fields_to(read: Callable[[Fields], Read]) -> Callable[[stripe.StripeObject], Read]:
+    return lambda answer: read(answer.to_dict())
+
+
 async def _next(objects: AsyncIterator[Item]) -> Item | None:
     return await anext(objects, None)
 
@@ -142,14 +181,16 @@ def _addresses(base_url: str | None) -> Any:
 
 
 def silence_library() -> None:
-    """Keep the library from telling: no telemetry, no log of bodies.
+    """Keep the library, and the one below it, from telling: no telemetry, no log of bodies.
 
     On the level of debugging it logs what it sends and gets, names, addresses and client secrets
-    among it, and prints the same if the variable STRIPE_LOG says so.
+    among it, and prints the same if the variable STRIPE_LOG says so. The one below logs a line for
+    each request, with its whole address, in which a search has the attribution ID.
     """
     stripe.enable_telemetry = False
     library_log.STRIPE_LOG = None
-    logging.getLogger("stripe").addFilter(_is_warning)
+    for name in ("stripe", "httpx"):
+        logging.getLogger(name).addFilter(_is_warning)
 
 
 def _is_warning(record: logging.LogRecord) -> bool:

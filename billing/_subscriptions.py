@@ -41,13 +41,13 @@ class SubscriptionCalls:
             },
             {"idempotency_key": key},
         )
-        return await self._session.write(call, _answers.subscription)
+        return await self._session.write("subscriptions.create", call, _answers.subscription)
 
     async def subscription(self, subscription_id: str) -> Subscription:
         """Fetch a subscription; one that has ended is there, too."""
         must_name(subscription_id=subscription_id)
         call = self._session.api.subscriptions.retrieve_async(subscription_id)
-        return await self._session.read(call, _answers.subscription)
+        return await self._session.read("subscriptions.retrieve", call, _answers.subscription)
 
     async def subscriptions_of(self, customer_id: str) -> tuple[Subscription, ...]:
         """List all subscriptions of a customer, dead ones too, newest first."""
@@ -55,22 +55,24 @@ class SubscriptionCalls:
         call = self._session.api.subscriptions.list_async(
             {"customer": customer_id, "status": "all", "limit": PAGE_OBJECTS_MAX}
         )
-        return await self._session.all(call, _answers.subscription)
+        return await self._session.all("subscriptions.list", call, _answers.subscription)
 
-    async def cancel_subscription(self, subscription_id: str, *, key: str) -> Subscription:
-        """End a subscription now and have its open usage billed; one that has ended is fine.
+    async def cancel_subscription(
+        self, subscription_id: str, *, bills_open_usage: bool = True
+    ) -> Subscription:
+        """End a subscription now, and have its open usage billed; one that has ended is fine.
 
-        Without `invoice_now` Stripe forgets usage that no invoice has yet.
+        It has no idempotency key: Stripe takes none of a DELETE, of which a second one does nothing
+        more than the first.
         """
-        must_be_key(key)
         must_name(subscription_id=subscription_id)
         call = self._session.api.subscriptions.cancel_async(
             subscription_id,
-            {"invoice_now": True, "prorate": False},
-            {"idempotency_key": key},
+            # Without `invoice_now` Stripe forgets usage that no invoice has yet.
+            {"invoice_now": bills_open_usage, "prorate": False},
         )
         try:
-            return await self._session.write(call, _answers.subscription)
+            return await self._session.write("subscriptions.cancel", call, _answers.subscription)
         except StripeMissingError:
             # Stripe says so of one that has ended, after which it can still be fetched.
             found = await self.subscription(subscription_id)
@@ -84,10 +86,10 @@ class SubscriptionCalls:
         call = self._session.api.subscriptions.update_async(
             subscription_id, {"automatic_tax": {"enabled": enabled}}
         )
-        return await self._session.write(call, _answers.subscription)
+        return await self._session.write("subscriptions.update", call, _answers.subscription)
 
     async def price(self, price_id: str) -> Price:
         """Fetch a price."""
         must_name(price_id=price_id)
         call = self._session.api.prices.retrieve_async(price_id)
-        return await self._session.read(call, _answers.price)
+        return await self._session.read("prices.retrieve", call, _answers.price)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from functools import partial
 from typing import Final
 
 from billing import _answers
@@ -58,10 +59,11 @@ class UsageCalls:
             },
             {"idempotency_key": key},
         )
+        is_repeated = partial(is_duplicate_identifier, identifier=identifier)
         try:
-            await self._session.write(call, dict)
+            await self._session.write("meter_events.create", call, dict, is_fine=is_repeated)
         except StripeRefusedError as refused:
-            if not is_duplicate_identifier(refused, identifier):
+            if not is_repeated(refused):
                 raise
             return Delivery.REPEATED
         return Delivery.DELIVERED
@@ -88,7 +90,7 @@ class UsageCalls:
                 "limit": PAGE_OBJECTS_MAX,
             },
         )
-        parts = await self._session.all(call, _answers.summed)
+        parts = await self._session.all("meter_event_summaries.list", call, _answers.summed)
         return MeterSummary(
             meter_id=meter_id,
             customer_id=customer_id,
@@ -101,4 +103,4 @@ class UsageCalls:
         """Fetch a meter."""
         must_name(meter_id=meter_id)
         call = self._session.api.billing.meters.retrieve_async(meter_id)
-        return await self._session.read(call, _answers.meter)
+        return await self._session.read("meters.retrieve", call, _answers.meter)

@@ -19,6 +19,10 @@ GatewayMisuseError is none of these: it is a mistake of ours, found before anyth
 
 from __future__ import annotations
 
+from typing import ClassVar, Final
+
+OK: Final = "ok"  # the outcome of a request that went well; the others name their error
+
 
 class BillingError(Exception):
     """Its text is for operators and holds no secret and no personal data."""
@@ -28,14 +32,20 @@ class GatewayError(BillingError):
     """Stripe did not do what was asked, or did not say so.
 
     `outcome_unknown` tells whether the request may have had its effect all the same. It is never
-    set for a request that only reads. `code`, `param` and `request_id` are Stripe's own words.
+    set for a request that only reads. `is_stored_failure`: Stripe repeated a failure that it has
+    stored under the idempotency key. The request that failed is over, and its key gives nothing
+    else for a day; what it did before it failed is there. `code`, `param` and `request_id` are
+    Stripe's own words.
     """
+
+    outcome: ClassVar[str]  # what a request that ends so is counted as
 
     def __init__(
         self,
         text: str,
         *,
         outcome_unknown: bool = False,
+        is_stored_failure: bool = False,
         status: int | None = None,
         code: str | None = None,
         param: str | None = None,
@@ -44,6 +54,7 @@ class GatewayError(BillingError):
         """`text` is a sentence for people."""
         super().__init__(text)
         self.outcome_unknown = outcome_unknown
+        self.is_stored_failure = is_stored_failure
         self.status = status
         self.code = code
         self.param = param
@@ -53,37 +64,55 @@ class GatewayError(BillingError):
 class StripeMissingError(GatewayError):
     """What was named does not exist at Stripe."""
 
+    outcome = "missing"
+
 
 class StripeUnavailableError(GatewayError):
     """Stripe cannot be reached or cannot answer now."""
+
+    outcome = "unavailable"
 
 
 class StripeTimeoutError(GatewayError):
     """No answer came in time."""
 
+    outcome = "timeout"
+
 
 class StripeConflictError(GatewayError):
     """Another request for the same object, or with the same key, is under way."""
+
+    outcome = "conflict"
 
 
 class StripeCardError(GatewayError):
     """The card was declined."""
 
+    outcome = "card"
+
 
 class StripeRefusedError(GatewayError):
     """Stripe refused the request; sent again as it is, it is refused again."""
+
+    outcome = "refused"
 
 
 class StripeCredentialsError(GatewayError):
     """Our key is wrong, or may not do this."""
 
+    outcome = "credentials"
+
 
 class StripeIdempotencyError(GatewayError):
     """The idempotency key was used before with another body."""
 
+    outcome = "idempotency"
+
 
 class StripeAnswerError(GatewayError):
     """An answer lacks what every answer of its kind must have."""
+
+    outcome = "answer"
 
 
 class WebhookRefusedError(BillingError):

@@ -15,7 +15,7 @@ import stripe
 
 from billing._customers import CustomerCalls
 from billing._invoices import InvoiceCalls
-from billing._session import STRIPE_VERSION, Session
+from billing._session import STRIPE_VERSION, Count, Session
 from billing._usage import UsageCalls
 from billing.settings import GatewaySettings
 
@@ -30,6 +30,10 @@ class Gateway(CustomerCalls, UsageCalls, InvoiceCalls):
     ) -> None:
         """Nothing is sent yet. `http_client` stands in for the network in tests."""
         self._session = Session(settings, http_client)
+
+    def count_by(self, count: Count) -> None:
+        """Tell of every request from now on what was asked, and what came of it."""
+        self._session.count = count
 
     async def close(self) -> None:
         """Close the connections."""

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Set as AbstractSet
 from decimal import Context, Decimal, Inexact, localcontext
+from fractions import Fraction
 from typing import Final
 
 from billing.errors import GatewayMisuseError, InvoiceQuantityError
-from billing.records import Invoice
+from billing.records import Invoice, InvoiceLine, StripeCreditNote
 
 CENTS_PER_CREDIT: Final = 100
 IDENTIFIER_CHARS_MAX: Final = 100  # of a meter event, by Stripe
@@ -66,17 +67,21 @@ def intent_key(action: str, subject: str, *, generation: int) -> str:
     return _key(f"{_part(action)}:{subject}:{_count(generation)}")
 
 
+def metered_lines(invoice: Invoice, metered_prices: AbstractSet[str]) -> list[InvoiceLine]:
+    """Give the lines that bill credits: of our metered prices, no prorations."""
+    return [
+        line for line in invoice.lines if line.price_id in metered_prices and not line.is_proration
+    ]
+
+
 def billed_credits(invoice: Invoice, metered_prices: AbstractSet[str]) -> int:
     """Add up the credits that an invoice bills: the lines of our metered prices, no prorations.
 
     One-off items and other products count nothing. InvoiceQuantityError: a line of ours has no
     quantity, or the sum is no whole number from 0 on.
     """
-    ours = [
-        line for line in invoice.lines if line.price_id in metered_prices and not line.is_proration
-    ]
     total = Decimal(0)
-    for line in ours:
+    for line in metered_lines(invoice, metered_prices):
         if line.quantity is None or not line.quantity.is_finite():
             raise InvoiceQuantityError(
                 f"line {line.line_id} of invoice {invoice.invoice_id} has no quantity"
@@ -87,6 +92,28 @@ def billed_credits(invoice: Invoice, metered_prices: AbstractSet[str]) -> int:
             f"invoice {invoice.invoice_id} bills {total} credits, which is no whole number from 0"
         )
     return int(total)
+
+
+def credited_credits(
+    note: StripeCreditNote, invoice: Invoice, metered_prices: AbstractSet[str]
+) -> Fraction:
+    """Add up the credits that a credit note takes back of the lines that bill some, exactly.
+
+    By the quantities that it names; where it names amounts, by their share of a line. So one on a
+    flat fee, a line of quantity 0, takes back money and no credits.
+    """
+    lines = {line.line_id: line for line in metered_lines(invoice, metered_prices)}
+    credits = Fraction(0)
+    for part in note.lines:
+        line = lines.get(part.invoice_line_id or "")
+        if line is None or line.quantity is None or not line.quantity.is_finite():
+            continue
+        quantity = Fraction(max(line.quantity, Decimal(0)))
+        if part.quantity and part.quantity.is_finite():  # none, or 0, where an amount was credited
+            credits += min(Fraction(part.quantity), quantity)
+        elif line.amount > 0:
+            credits += quantity * min(part.amount, line.amount) / line.amount
+    return credits
 
 
 def _exact_sum(total: Decimal, quantity: Decimal, invoice: Invoice) -> Decimal:

@@ -33,7 +33,7 @@ def verify(
     """Read a delivery; WebhookRefusedError says in a sentence why it was not taken.
 
     `signature` is the header `Stripe-Signature`. An `object_id` of None is legal, for some events
-    are about nothing that has an id.
+    are about nothing that has an id, or has one that no request could name.
     """
     if not secret:
         raise GatewayMisuseError("the secret of the webhook is empty: anybody could sign with it")
@@ -45,7 +45,7 @@ def verify(
     except UnicodeDecodeError:
         raise WebhookRefusedError("the body is not UTF-8") from None
     _check_signature(text, signature, secret, now_seconds)
-    return _notice(_parsed(text))
+    return _notice(_parsed(text), now_seconds)
 
 
 def _check_signature(text: str, signature: str | None, secret: Secret, now_seconds: float) -> None:
@@ -88,11 +88,12 @@ def _parsed(text: str) -> dict[str, Any]:
     return fields
 
 
-def _notice(fields: dict[str, Any]) -> EventNotice:
-    kind = fields.get("object")
+def _notice(fields: dict[str, Any], now_seconds: float) -> EventNotice:
+    # What the original reads has a type and an object, and need not have more.
+    kind = fields.get("object", _SNAPSHOT)
     try:
         if kind == _SNAPSHOT:
-            return _answers.event(fields)
+            return _answers.event({"created": int(now_seconds), **fields})
         if kind == _THIN:
             return _thin(fields)
     except StripeAnswerError as lacking:
@@ -106,20 +107,20 @@ def _thin(fields: dict[str, Any]) -> EventNotice:
     Meter errors come in this form only; `no_meter_found` is about no object.
     """
     return EventNotice(
-        event_id=_answers.text(fields, "id"),
-        type=_answers.text(fields, "type"),
-        object_id=_answers.optional_text(_answers.inner(fields, "related_object"), "id"),
+        event_id=_answers.stripe_id(fields, "id"),
+        type=_answers.line(fields, "type"),
+        object_id=_answers.object_id(fields, "related_object"),
         created=_instant(_answers.text(fields, "created")),
         account=_answers.optional_text(fields, "context"),
     )
 
 
 def _instant(text: str) -> int:
-    """Read an RFC 3339 time; whole seconds, rounded down."""
+    """Read an RFC 3339 time; whole seconds since 1970, rounded down."""
     try:
         moment = dt.datetime.fromisoformat(text)
     except ValueError:
         moment = None
-    if moment is None or moment.tzinfo is None:
+    if moment is None or moment.tzinfo is None or moment.timestamp() < 0:
         raise WebhookRefusedError("the body is no event: its time cannot be read")
     return int(moment.timestamp() // 1)

@@ -8,7 +8,7 @@ whole numbers and stand beside credits with exactly two places: `credit_cents` a
 
 import base64
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TextIO
 
 import msgspec
@@ -54,15 +54,25 @@ def plain(message: Message) -> dict[str, Any]:
     return fields
 
 
-def print_listing(out: TextIO, key: str, pages: Iterable[tuple[Iterable[Message], str]]) -> None:
-    """`{"<key>": […], "next_cursor": "…"}`, an element a line, holding one page at a time."""
+def print_listing(
+    out: TextIO,
+    key: str,
+    pages: Iterable[tuple[Iterable[Message], str]],
+    beside: Callable[[], Mapping[str, Any]] = dict,
+) -> None:
+    """`{"<key>": […], "next_cursor": "…"}`, an element a line, holding one page at a time.
+
+    `beside` gives more that the answers told, once all were seen.
+    """
     out.write(f'{{"{key}": [')
     separator, cursor = "\n", ""
     for messages, cursor in pages:  # noqa: B007 - the last page's cursor is printed
         for message in messages:
             out.write(f"{separator}  {encode(plain(message))}")
             separator = ",\n"
-    out.write(f'\n], "next_cursor": {encode(cursor)}}}\n')
+    out.write(f'\n], "next_cursor": {encode(cursor)}')
+    out.writelines(f',\n"{name}": {encode(value)}' for name, value in beside().items())
+    out.write("}\n")
 
 
 def _value(value: Any, field: Any) -> Any:

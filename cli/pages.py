@@ -1,7 +1,8 @@
 """Lists that go on: pages by cursor, one on request or all of them, one in memory at a time."""
 
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 from google.protobuf.message import Message
 
@@ -33,10 +34,14 @@ def show_listing(
     columns: Sequence[str],
     row: Callable[..., Sequence[str]],
     as_json: bool,
+    beside: Callable[[], Mapping[str, Any]] = dict,
 ) -> None:
-    """Prints the pages as one JSON document, or each as a table and how to go on."""
+    """Prints the pages as one JSON document, or each as a table and how to go on.
+
+    `beside` gives what else the document has.
+    """
     if as_json:
-        print_listing(sys.stdout, key, pages)
+        print_listing(sys.stdout, key, pages, beside)
         return
     cursor = ""
     for messages, cursor in pages:  # noqa: B007 - the last page's cursor is printed

@@ -280,14 +280,19 @@ def show_invoice_draft(payer: str, *, target: str, as_json: bool) -> int:
 
 def _print_billed(billed: queries.BilledDraft) -> None:
     """Billable, reported and invoiced side by side, in the payer's time on STRIPE."""
-    pairs = (
-        ("subscription", billed.subscription_id or "-"),
-        ("billable in all", f"{billed.billable_credits:,}"),
-        ("put into the outbox", f"{billed.requested_credits:,}"),
-        ("of these waiting", f"{billed.waiting_credits:,}"),
-        ("on no final invoice yet", f"{billed.open_credits:,}"),
+    sums = (
+        "subscription", ">billable", ">reported", ">of it waiting", ">invoiced",
+        ">on no final invoice yet",
+    )  # fmt: skip
+    row = (
+        billed.subscription_id or "-",
+        f"{billed.billable_credits:,}",
+        f"{billed.requested_credits:,}",
+        f"{billed.waiting_credits:,}",
+        f"{billed.invoiced_credits:,}",
+        f"{billed.open_credits:,}",
     )
-    print_pairs("With Stripe, in credits", pairs)
+    print_table("With Stripe, in credits", sums, [row])
     columns = ("invoice", "finalized (UTC)", "cycle (UTC)", ">credits", ">taken back")
     print_table("Settled invoices", columns, map(_invoice_row, billed.invoices))
 

@@ -164,6 +164,20 @@ class SubscriptionActivated(LedgerEvent, frozen=True, array_like=True, gc=False)
     subscription_id: str
 
 
+class SubscriptionPeriodTold(LedgerEvent, frozen=True, array_like=True, gc=False):
+    """Stripe told of a period that months counted from the subscription's start do not give.
+
+    Its billing anchor was moved, say. Later periods are counted from this one.
+    """
+
+    TOPIC: ClassVar[str] = "subscription-period-told"
+
+    payer: bytes
+    subscription_id: str
+    period_start: int
+    period_end: int
+
+
 class SubscriptionRefused(LedgerEvent, frozen=True, array_like=True, gc=False):
     """The subscription cannot be made in this attempt."""
 
@@ -263,6 +277,16 @@ class UsageReportRejected(LedgerEvent, frozen=True, array_like=True, gc=False):
     reason: str
 
 
+class UsageReportResumed(LedgerEvent, frozen=True, array_like=True, gc=False):
+    """A report that Stripe had refused is sent again, under the same name and the same time."""
+
+    TOPIC: ClassVar[str] = "usage-report-resumed"
+
+    payer: bytes
+    subscription_id: str
+    seq: int
+
+
 class ReportedCycleClosed(LedgerEvent, frozen=True, array_like=True, gc=False):
     """The invoice of a cycle is final: what it lacks is reported again in the open cycle."""
 
@@ -310,7 +334,8 @@ class InvoiceCorrected(LedgerEvent, frozen=True, array_like=True, gc=False):
 
     payer: bytes
     invoice_id: str
-    # `voided`, `uncollectible`, `credit-note:<id>`; `undone:` before one that holds no more.
+    # `voided`, `uncollectible`, `credit-note:<id>`; `#2` and so on behind one that came again;
+    # `undone:` before one that holds no more.
     cause: str
     credit_cents: int  # negative where it is undone
     effective_time: int

@@ -38,6 +38,8 @@ NEEDED: Mapping[str, Role] = {
     f"{_BILLING_STATUS}/CompareBilling": Role.AUDIT,
     f"{_BILLING_STATUS}/ListWebhooks": Role.AUDIT,
     f"{_BILLING_STATUS}/ReplayWebhook": Role.ADMIN,
+    f"{_BILLING_STATUS}/ResumeReports": Role.ADMIN,
+    f"{_BILLING_STATUS}/SettleInvoice": Role.ADMIN,
     f"{_PUBLISHING}/Publish": Role.PUBLISH,
     f"{_QUERIES}/GetBalances": Role.READ,
     f"{_QUERIES}/ListCostCenters": Role.READ,

@@ -211,6 +211,7 @@ def billed(found: BilledDraft) -> pb.BilledDraft:
         requested_credits=found.standing.requested,
         waiting_credits=found.waiting_credits,
         open_credits=found.open_credits,
+        invoiced_credits=found.invoiced_credits,
         invoices=[
             pb.SettledInvoice(
                 invoice_id=invoice.invoice_id,

@@ -5,15 +5,20 @@ from __future__ import annotations
 from google.protobuf.message import Message
 
 from facade.boundary import Calls, Context, UnimplementedError, author_of, unary
+from facade.translate import must_be_stripe_id
 from ledger.application import Ledger
 from ledger.errors import InvalidArgumentError
-from ledger.identifiers import parse_payer, parse_uuid
+from ledger.identifiers import parse_payer
 from ledger.invoicing import Billing
 from ledger.invoicing.customers import CURRENCIES, FoundCustomer
-from ledger.views import attribution_id
+from ledger.views import attribution_id, is_stripe_id
 from usage.v1 import billing_pb2 as pb
 
 INT32_MAX = 2**31 - 1
+CREATOR_CHARS_MAX = 255  # the original takes any text; Stripe's metadata hold 500
+
+# Trailing metadata of CancelSubscription, whose answer is empty: whose subscription it was.
+PAYER_METADATA = "usage-ledger-payer"
 
 _SERVICE = pb.DESCRIPTOR.services_by_name["BillingService"]
 
@@ -47,8 +52,11 @@ class BillingServicer:
                 payer = _payer(request.attribution_id)
                 found = await customers.of_payer(payer, self._author(context))
             case "stripe_customer_id":
-                if not request.stripe_customer_id:
-                    raise InvalidArgumentError("empty stripe customer ID supplied")
+                must_be_stripe_id(
+                    "stripe_customer_id",
+                    request.stripe_customer_id,
+                    "empty stripe customer ID supplied",
+                )
                 found = await customers.by_id(request.stripe_customer_id, self._author(context))
             case _:
                 raise InvalidArgumentError("Unknown identifier")
@@ -70,9 +78,10 @@ class BillingServicer:
         if not request.name.strip():
             raise InvalidArgumentError("Invalid name specified")
         creator = request.billing_creator_user_id
-        if creator and parse_uuid(creator) is None:
+        if creator and not _is_visible(creator):
             raise InvalidArgumentError(
-                f"billing_creator_user_id {creator[:80]!r}: must be a UUID or empty"
+                f"billing_creator_user_id {creator[:80]!r}: 1 to {CREATOR_CHARS_MAX} visible"
+                " characters, or empty"
             )
         customer = await billing.customers.create(
             payer,
@@ -102,7 +111,7 @@ class BillingServicer:
         """Subscribe a payer, which moves its cost center to STRIPE with the usage limit."""
         billing = self._billing
         payer = _payer(request.attribution_id)
-        if not request.payment_intent_id:
+        if not is_stripe_id(request.payment_intent_id):
             raise InvalidArgumentError("Invalid payment_intent_id")
         if not 0 <= request.usage_limit <= INT32_MAX:
             raise InvalidArgumentError(
@@ -123,8 +132,7 @@ class BillingServicer:
     ) -> pb.UpdateCustomerSubscriptionsTaxStateResponse:
         """Let a customer's subscriptions be taxed as its address allows."""
         billing = self._billing
-        if not request.customer_id:
-            raise InvalidArgumentError("Missing CustomerID")
+        must_be_stripe_id("customer_id", request.customer_id, "Missing CustomerID")
         await billing.customers.update_tax_state(request.customer_id, self._author(context))
         return pb.UpdateCustomerSubscriptionsTaxStateResponse()
 
@@ -133,7 +141,7 @@ class BillingServicer:
     ) -> pb.GetPriceInformationResponse:
         """Describe, for people, the price that a payer pays or would pay."""
         billing = self._billing
-        described = await billing.customers.price_description(_payer(request.attribution_id))
+        described = await billing.prices.description(_payer(request.attribution_id))
         return pb.GetPriceInformationResponse(human_readable_description=described)
 
     async def reconcile_invoices(
@@ -149,8 +157,7 @@ class BillingServicer:
     ) -> pb.FinalizeInvoiceResponse:
         """Settle an invoice that is final; any number of calls settle it once."""
         billing = self._billing
-        if not request.invoice_id:
-            raise InvalidArgumentError("Missing InvoiceID")
+        must_be_stripe_id("invoice_id", request.invoice_id, "Missing InvoiceID")
         await billing.settlements.finalize(request.invoice_id, self._author(context))
         return pb.FinalizeInvoiceResponse()
 
@@ -160,11 +167,12 @@ class BillingServicer:
         """End a payer's subscription, or note that it has ended."""
         if self._ledger.billing is None:
             return pb.CancelSubscriptionResponse()
-        if not request.subscription_id:
-            raise InvalidArgumentError("subscriptionId is required")
-        await self._ledger.billing.subscriptions.cancel(
+        must_be_stripe_id("subscription_id", request.subscription_id, "subscriptionId is required")
+        payer = await self._ledger.billing.subscriptions.cancel(
             request.subscription_id, self._author(context)
         )
+        if payer is not None:
+            context.set_trailing_metadata(((PAYER_METADATA, attribution_id(payer)),))
         return pb.CancelSubscriptionResponse()
 
     async def on_charge_dispute(
@@ -172,8 +180,7 @@ class BillingServicer:
     ) -> pb.OnChargeDisputeResponse:
         """Block the owners of the organisation whose payment was disputed."""
         billing = self._billing
-        if not request.dispute_id:
-            raise InvalidArgumentError("dispute ID is required")
+        must_be_stripe_id("dispute_id", request.dispute_id, "dispute ID is required")
         await billing.disputes.opened(request.dispute_id, self._author(context))
         return pb.OnChargeDisputeResponse()
 
@@ -201,6 +208,10 @@ def _payer(text: str) -> bytes:
     if payer is None:
         raise InvalidArgumentError(f"Invalid attribution ID {text[:80]}")
     return payer
+
+
+def _is_visible(text: str) -> bool:
+    return len(text) <= CREATOR_CHARS_MAX and text.isprintable() and bool(text.strip())
 
 
 def _customer(found: FoundCustomer) -> pb.StripeCustomer:

@@ -4,23 +4,24 @@ from __future__ import annotations
 
 from facade.boundary import Calls, Context, UnimplementedError, author_of, unary
 from facade.queries import page_size, read_cursor, write_cursor
-from facade.translate import timestamp
+from facade.translate import must_be_stripe_id, timestamp
 from ledger.application import Ledger
 from ledger.commands.credit_notes import payer_of
 from ledger.errors import InvalidArgumentError, NotFoundError
 from ledger.invoicing import Billing
 from ledger.invoicing.comparison import Break
 from ledger.invoicing.overview import PayerStanding, payer_standing
-from ledger.views import Webhook, WebhookPlace, attribution_id
+from ledger.views import BillingRun, Webhook, WebhookPlace, attribution_id, is_stripe_id
 from usage_ledger.v1 import billing_pb2 as pb
 
 COMPARED_DEFAULT, COMPARED_MAX = 20, 100  # payers in one call: each asks Stripe a few times
-STATES = ("waiting", "done", "ignored")
+CREDITS_MAX = 10**12  # settled by hand; in cents and summed it stays far within 64 bits
+STATES = ("waiting", "done", "ignored", "given-up")
 _PAYER_BYTES, _TIME_BYTES = 16, 8
 
 
 class BillingStatusServicer:
-    """The four calls."""
+    """The six calls."""
 
     def __init__(self, ledger: Ledger) -> None:
         """Serve a ledger's billing."""
@@ -42,16 +43,16 @@ class BillingStatusServicer:
         billing = self._billing
         size = page_size(request.page_size)
         payers = await self._page(request.attribution_id, request.cursor, size)
-        standings = [
-            await payer_standing(self._ledger, payer, billing.trouble.get(payer, ""))
-            for payer in payers[:size]
-        ]
-        waiting, failing = await billing.webhooks.counts()
+        standings = [await payer_standing(self._ledger, payer) for payer in payers[:size]]
+        webhooks = await billing.webhooks.counts()
+        run = await billing.runs.last()
         return pb.GetBillingStatusResponse(
             payers=[_standing(each) for each in standings],
             next_cursor=write_cursor(payers[size - 1]) if len(payers) > size else "",
-            webhooks_waiting=waiting,
-            webhooks_failing=failing,
+            webhooks_waiting=webhooks.waiting,
+            webhooks_failing=webhooks.failing,
+            webhooks_given_up=webhooks.given_up,
+            last_run=None if run is None else _run(run),
         )
 
     async def _page(self, wanted: str, cursor: str, size: int) -> list[bytes]:
@@ -101,12 +102,37 @@ class BillingStatusServicer:
         self, request: pb.ReplayWebhookRequest, context: Context
     ) -> pb.ReplayWebhookResponse:
         """Do what a webhook asks for again."""
-        webhook = await self._billing.webhooks.replay(
-            request.event_id, author_of(context, self._ledger.operator)
-        )
+        billing, webhook = self._billing, None
+        if is_stripe_id(request.event_id):
+            author = author_of(context, self._ledger.operator)
+            webhook = await billing.webhooks.replay(request.event_id, author)
         if webhook is None:
             raise NotFoundError(f"webhook {request.event_id[:80]} is not known")
         return pb.ReplayWebhookResponse(webhook=_webhook(webhook))
+
+    async def resume_reports(
+        self, request: pb.ResumeReportsRequest, context: Context
+    ) -> pb.ResumeReportsResponse:
+        """Send again what Stripe refused."""
+        resumed = await self._billing.reports.resume(
+            payer_of(request.attribution_id), author_of(context, self._ledger.operator)
+        )
+        return pb.ResumeReportsResponse(resumed=resumed.reports, waits_for=resumed.waits_for)
+
+    async def settle_invoice(
+        self, request: pb.SettleInvoiceRequest, context: Context
+    ) -> pb.SettleInvoiceResponse:
+        """Settle by hand what cannot be counted."""
+        billing = self._billing
+        must_be_stripe_id("invoice_id", request.invoice_id, "Missing InvoiceID")
+        if not 0 <= request.credits <= CREDITS_MAX:
+            raise InvalidArgumentError(
+                f"credits {request.credits}: must be between 0 and {CREDITS_MAX}"
+            )
+        await billing.settlements.settle_by_hand(
+            request.invoice_id, request.credits, author_of(context, self._ledger.operator)
+        )
+        return pb.SettleInvoiceResponse()
 
 
 def handler(ledger: Ledger) -> Calls:
@@ -119,6 +145,8 @@ def handler(ledger: Ledger) -> Calls:
             "CompareBilling": unary(pb.CompareBillingRequest, servicer.compare_billing),
             "ListWebhooks": unary(pb.ListWebhooksRequest, servicer.list_webhooks),
             "ReplayWebhook": unary(pb.ReplayWebhookRequest, servicer.replay_webhook),
+            "ResumeReports": unary(pb.ResumeReportsRequest, servicer.resume_reports),
+            "SettleInvoice": unary(pb.SettleInvoiceRequest, servicer.settle_invoice),
         },
     )
 
@@ -133,9 +161,23 @@ def _standing(each: PayerStanding) -> pb.BilledPayer:
         billable_cents=each.standing.cumulative_cents if each.is_on_stripe else 0,
         requested_credits=each.standing.requested,
         waiting_credits=each.waiting_credits,
+        invoiced_credits=each.invoiced_credits,
         unbilled=each.is_unbilled,
         waits_for=each.waits_for,
         since=timestamp(account.changed_at or None),
+        waits_since=timestamp(each.waits_since),
+        waits_attempts=each.attempts,
+    )
+
+
+def _run(each: BillingRun) -> pb.BillingRun:
+    return pb.BillingRun(
+        started=timestamp(each.started_at),
+        ended=timestamp(each.ended_at),
+        payers_done=each.done,
+        payers_failed=each.failed,
+        error=each.error,
+        last_success=timestamp(each.succeeded_at or None),
     )
 
 
@@ -179,7 +221,7 @@ def _place(cursor: str) -> WebhookPlace | None:
     raw = read_cursor(cursor, None)
     if raw is None:
         return None
-    time, event_id = raw[:_TIME_BYTES], raw[_TIME_BYTES:]
-    return WebhookPlace(
-        int.from_bytes(time, signed=True), event_id.decode(errors="backslashreplace")
-    )
+    time, event_id = raw[:_TIME_BYTES], raw[_TIME_BYTES:].decode(errors="replace")
+    if not is_stripe_id(event_id):
+        raise InvalidArgumentError(f"cursor {cursor[:80]!r}: use next_cursor of the page before")
+    return WebhookPlace(int.from_bytes(time, signed=True), event_id)

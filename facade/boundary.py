@@ -56,6 +56,9 @@ _OUR_FAILURES = frozenset(
 )
 _NUMBERS = {code.name: code.value[0] for code in grpc.StatusCode}
 AUTHORIZATION = "authorization"
+# A status travels in trailers. Clients take 8 KiB of them, and of more hear that the stream broke.
+SENTENCE_BYTES_MAX = 4_096
+_SIGN_BYTES_MAX = 12  # four bytes, each told as %XX
 
 Context = grpc.aio.ServicerContext[Any, Any]
 Request = TypeVar("Request", bound=Message)
@@ -126,6 +129,24 @@ def _code_of(error: LedgerError) -> grpc.StatusCode:
 
 def status_of(error: Exception) -> tuple[grpc.StatusCode, str]:
     """Give the status that an error stands for, and what the caller is told."""
+    code, sentence = _status_of(error)
+    return code, _fitting(sentence)
+
+
+def _fitting(sentence: str) -> str:
+    """Cut a sentence to what trailers hold, where a byte that is no visible ASCII takes three."""
+    sentence = sentence.encode(errors="backslashreplace").decode()  # half a sign cannot be sent
+    if len(sentence) * _SIGN_BYTES_MAX <= SENTENCE_BYTES_MAX:
+        return sentence
+    room = SENTENCE_BYTES_MAX
+    for place, sign in enumerate(sentence):
+        room -= 1 if " " <= sign <= "~" and sign != "%" else 3 * len(sign.encode())
+        if room < 0:
+            return sentence[:place] + "…"
+    return sentence
+
+
+def _status_of(error: Exception) -> tuple[grpc.StatusCode, str]:
     if isinstance(error, LedgerError):
         return _code_of(error), str(error)
     if isinstance(error, UnimplementedError):
@@ -245,12 +266,12 @@ class _Visit:
     def tell_unfolded(self) -> None:
         """Tell in trailing metadata what is durable and not yet visible: `shard:position`."""
         if self._patience.unfolded:
-            self._context.set_trailing_metadata(
-                tuple(
-                    (POSITION_METADATA, f"{shard}:{position}")
-                    for shard, position in sorted(self._patience.unfolded.items())
-                )
+            positions = (
+                (POSITION_METADATA, f"{shard}:{position}")
+                for shard, position in sorted(self._patience.unfolded.items())
             )
+            told = self._context.trailing_metadata() or ()
+            self._context.set_trailing_metadata((*told, *positions))
 
     def end(self) -> None:
         """Count the answer."""

@@ -17,6 +17,7 @@ from ledger.invoicing.webhooks import BODY_BYTES_MAX
 
 PATH = "/stripe/invoices/webhook"
 SIGNATURE = "Stripe-Signature"
+JSON = "application/json"
 BODY_SECONDS_MAX = 10.0  # anybody may send one, and Stripe is fast
 
 
@@ -24,11 +25,16 @@ class NoWebhookSecretError(LedgerError):
     """Webhooks cannot be checked here."""
 
 
+class NotJsonError(LedgerError):
+    """The body is said to be something else."""
+
+
 class NotConfiguredError(LedgerError):
     """The service has no Stripe credentials, so nothing could be done about a webhook."""
 
 
 STATUS: dict[type[LedgerError], HTTPStatus] = {
+    NotJsonError: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
     NoWebhookSecretError: HTTPStatus.NOT_IMPLEMENTED,
     NotConfiguredError: HTTPStatus.SERVICE_UNAVAILABLE,
 }
@@ -43,6 +49,7 @@ class WebhookEndpoint:
 
     async def take(self, request: web.Request) -> web.Response:
         """Answer once the webhook is kept; what it asks for is done afterwards."""
+        _must_be_json(request)
         billing = self._ledger.billing
         if billing is None:
             raise NotConfiguredError("billing is not configured: the service has no credentials")
@@ -52,6 +59,13 @@ class WebhookEndpoint:
         await billing.webhooks.take(body, request.headers.get(SIGNATURE))
         billing.webhooks.kick(self._ledger.operator)
         return web.json_response({"received": True})
+
+
+def _must_be_json(request: web.Request) -> None:
+    """Refuse what is said to be no JSON; what is not said to be anything is looked at."""
+    kind = request.headers.get("Content-Type", "").partition(";")[0].strip()
+    if kind and kind.lower() != JSON:
+        raise NotJsonError(f"content type {kind[:80]!r}: must be {JSON}")
 
 
 async def _body_of(request: web.Request) -> bytes:

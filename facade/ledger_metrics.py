@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from ledger.figures import Figures, Standing
+from ledger.figures import BillingFigures, Figures, Standing
 from ledger.shards import Shard
 
 
@@ -32,6 +32,7 @@ class LedgerCollector(Collector):
         yield from _logs(standing)
         yield from _writers(self._figures.shards)
         yield from self._sums()
+        yield from _billing(self._figures.billing())
 
     def _sums(self) -> Iterable[Metric]:
         labels = ("source", "topic", "topic_id", "partition")
@@ -116,3 +117,68 @@ def _writers(shards: Iterable[Shard]) -> Iterable[Metric]:
         queue.add_metric([number, "events"], batches)
         refused.add_metric([number], float(bool(shard.refused)))
     return queue, refused
+
+
+def _billing(figures: BillingFigures | None) -> Iterable[Metric]:
+    trouble = _gauge(
+        "billing_payers_in_trouble", "Payers of whom the last run of billing failed.", "shard"
+    )
+    waiting = _gauge(
+        "billing_reports_waiting", "Usage reports that Stripe is not known to have.", "shard"
+    )
+    credits = _gauge(
+        "billing_credits_waiting",
+        "Credits of the usage reports that Stripe is not known to have.",
+        "shard",
+    )
+    refused = _gauge(
+        "billing_reports_refused",
+        "Usage reports that Stripe refused; nothing more of their payers is reported.",
+        "shard",
+    )
+    for shard, tallies in figures.by_shard.items() if figures is not None else ():
+        number = [str(shard)]
+        trouble.add_metric(number, tallies.in_trouble)
+        waiting.add_metric(number, tallies.reports_waiting)
+        credits.add_metric(number, tallies.credits_waiting)
+        refused.add_metric(number, tallies.reports_refused)
+    return trouble, waiting, credits, refused, *_runs(figures), *_webhooks(figures)
+
+
+def _runs(figures: BillingFigures | None) -> Iterable[Metric]:
+    payers = _gauge(
+        "billing_last_run_payers", "Payers of the last run of billing, by how it went.", "outcome"
+    )
+    ended = _gauge(
+        "billing_last_run_timestamp_seconds", "When the last run of billing ended, since 1970."
+    )
+    succeeded = _gauge(
+        "billing_last_success_timestamp_seconds",
+        "When the last run of billing ended that did not fail as a whole, since 1970.",
+    )
+    run = figures.last_run if figures is not None else None
+    if run is not None:
+        payers.add_metric(["done"], run.done)
+        payers.add_metric(["failed"], run.failed)
+        ended.add_metric((), run.ended_at / 1_000)
+        if run.succeeded_at:
+            succeeded.add_metric((), run.succeeded_at / 1_000)
+    return payers, ended, succeeded
+
+
+def _webhooks(figures: BillingFigures | None) -> Iterable[Metric]:
+    waiting = _gauge("webhooks_waiting", "Webhooks of Stripe that wait to be done.")
+    failing = _gauge("webhooks_failing", "Webhooks that wait and were tried in vain.")
+    given_up = _gauge("webhooks_given_up", "Webhooks that were given up.")
+    oldest = _gauge(
+        "webhooks_oldest_waiting_timestamp_seconds",
+        "When the webhook came that waits longest, since 1970; none while none waits.",
+    )
+    if figures is not None:
+        told = figures.webhooks
+        waiting.add_metric((), told.waiting)
+        failing.add_metric((), told.failing)
+        given_up.add_metric((), told.given_up)
+        if told.oldest_waiting is not None:
+            oldest.add_metric((), told.oldest_waiting / 1_000)
+    return waiting, failing, given_up, oldest

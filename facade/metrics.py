@@ -157,6 +157,23 @@ class InstrumentCollector(Collector):
         for labels, value in instruments.intake_lag.samples():
             lag.add_metric(labels, value)
         yield lag
+        yield from self._stripe()
+
+    def _stripe(self) -> Iterable[Metric]:
+        requests = CounterMetricFamily(
+            "usage_ledger_stripe_requests",
+            "Requests to Stripe, by what was asked and what came of it.",
+            labels=["call", "outcome"],
+        )
+        # It is there from the start: a counter that begins at one has never risen.
+        refused = CounterMetricFamily(
+            "usage_ledger_stripe_key_refused",
+            "Requests for which Stripe did not take our key.",
+        )
+        for labels, times in self._instruments.stripe_requests.samples():
+            requests.add_metric(labels, times)
+        refused.add_metric((), self._instruments.stripe_key_refused)
+        return requests, refused
 
 
 class ProbeCollector(Collector):

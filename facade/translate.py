@@ -7,6 +7,7 @@ from typing import Any
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from ledger.errors import InvalidArgumentError
+from ledger.views import is_stripe_id
 
 _SECONDS_MIN, _SECONDS_MAX = -62_135_596_800, 253_402_300_799  # years 1 to 9999
 _NANOS_MAX = 999_999_999
@@ -43,3 +44,14 @@ def timestamp(ms: int | None) -> Timestamp | None:
         return None
     seconds, rest = divmod(ms, 1000)
     return Timestamp(seconds=seconds, nanos=rest * 1_000_000)
+
+
+def must_be_stripe_id(field: str, stripe_id: str, missing: str) -> None:
+    """Refuse what cannot be an id of Stripe, before anything is recorded or asked."""
+    if not stripe_id.strip():
+        raise InvalidArgumentError(missing)
+    if not is_stripe_id(stripe_id):
+        raise InvalidArgumentError(
+            f"{field} {stripe_id[:80]!r}: an id of Stripe is 1 to 255 visible ASCII characters, not"
+            " all of them dots"
+        )

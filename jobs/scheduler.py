@@ -160,7 +160,6 @@ class Scheduler:
         self._last_ledger_run = now
         if self._ledger.billing is not None:
             await self._ledger.billing.reconcile(self._ledger.operator)
-            await self._ledger.billing.catch_up(self._ledger.operator)
 
     async def _run_reset_job(self) -> None:
         """Reset what is due; forget old dead letters, and add up the counts of old calls."""

@@ -197,6 +197,21 @@ def base_url(value: object) -> str:
     )
 
 
+def host_url(value: object) -> str:
+    """Where an API lies whose library adds the paths; a slash at the end is let go."""
+    try:
+        given = base_url(value)
+    except ValueError:
+        given = ""
+    parts = urlsplit(given)
+    if given and parts.path in ("", "/"):
+        return f"{parts.scheme}://{parts.netloc}"
+    raise ValueError(
+        "it must be http://HOST or https://HOST, if need be with a port, and nothing behind it: "
+        "the paths are the API's own"
+    )
+
+
 def collector(value: object) -> str:
     """Where traces go; unlike a base URL it may carry nothing but host and port."""
     try:

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from billing.settings import TIMEOUT_SECONDS_MAX
 from ledger._setting_values import (
     address,
     addresses,
@@ -16,6 +17,7 @@ from ledger._setting_values import (
     collector,
     database_urls,
     file_path,
+    host_url,
     instant,
     kafka_name,
     one_of,
@@ -114,7 +116,7 @@ class StripeSettings(_Group):
     # Without it no webhooks are taken.
     webhook_secret_file: FilePath | None = None
     # Another address than Stripe's own: of a proxy, or of a double for tests.
-    url: Annotated[str, BeforeValidator(base_url)] | None = None
+    url: Annotated[str, BeforeValidator(host_url)] | None = None
     timeout: Milliseconds = 10_000  # of one try
     retries: Annotated[int, whole_number(0, 5)] = 2  # within one call
     # The meter, of formula `sum`, to which credits are reported.
@@ -130,6 +132,11 @@ class StripeSettings(_Group):
 
     @model_validator(mode="after")
     def _is_whole(self) -> "StripeSettings":
+        if self.timeout > TIMEOUT_SECONDS_MAX * 1_000:
+            raise ValueError(
+                f"stripe.timeout is longer than {TIMEOUT_SECONDS_MAX:g}s, so lower it: nothing that"
+                " Stripe does takes so long"
+            )
         if self.secret_key_file is None:
             return self
         for name in ("meter_id", "meter_event_name", "price_eur", "price_usd"):

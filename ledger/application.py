@@ -95,11 +95,11 @@ class Ledger:
         self.cost_centers = CostCenters(self, directory)
         self.dead_letters = DeadLetters(self)
         self.failpoint = failpoint
+        self.instruments = instruments or Instruments()
         if gateway is None and role in ROLES_THAT_BILL:
             gateway = open_gateway(settings.stripe)
         self.billing = None if gateway is None else Billing(self, gateway, directory)
         self._email_hmac: EmailHmac | None = None
-        self.instruments = instruments or Instruments()
         self.shards: list[Shard] = []
         holder = new_holder()
         opened = open_stores(settings, role)

@@ -32,8 +32,14 @@ class CostCenters:
         self._directory = directory
 
     async def opening_in(self, shard: Shard, payer: bytes, author: str) -> Opening:
-        """Give what a new cost center gets, with its free credits claimed."""
-        return await self._granted(shard, payer, await self._opening(payer), author)
+        """Give what a new cost center gets, with its free credits claimed.
+
+        Where there is one, the directory is not asked and nothing is claimed.
+        """
+        if await shard.read(lambda queries: queries.reader.cost_center(payer)) is None:
+            return await self._granted(shard, payer, await self._opening(payer), author)
+        limits = self._ledger.settings.default_spending_limit
+        return Opening(limits.for_teams, limits.for_users)
 
     async def _opening(self, payer: bytes) -> Opening:
         """Ask the directory, before any write, what a new cost center gets."""
@@ -81,11 +87,7 @@ class CostCenters:
     async def set(self, payer: bytes, *, spending_limit: int, strategy: str, author: str) -> Terms:
         """Set limit and strategy."""
         shard = await self._ledger.placing.place_one(payer)
-        if await shard.read(lambda queries: queries.reader.cost_center(payer)) is None:
-            opening = await self._granted(shard, payer, await self._opening(payer), author)
-        else:
-            limits = self._ledger.settings.default_spending_limit
-            opening = Opening(limits.for_teams, limits.for_users)
+        opening = await self.opening_in(shard, payer, author)
         terms: Terms = await shard.decide(
             lambda group: commands.set_cost_center(
                 group, payer, spending_limit=spending_limit, strategy=strategy, opening=opening

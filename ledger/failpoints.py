@@ -19,6 +19,7 @@ OF_BILLING = (
     "card-set",
     "hold-verified",
     "subscription-made",
+    "subscription-renewed",
     "subscription-created",
     "subscription-activated",
     "cancel-requested",

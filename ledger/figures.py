@@ -13,7 +13,14 @@ from functools import partial
 from typing import Generic, NamedTuple, TypeVar
 
 from ledger.shards import Shard
-from persistence import Counts, Progress, StoreUnavailableError
+from persistence import (
+    BillingRun,
+    BillingTallies,
+    Counts,
+    Progress,
+    StoreUnavailableError,
+    WebhookTallies,
+)
 
 STANDING_SECONDS = 1.0  # how old what is told of log and projections may be
 TALLIES_SECONDS = 15.0  # ... and counts: as long as between two looks of a usual Prometheus
@@ -45,6 +52,14 @@ class Sums(NamedTuple):
 
     by_source: dict[Source, Counts]
     dead_letters: int
+
+
+class BillingFigures(NamedTuple):
+    """How billing goes on; webhooks and runs are kept in the first shard."""
+
+    by_shard: dict[int, BillingTallies]
+    webhooks: WebhookTallies
+    last_run: BillingRun | None
 
 
 class _Kept(Generic[Value]):
@@ -93,6 +108,7 @@ class Figures:
             for shard in shards
         }
         self._sums = _Kept(self._add_up, clock, seconds=TALLIES_SECONDS, rest=TALLIES_REST)
+        self._billing = _Kept(self._bill, clock, seconds=TALLIES_SECONDS, rest=TALLIES_REST)
 
     def standing(self, shard: Shard) -> Standing | None:
         """Tell how far a shard is; None when its store cannot be read."""
@@ -101,6 +117,24 @@ class Figures:
     def sums(self) -> Sums | None:
         """Tell the counts of all shards; None when a store cannot be read."""
         return self._sums.get()
+
+    def billing(self) -> BillingFigures | None:
+        """Tell how billing goes on; None when a store cannot be read."""
+        return self._billing.get()
+
+    def _bill(self) -> BillingFigures:
+        by_shard: dict[int, BillingTallies] = {}
+        webhooks, last_run = WebhookTallies(0, 0, 0, None), None
+        for shard in self.shards:
+            queries = shard.new_queries()
+            try:
+                by_shard[shard.number] = queries.reader.billing_tallies()
+                if shard.number == 0:
+                    webhooks = queries.reader.webhook_tallies()
+                    last_run = queries.reader.billing_run()
+            finally:
+                queries.reader.close()
+        return BillingFigures(by_shard, webhooks, last_run)
 
     def _add_up(self) -> Sums:
         by_source: dict[Source, Counts] = {}

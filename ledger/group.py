@@ -13,7 +13,14 @@ from typing import Any, NamedTuple
 import msgspec
 
 from aggregates import BillingAccount, CostCenter, PriceBook, WorkspaceInstance
-from events import FreeCreditClaimed, LedgerEvent, PriceListPublished, Recorded, decode
+from events import (
+    FreeCreditClaimed,
+    LedgerEvent,
+    PriceListPublished,
+    Recorded,
+    StripeIdClaimed,
+    decode,
+)
 from events.readable import attribution_id
 from ledger.clock import Clock, now_ms
 from ledger.errors import UnavailableError
@@ -206,7 +213,7 @@ class Group:
         Also with one shard: the day a second one is opened, nobody may be placed anew. Elsewhere
         than in the first shard, which keeps the placements, the router has placed the payer.
         """
-        if self.context.shard == 0 and not isinstance(event, FreeCreditClaimed):
+        if self.context.shard == 0 and not isinstance(event, FreeCreditClaimed | StripeIdClaimed):
             self._unplaced.append(payer)
             self.caches.placed[payer] = None
 

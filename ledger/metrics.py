@@ -11,6 +11,8 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
+from billing import StripeCredentialsError
+
 # Seconds. A group of one command takes a millisecond, a long group of events a quarter second; what
 # waits for a lock of the database takes longer.
 APPEND_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -103,3 +105,12 @@ class Instruments:
         self.lost_compare_and_sets = Counter()
         # Messages between what was taken and the partition's end, by topic and partition.
         self.intake_lag = Gauge()
+        # By what was asked, as `customers.create`, and what came of it, as `billing` names it.
+        self.stripe_requests = Counter()
+
+    @property
+    def stripe_key_refused(self) -> float:
+        """Count the requests for which Stripe did not take our key."""
+        refused = StripeCredentialsError.outcome
+        counted = self.stripe_requests.samples()
+        return sum(times for (_, outcome), times in counted if outcome == refused)

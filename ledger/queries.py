@@ -9,6 +9,7 @@ from typing import NamedTuple
 import msgspec
 
 from events import InvoiceCorrected, InvoiceSettled, LedgerEvent, decode
+from events.causes import NOTE, UNCOLLECTIBLE, UNDONE, VOIDED, base_of
 from events.readable import time_text, uuid_text
 from ledger.clock import Clock, now_ms
 from ledger.commands.cost_centers import resets_held
@@ -92,15 +93,22 @@ def _invoice_description(event: LedgerEvent) -> str:
     match event:
         case InvoiceSettled():
             return f"Invoice {event.invoice_id} finalized in Stripe"
-        case InvoiceCorrected(cause="voided"):
-            return f"Invoice {event.invoice_id} voided in Stripe"
-        case InvoiceCorrected(cause="uncollectible"):
-            return f"Invoice {event.invoice_id} marked uncollectible in Stripe"
         case InvoiceCorrected():
-            note = event.cause.removeprefix("credit-note:")
-            return f"Credit note {note} of invoice {event.invoice_id} in Stripe"
+            return _correction_description(event)
         case _:
             return WRITE_OFF_DESCRIPTION
+
+
+def _correction_description(event: InvoiceCorrected) -> str:
+    cause = base_of(event.cause)
+    if cause == VOIDED:
+        said = f"Invoice {event.invoice_id} voided in Stripe"
+    elif cause == UNCOLLECTIBLE:
+        said = f"Invoice {event.invoice_id} marked uncollectible in Stripe"
+    else:
+        note = cause.removeprefix(NOTE)
+        said = f"Credit note {note} of invoice {event.invoice_id} in Stripe"
+    return f"{said}: holds no more" if event.cause.startswith(UNDONE) else said
 
 
 def other_metadata(row: OtherRow) -> str:

@@ -58,6 +58,7 @@ class Shard:
         self.watch: Watch | None = None
         self.projector: Projector | None = None
         self._readers: asyncio.Queue[Queries] | None = None
+        self._reading: list[Queries] = []  # all of them, whoever has them
         if self.store.is_shared:
             self.watch = Watch(self.store, self._progressed)
             self._threads = concurrent.futures.ThreadPoolExecutor(
@@ -81,8 +82,9 @@ class Shard:
         self.writer.start()
         if self.watch is not None:
             self._readers = asyncio.Queue()
-            for _ in range(READERS):
-                self._readers.put_nowait(self.new_queries())
+            self._reading = [self.new_queries() for _ in range(READERS)]
+            for queries in self._reading:
+                self._readers.put_nowait(queries)
             self.watch.start(self._loop)
         if self.projector is not None:
             self.projector.start()
@@ -95,8 +97,8 @@ class Shard:
         if self.watch is not None:
             self.watch.stop()
             self._threads.shutdown()
-            while self._readers is not None and not self._readers.empty():
-                self._readers.get_nowait().reader.close()
+            for queries in self._reading:
+                queries.reader.close()
         self.queries.reader.close()
         self.core.failpoint("before-close")
         self.store.checkpoint()
@@ -116,11 +118,17 @@ class Shard:
         """
         if self._readers is None:
             return ask(self.queries)
-        queries = await self._readers.get()
-        try:
-            return await asyncio.get_running_loop().run_in_executor(self._threads, ask, queries)
-        finally:
-            self._readers.put_nowait(queries)
+        readers, queries = self._readers, await self._readers.get()
+
+        def give_back(asked: asyncio.Future[T]) -> None:
+            readers.put_nowait(queries)
+            if not asked.cancelled():
+                asked.exception()  # nobody may be there any more to whom it matters
+
+        asked = asyncio.get_running_loop().run_in_executor(self._threads, ask, queries)
+        # Whoever waits may be cancelled; the thread goes on with this connection until it is done.
+        asked.add_done_callback(give_back)
+        return await asyncio.shield(asked)
 
     async def read_long(self, ask: Callable[[Queries], T]) -> T:
         """Ask something that takes long, on a connection and a thread of its own."""

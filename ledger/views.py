@@ -3,9 +3,11 @@
 Types of answers, and how identifiers and events read.
 """
 
+from billing import is_stripe_id
 from events import OTHER, STRIPE, Recorded, UnreadableEventError, decode
 from events.readable import TIME_MIN, attribution_id, event_json, uuid_text
 from persistence import (
+    BillingRun,
     Counts,
     DeadLetter,
     OtherRow,
@@ -25,6 +27,7 @@ __all__ = [
     "OWN_PERIOD",
     "STRIPE",
     "TIME_MIN",
+    "BillingRun",
     "CostCenterRow",
     "Counts",
     "DeadLetter",
@@ -42,5 +45,6 @@ __all__ = [
     "attribution_id",
     "decode",
     "event_json",
+    "is_stripe_id",
     "uuid_text",
 ]

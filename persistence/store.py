@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from typing import NamedTuple, Protocol
 
 from events import Recorded
-from persistence.billing import BillingReads, WebhookInbox
+from persistence.billing import BillingNotes, BillingReads
 from persistence.live import LiveRows
 from projections import Pause, Positions, Rows
 
@@ -84,7 +84,7 @@ class Progress(NamedTuple):
     paused: dict[str, Pause]
 
 
-class Transaction(BillingReads, WebhookInbox, Protocol):
+class Transaction(BillingNotes, BillingReads, Protocol):
     """The writer's transaction: all of it is kept, or nothing."""
 
     @property

@@ -35,6 +35,7 @@ from events import (
     UsageReported,
     UsageReportRejected,
     UsageReportRequested,
+    UsageReportResumed,
     UsageReportStamped,
 )
 from projections._kept import Kept
@@ -175,16 +176,12 @@ _OF_ACCOUNT = frozenset({*_STATES, HoldPlaced, HoldReleased})
 _OF_CUSTOMER = frozenset(
     {StripeCustomerRequested, StripeCustomerRefused, StripeCustomerBound, StripeCustomerGone}
 )
-_REPORTS = frozenset({UsageReportRequested, UsageReportStamped, UsageReported, UsageReportRejected})
+_TRIED = frozenset({UsageReportStamped, UsageReported, UsageReportRejected, UsageReportResumed})
+_REPORTS = frozenset({UsageReportRequested, *_TRIED})
 _OF_SUBSCRIPTION = frozenset({*_REPORTS, InvoiceSettled, ReportedCycleClosed, SubscriptionCreated})
 _FOLDED = frozenset(
     {*_OF_ACCOUNT, *_OF_SUBSCRIPTION, BillingCycleClosed, InvoiceCorrected, UnsettledUsageKept}
 )
-
-
-def is_of_billing(event: LedgerEvent) -> bool:
-    """Say whether the fold looks at an event."""
-    return type(event) in _FOLDED
 
 
 class BillingFold:
@@ -341,6 +338,9 @@ class BillingFold:
             case UsageReportStamped():
                 report = self._reports.change((event.subscription_id, event.seq))
                 report.state, report.stamped = SENT, event.timestamp
+            case UsageReportResumed():
+                report = self._reports.change((event.subscription_id, event.seq))
+                report.state, report.outcome = SENT, ""
             case UsageReported():
                 self._resolved(event, DELIVERED, event.outcome)
             case UsageReportRejected():

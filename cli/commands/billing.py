@@ -1,4 +1,4 @@
-"""billing: status, reconcile, cancel, webhooks, replay."""
+"""billing: status, reconcile, cancel, resume, settle, webhooks, replay."""
 
 from typing import Annotated
 
@@ -20,6 +20,9 @@ from cli.commands.payers import EXAMPLE_PAYER
 billing_app = typer.Typer(no_args_is_help=True, help="Billing over Stripe.")
 
 MaybePayer = Annotated[str, typer.Argument(metavar="[PAYER]", help="team:<uuid>; all without.")]
+ComparedPayer = Annotated[
+    str, typer.Argument(metavar="[PAYER]", help="team:<uuid>, with --report; all without.")
+]
 
 
 @billing_app.command(
@@ -36,7 +39,7 @@ def billing_status(
     target: Target = DEFAULT_TARGET,
     as_json: Json = False,
 ) -> None:
-    """Show what waits, and why: reports, sign-ups, cancellations, payers that nobody bills."""
+    """Show how the last run went, and what waits and why: reports, sign-ups, cancellations."""
     from cli import billing
 
     exit_code = billing.show_status(
@@ -55,18 +58,21 @@ def billing_status(
     epilog=examples("usage-ledger billing reconcile", "usage-ledger billing reconcile --report"),
 )
 def billing_reconcile(
-    payer: MaybePayer = "",
+    payer: ComparedPayer = "",
     report: Annotated[
         bool,
         typer.Option(
             "--report",
-            help="Then compare ledger, projection and Stripe, and end with 3 if anything differs.",
+            help="Only compare ledger, projection and Stripe; end with 3 if anything differs.",
         ),
     ] = False,
     target: Target = DEFAULT_TARGET,
     as_json: Json = False,
 ) -> None:
-    """Report usage to Stripe, settle what came back, go on with what is unfinished."""
+    """Report usage to Stripe, settle what came back, go on with what is unfinished.
+
+    Of all payers; with --report nothing is changed, and PAYER may be one.
+    """
     from cli import billing
 
     finish(billing.reconcile(payer, report=report, target=target, as_json=as_json))
@@ -83,12 +89,36 @@ def billing_cancel(
     finish(billing.cancel(subscription, target=target))
 
 
+@billing_app.command("resume", epilog=examples(f"usage-ledger billing resume {EXAMPLE_PAYER}"))
+def billing_resume(
+    payer: Annotated[str, typer.Argument(metavar="PAYER", help="Its attribution ID.")],
+    target: Target = DEFAULT_TARGET,
+    as_json: Json = False,
+) -> None:
+    """Send a payer's reports again that Stripe refused; 3 if something waits all the same."""
+    from cli import billing
+
+    finish(billing.resume(payer, target=target, as_json=as_json))
+
+
+@billing_app.command("settle", epilog=examples("usage-ledger billing settle in_1Pq0f2 --credits 7"))
+def billing_settle(
+    invoice: Annotated[str, typer.Argument(metavar="INVOICE", help="Stripe's id.")],
+    credits: Annotated[int, typer.Option("--credits", min=0, help="Whole credits that it bills.")],
+    target: Target = DEFAULT_TARGET,
+) -> None:
+    """Settle by hand an invoice whose credits cannot be counted; it stays settled."""
+    from cli import billing
+
+    finish(billing.settle(invoice, credits=credits, target=target))
+
+
 @billing_app.command(
     "webhooks", epilog=examples("usage-ledger billing webhooks --state waiting --all")
 )
 def billing_webhooks(
     state: Annotated[
-        str, typer.Option("--state", help="waiting, done or ignored; all without.")
+        str, typer.Option("--state", help="waiting, done, ignored or given-up; all without.")
     ] = "",
     page_size: PageSize = DEFAULT_PAGE_SIZE,
     cursor: Cursor = "",
@@ -110,16 +140,29 @@ def billing_webhooks(
     finish(exit_code)
 
 
-@billing_app.command("replay", epilog=examples("usage-ledger billing replay evt_1Pq0f2"))
+@billing_app.command(
+    "replay",
+    epilog=examples(
+        "usage-ledger billing replay evt_1Pq0f2", "usage-ledger billing replay --given-up"
+    ),
+)
 def billing_replay(
-    event: Annotated[str, typer.Argument(metavar="EVENT", help="The webhook's event id.")],
+    event: Annotated[str, typer.Argument(metavar="[EVENT]", help="The webhook's event id.")] = "",
+    given_up: Annotated[
+        bool, typer.Option("--given-up", help="Every webhook that was given up, instead of one.")
+    ] = False,
     target: Target = DEFAULT_TARGET,
     as_json: Json = False,
 ) -> None:
     """Do what a webhook asks for again, by looking at what is true now."""
     from cli import billing
 
-    finish(billing.replay(event, target=target, as_json=as_json))
+    if given_up == bool(event):
+        raise typer.BadParameter("name a webhook's event, or say --given-up")
+    if given_up:
+        finish(billing.replay_given_up(target=target, as_json=as_json))
+    else:
+        finish(billing.replay(event, target=target, as_json=as_json))
 
 
 def add_to(app: typer.Typer) -> None:

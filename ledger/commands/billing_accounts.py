@@ -1,4 +1,4 @@
-"""Customers, holds and the subscription of a payer: what is recorded before and after Stripe."""
+"""The customer and the subscription of a payer: what is recorded before and after Stripe."""
 
 from __future__ import annotations
 
@@ -7,12 +7,16 @@ from typing import NamedTuple
 
 import msgspec
 
-from aggregates import BillingAccount, BoundCustomer
+from aggregates import (
+    CARD_STEP,
+    HOLD_STEP,
+    STORED_FAILURE,
+    SUBSCRIPTION_STEP,
+    BillingAccount,
+    BoundCustomer,
+)
 from events import (
     STRIPE,
-    HoldPlaced,
-    HoldReleased,
-    HoldRequested,
     HoldVerified,
     StripeCustomerBound,
     StripeCustomerGone,
@@ -30,18 +34,18 @@ from events import (
 from events.readable import attribution_id
 from ledger.commands.cost_centers import (
     Opening,
-    begin_period,
+    follow_period,
     move_to_other,
     move_to_stripe,
     open_cost_center,
     set_limit,
 )
+from ledger.commands.periods import note_last_period
 from ledger.commands.usage_reports import give_up_reports, standing_of
 from ledger.errors import AlreadyExistsError, FailedPreconditionError, NotFoundError
 from ledger.group import Group, billing_stream
 
-# Steps at which a subscription may be refused.
-HOLD_STEP, CARD_STEP, SUBSCRIPTION_STEP = "hold", "card", "subscription"
+CUSTOMER_DELETED = "customer deleted"  # a reason
 
 _decode_personal = msgspec.msgpack.Decoder(tuple[str, str]).decode
 
@@ -55,14 +59,6 @@ class CustomerWanted(NamedTuple):
     currency: str
     creator: str
     asked_at: int  # ms; when it was first asked for
-
-
-class HoldWanted(NamedTuple):
-    """A hold that is to be placed."""
-
-    number: int
-    customer_id: str
-    currency: str
 
 
 def request_customer(
@@ -103,7 +99,8 @@ def _wanted(group: Group, payer: bytes, making: StripeCustomerRequested) -> Cust
     if personal is None:
         raise FailedPreconditionError(
             f"a customer of {attribution_id(payer)} was asked for, and name and address of the"
-            " request are erased: `usage-ledger billing forget-request` gives it up"
+            " request are erased: make it at Stripe, with `attributionId` in its metadata, and ask"
+            " GetStripeCustomer for it"
         )
     assert making.commitment == hashlib.sha256(personal.salt + personal.fields).digest()
     name, email = _decode_personal(personal.fields)
@@ -125,7 +122,6 @@ def bind_customer(
     """Bind the payer's customer; the one that is bound stays."""
     account = group.billing_account(payer)
     if account.customer is None:
-        claim_stripe_id(group, payer, customer_id)
         event = StripeCustomerBound(
             group.recorded_at,
             group.author,
@@ -142,7 +138,10 @@ def bind_customer(
 
 
 def claim_stripe_id(group: Group, payer: bytes, stripe_id: str) -> None:
-    """Note whose an id of Stripe is; FailedPreconditionError when it is another payer's."""
+    """Note whose an id of Stripe is; FailedPreconditionError when it is another payer's.
+
+    Claims lie in the first shard, whoever the payer is, so that there is one of each id.
+    """
     stream = stripe_stream(stripe_id)
     known = group.stream(stream)
     if not known:
@@ -176,46 +175,19 @@ def tell_tax_state(group: Group, payer: bytes, customer_id: str, tax_state: str)
 
 
 def customer_gone(group: Group, payer: bytes, customer_id: str) -> None:
-    """Note that the customer was deleted at Stripe."""
+    """Note that the customer was deleted at Stripe; an attempt at its subscription ends with it.
+
+    What the attempt may have made is dead: Stripe ends the subscriptions of who is deleted.
+    """
     account = group.billing_account(payer)
-    if account.customer is not None and account.customer.customer_id == customer_id:
-        event = StripeCustomerGone(group.recorded_at, group.author, payer, customer_id)
-        group.append_billing(account, event)
-
-
-# Holds ------------------------------------------------------------------------------------------
-
-
-def request_hold(group: Group, payer: bytes) -> HoldWanted:
-    """Note that a hold is to be placed; NotFoundError without a customer."""
-    account = group.billing_account(payer)
-    customer = bound(account, payer)
-    event = HoldRequested(
-        group.recorded_at,
-        group.author,
-        payer,
-        account.hold_number + 1,
-        customer.customer_id,
-        customer.currency,
-    )
+    if account.customer is None or account.customer.customer_id != customer_id:
+        return
+    event = StripeCustomerGone(group.recorded_at, group.author, payer, customer_id)
     group.append_billing(account, event)
-    return HoldWanted(event.number, event.customer_id, event.currency)
-
-
-def hold_placed(group: Group, payer: bytes, number: int, payment_intent_id: str) -> None:
-    """Note the payment intent of a hold."""
-    account = group.billing_account(payer)
-    if number in account.placing:
-        event = HoldPlaced(group.recorded_at, group.author, payer, number, payment_intent_id)
-        group.append_billing(account, event)
-
-
-def hold_released(group: Group, payer: bytes, payment_intent_id: str, cause: str) -> None:
-    """Note that a hold is cancelled at Stripe."""
-    account = group.billing_account(payer)
-    if payment_intent_id in account.holds:
-        event = HoldReleased(group.recorded_at, group.author, payer, payment_intent_id, cause)
-        group.append_billing(account, event)
+    wanted = account.wanted
+    if wanted is not None and wanted.customer_id == customer_id:
+        step = CARD_STEP if account.verified is None else SUBSCRIPTION_STEP
+        refuse_subscription(group, payer, wanted.attempt, step=step, reason=CUSTOMER_DELETED)
 
 
 # The subscription -------------------------------------------------------------------------------
@@ -277,6 +249,42 @@ def refuse_subscription(
     return True
 
 
+def renew_attempt(group: Group, payer: bytes, attempt: int) -> None:
+    """Put another attempt in the place of one whose key Stripe answers with a stored failure.
+
+    With the same hold, limit and price, and the card that was seen to be good: only the number is
+    another one, and with it the key. What the first one may have made is still looked for.
+    """
+    account = group.billing_account(payer)
+    wanted, verified = account.wanted, account.verified
+    if wanted is None or verified is None:
+        return
+    if not refuse_subscription(
+        group, payer, attempt, step=SUBSCRIPTION_STEP, reason=STORED_FAILURE
+    ):
+        return
+    again = SubscriptionRequested(
+        group.recorded_at,
+        group.author,
+        payer,
+        account.attempt + 1,
+        wanted.customer_id,
+        wanted.payment_intent_id,
+        wanted.usage_limit,
+        wanted.price_id,
+    )
+    group.append_billing(account, again)
+    event = HoldVerified(
+        group.recorded_at,
+        group.author,
+        payer,
+        again.attempt,
+        verified.payment_method_id,
+        verified.tax_state,
+    )
+    group.append_billing(account, event)
+
+
 def subscription_created(
     group: Group,
     payer: bytes,
@@ -291,7 +299,6 @@ def subscription_created(
     account = group.billing_account(payer)
     if account.subscription is not None or not _goes_on(account, attempt):
         return
-    claim_stripe_id(group, payer, subscription_id)
     event = SubscriptionCreated(
         group.recorded_at,
         group.author,
@@ -312,12 +319,11 @@ def activate_subscription(group: Group, payer: bytes, opening: Opening) -> None:
     if subscription is None or wanted is None or account.is_active:
         return
     open_cost_center(group, payer, opening)
-    anchor = subscription.period_start
     if group.cost_center(payer).strategy == STRIPE:
-        begin_period(group, payer, anchor=anchor)
+        follow_period(group, payer)
         set_limit(group, payer, wanted.usage_limit)
     else:
-        move_to_stripe(group, payer, spending_limit=wanted.usage_limit, anchor=anchor)
+        move_to_stripe(group, payer, spending_limit=wanted.usage_limit)
     event = SubscriptionActivated(
         group.recorded_at,
         group.author,
@@ -329,17 +335,25 @@ def activate_subscription(group: Group, payer: bytes, opening: Opening) -> None:
 
 
 def end_subscription(
-    group: Group, payer: bytes, subscription_id: str, *, ended_at: int, default_limit: int
+    group: Group,
+    payer: bytes,
+    subscription_id: str,
+    *,
+    ended_at: int,
+    last_period: tuple[int, int] | None,
+    default_limit: int,
 ) -> bool:
     """Note that the bound subscription has ended at Stripe; the cost center moves to OTHER.
 
     Rows that were not delivered are given up, and what was never reported is written down. False
-    when it is not the bound one.
+    when it is not the bound one. `last_period`: start and end, if Stripe tells them.
     """
     account = group.billing_account(payer)
     subscription = account.subscription
     if subscription is None or subscription.subscription_id != subscription_id:
         return False
+    if last_period is not None:
+        note_last_period(group, payer, subscription_id, period=last_period, ended_at=ended_at)
     give_up_reports(group, payer, subscription_id, ended_at=ended_at)
     is_billed = account.is_active and group.cost_center(payer).strategy == STRIPE
     unbilled = max(standing_of(group, payer).open_cents, 0) if is_billed else 0

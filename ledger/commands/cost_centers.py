@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from aggregates import CostCenter
+from aggregates import CostCenter, Period, month_at
 from events import (
     OTHER,
     STRIPE,
@@ -158,10 +158,7 @@ def set_cost_center(
     if state.strategy == strategy:
         set_limit(group, payer, spending_limit)
     elif strategy == STRIPE:
-        account = group.billing_account(payer)
-        subscription = account.subscription
-        anchor = None if subscription is None else subscription.period_start
-        move_to_stripe(group, payer, spending_limit=spending_limit, anchor=anchor)
+        move_to_stripe(group, payer, spending_limit=spending_limit)
     else:
         assert strategy == OTHER
         move_to_other(group, payer, default_limit=opening.for_teams)
@@ -176,12 +173,11 @@ def set_limit(group: Group, payer: bytes, spending_limit: int) -> None:
         group.append_cost_center(state, event, payer)
 
 
-def move_to_stripe(
-    group: Group, payer: bytes, *, spending_limit: int, anchor: int | None = None
-) -> None:
+def move_to_stripe(group: Group, payer: bytes, *, spending_limit: int) -> None:
     """Move a cost center from OTHER to STRIPE; what it owes is forgiven, a credit stays.
 
-    What an earlier subscription reported and no invoice has settled yet is not forgiven.
+    What an earlier subscription reported and no invoice has settled yet is not forgiven. With a
+    subscription its cycle is Stripe's.
     """
     state = group.cost_center(payer)
     account = group.billing_account(payer)
@@ -194,7 +190,7 @@ def move_to_stripe(
         now=group.now,
         recorded_at=group.recorded_at,
         author=group.author,
-        anchor=anchor,
+        period=_period_at_stripe(group, payer),
     )
     _turn(group, state, *turn)
     if unsettled:
@@ -215,27 +211,43 @@ def move_to_other(group: Group, payer: bytes, *, default_limit: int) -> None:
     _turn(group, state, *turn)
 
 
-def begin_period(group: Group, payer: bytes, *, anchor: int | None = None) -> bool:
-    """Begin the next cycle of a cost center under STRIPE, if the last has ended; say whether.
-
-    With an anchor it begins in any case, unless it is the anchor already.
-    """
+def begin_period(group: Group, payer: bytes) -> bool:
+    """Begin the next cycle of a cost center under STRIPE, if the last has ended; say whether."""
     state = group.cost_center(payer)
-    if anchor is None:
-        if not state.has_ended(group.now):
-            return False
-        anchor = state.anchor
-    elif anchor == state.anchor:
+    if not state.has_ended(group.now):
         return False
+    _begin(group, state, _period_at_stripe(group, payer) or month_at(state.anchor, group.now))
+    return True
+
+
+def follow_period(group: Group, payer: bytes) -> None:
+    """Let the cycle of a cost center under STRIPE end when Stripe's does."""
+    state = group.cost_center(payer)
+    period = _period_at_stripe(group, payer)
+    if state.strategy == STRIPE and period is not None and state.next_billing != period.end:
+        _begin(group, state, period)
+
+
+def _period_at_stripe(group: Group, payer: bytes) -> Period | None:
+    """Give the period of the bound subscription that holds now; None without one.
+
+    Our clock may be behind Stripe's: what Stripe told of has begun.
+    """
+    subscription = group.billing_account(payer).subscription
+    if subscription is None:
+        return None
+    return subscription.periods.at(max(group.now, subscription.periods.newest_told))
+
+
+def _begin(group: Group, state: CostCenter, period: Period) -> None:
     turn = state.begin_period(
-        group.balance(payer),
+        group.balance(state.payer),
         now=group.now,
         recorded_at=group.recorded_at,
         author=group.author,
-        anchor=anchor,
+        period=period,
     )
     _turn(group, state, *turn)
-    return True
 
 
 def claims_of(user: bytes, email_hmac: str) -> list[str]:

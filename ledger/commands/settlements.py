@@ -1,17 +1,14 @@
-"""What invoices settle: each once, with the books of its cycle, and what was taken back of it."""
+"""What invoices settle: each once; and the books of cycles, which close once their usage is billed.
+
+What was taken back of an invoice is in `corrections`.
+"""
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import NamedTuple
 
 from aggregates import BillingAccount, EndedSubscription
-from aggregates.calendar import add_months, periods_until
-from events import (
-    InvoiceCorrected,
-    InvoiceSettled,
-    ReportedCycleClosed,
-)
+from events import InvoiceSettled, ReportedCycleClosed
 from ledger.commands.usage_reports import ReportKey, refuse_if_paused, report_rejected
 from ledger.group import Group
 from projections.billing import CLOSED
@@ -21,7 +18,10 @@ FOREVER = 2**62  # ms
 
 
 class Settled(NamedTuple):
-    """What a final invoice of Stripe says. Times in ms."""
+    """What a final invoice of Stripe says. Times in ms.
+
+    The period is that of its metered lines; without any it bills no usage.
+    """
 
     invoice_id: str
     customer_id: str
@@ -30,39 +30,39 @@ class Settled(NamedTuple):
     finalized_at: int
     period_start: int
     period_end: int
+    bills_usage: bool = True
+    is_last: bool = False  # Stripe has ended the subscription at the period's end
 
 
-def unclosed_cycles(
-    group: Group, subscription_id: str, *, first_start: int, ended_at: int | None = None
-) -> list[tuple[int, int]]:
+def unclosed_cycles(group: Group, payer: bytes, subscription_id: str) -> list[tuple[int, int]]:
     """Give the cycles that have ended and whose books are open, oldest first.
 
     Also those before one whose books are closed: an invoice may be heard of before an older one.
     The last cycle of a subscription that has ended may be shorter than the others.
     """
-    until = group.now if ended_at is None else ended_at
-    count = periods_until(first_start, until) + (ended_at is not None)
-    starts = [add_months(first_start, number) for number in range(count + 1)]
-    # One that ended in the second in which it began has a cycle, and an invoice, all the same.
-    cycles = [
-        (start, min(end, until))
-        for start, end in pairwise(starts)
-        if start < until or start == first_start
-    ]
+    match group.billing_account(payer).known(subscription_id):
+        case None:
+            cycles = []
+        case EndedSubscription(periods=periods, ended_at=ended_at):
+            cycles = periods.ending_at(ended_at)
+        case bound:
+            begun = bound.periods.until(group.now)
+            cycles = [(one.start, one.end) for one in begun if one.end <= group.now]
     group.flush()  # so that what this group has closed is seen
     names = [books_stream(subscription_id, start) for start, _ in cycles]
     closed = group.transaction.streams(names)
     return [cycle for cycle, name in zip(cycles, names, strict=True) if name not in closed]
 
 
-def settle_invoice(group: Group, payer: bytes, settled: Settled) -> bool:
-    """Book a final invoice, and close the books of its cycle; False when it was booked before.
+def settle_invoice(group: Group, payer: bytes, settled: Settled) -> int:
+    """Book a final invoice, and close the books of its cycle if that is over.
 
-    The invoice's own stream refuses a second one, whoever brings it.
+    Give the credits that it bills and nobody sent, 0 when it was booked before: the invoice's own
+    stream refuses a second one, whoever brings it.
     """
     stream = invoice_stream(settled.invoice_id)
     if group.stream(stream):
-        return False
+        return 0
     refuse_if_paused(group, payer)
     event = InvoiceSettled(
         group.recorded_at,
@@ -77,16 +77,42 @@ def settle_invoice(group: Group, payer: bytes, settled: Settled) -> bool:
         settled.period_end,
     )
     group.append(stream, 1, event)
-    close_books(
+    if not settled.bills_usage:
+        return 0
+    if _are_books_closed(group, payer, settled):  # the cycle has had its invoice, or was empty
+        return settled.credits
+    if not _is_cycle_over(group, payer, settled):
+        return 0
+    books = close_books(
         group,
         payer,
         settled.subscription_id,
         period_start=settled.period_start,
         period_end=settled.period_end,
         invoice_id=settled.invoice_id,
-        invoiced=settled.credits,
     )
-    return True
+    assert books is not None
+    return books.invoiced_credits - (books.sent_credits - books.shortfall_credits)
+
+
+def _are_books_closed(group: Group, payer: bytes, settled: Settled) -> bool:
+    """Say whether what an invoice bills has had its books closed already."""
+    known = group.billing_account(payer).known(settled.subscription_id)
+    starts = {settled.period_start}
+    if known is not None:
+        starts.add(known.periods.at(settled.period_start).start)
+    return any(group.stream(books_stream(settled.subscription_id, start)) for start in starts)
+
+
+def _is_cycle_over(group: Group, payer: bytes, settled: Settled) -> bool:
+    """Say whether an invoice bills one whole cycle of ours.
+
+    That it is over Stripe's clock says, too, which ours may be behind of.
+    """
+    start, end = settled.period_start, settled.period_end
+    account = group.billing_account(payer)
+    is_cycle = account.has_cycle(settled.subscription_id, start=start, end=end)
+    return (is_cycle or settled.is_last) and end <= max(group.now, settled.finalized_at)
 
 
 def close_books(
@@ -96,21 +122,26 @@ def close_books(
     *,
     period_start: int,
     period_end: int,
-    invoice_id: str,
-    invoiced: int,
+    invoice_id: str = "",
 ) -> ReportedCycleClosed | None:
-    """Compare what was sent in a cycle with its final invoice; None when that was done before.
+    """Compare what was sent in a cycle with what its invoices bill, which are settled.
 
-    What the invoice lacks is put back, to be reported in the open cycle. That bills nothing twice:
-    the invoice of a closed cycle changes no more. So is what was to be taken back and is on the
-    invoice nevertheless: it is taken back from later usage. Beyond that nothing is mended here.
+    None when that was done before. What they lack is put back, to be reported in the open cycle.
+    That bills nothing twice: the invoices of a closed cycle change no more. So is what was to be
+    taken back and is invoiced nevertheless: it is taken back from later usage. What an invoice has
+    beyond that is somebody else's, or a mistake, and people decide about it.
     """
     stream = books_stream(subscription_id, period_start)
     if group.stream(stream):
         return None
     refuse_if_paused(group, payer)
-    end = _counted_until(group, payer, subscription_id, period_end)
+    account = group.billing_account(payer)
+    end = account.billed_until(subscription_id, start=period_start, end=period_end)
     sent, _ = group.transaction.reports_in_cycle(subscription_id, start=period_start, end=end)
+    billed = group.transaction.settled_in_cycle(
+        payer, subscription_id, start=period_start, end=period_end
+    )
+    invoice_id, invoiced = invoice_id or billed.invoice_id, billed.cents // 100
     taken_back = group.transaction.taken_back_in_cycle(subscription_id, start=period_start, end=end)
     for report in group.transaction.open_reports(subscription_id):
         if report.stamped is not None and report.stamped < end:
@@ -133,59 +164,20 @@ def close_books(
     return event
 
 
-def _counted_until(group: Group, payer: bytes, subscription_id: str, period_end: int) -> int:
-    """Give the first ms whose reports the cycle does not bill any more.
-
-    A subscription that is ended within a cycle bills its last second, too.
-    """
-    account = group.billing_account(payer)
-    starts = [one.period_start for one in account.ended if one.subscription_id == subscription_id]
-    if account.subscription is not None:
-        starts.append(account.subscription.period_start)
-    start = starts[0] if starts else period_end
-    is_whole = add_months(start, periods_until(start, period_end)) == period_end
-    return period_end if is_whole else period_end + 1_000
-
-
-def correct_invoice(
-    group: Group, payer: bytes, invoice_id: str, *, cause: str, credits: int | None
-) -> int:
-    """Take back what Stripe took back of a settled invoice; give the cents that came back.
-
-    `credits` None: all that is left of it. The same cause comes once; never more than was settled.
-    """
-    stream = invoice_stream(invoice_id)
-    booked = [recorded.event for recorded in group.stream(stream)]
-    if not booked or any(
-        isinstance(event, InvoiceCorrected) and event.cause == cause for event in booked
-    ):
-        return 0
-    left = -sum(
-        event.credit_cents
-        for event in booked
-        if isinstance(event, (InvoiceSettled, InvoiceCorrected))
-    )
-    cents = left if credits is None else min(100 * credits, left)
-    if not cents:
-        return 0
-    event = InvoiceCorrected(
-        group.recorded_at, group.author, payer, invoice_id, cause, cents, group.now
-    )
-    group.append_next(stream, event)
-    return cents
-
-
 def unsettled_cents(group: Group, payer: bytes, account: BillingAccount) -> int:
     """Give U: what was reported before and no invoice has settled yet.
 
     To subscriptions that have ended, or to the one that outlived the last time on STRIPE.
     """
     refuse_if_paused(group, payer)
-    return sum(_unsettled(group, subscription_id) for subscription_id in account.ever_bound)
+    return sum(max(_unsettled(group, name), 0) for name in account.ever_bound)
 
 
 def unsettled_subscriptions(group: Group, payer: bytes) -> list[EndedSubscription]:
-    """Give the subscriptions that have ended and wait for an invoice, for whatever it tells."""
+    """Give the subscriptions that have ended and wait for an invoice, for whatever it tells.
+
+    Also where less was reported than settled: a cycle of rows that take back has no invoice.
+    """
     refuse_if_paused(group, payer)
     ended = group.billing_account(payer).ended
     return [
@@ -198,9 +190,7 @@ def unsettled_subscriptions(group: Group, payer: bytes) -> list[EndedSubscriptio
 
 def _unsettled(group: Group, subscription_id: str) -> int:
     reported = group.transaction.reported(subscription_id)
-    if reported is None:
-        return 0
-    return max(100 * reported.requested_credits - reported.settled_cents, 0)
+    return 0 if reported is None else 100 * reported.requested_credits - reported.settled_cents
 
 
 def books_stream(subscription_id: str, period_start: int) -> str:

@@ -9,14 +9,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from aggregates import BoundSubscription
-from aggregates.calendar import add_months, periods_until
 from billing.reporting import next_delta, target_credits, usage_identifier
 from events import (
     STRIPE,
     UsageReported,
     UsageReportRejected,
     UsageReportRequested,
+    UsageReportResumed,
     UsageReportStamped,
 )
 from events.readable import attribution_id
@@ -26,6 +25,7 @@ from projections.billing import CLOSED, LOST, REFUSED, SENT, WAITING, Report, Re
 
 BILLING = "billing"  # the projection
 FOREVER = 2**62  # ms
+CLOCKS_APART_MS = 60_000  # ours and Stripe's at most
 
 
 class ReportKey(NamedTuple):
@@ -74,19 +74,6 @@ def refuse_if_paused(group: Group, payer: bytes) -> None:
         )
 
 
-def period_of(subscription: BoundSubscription, now: int) -> tuple[int, int]:
-    """Give start and end of the period at Stripe that holds an instant.
-
-    Stripe counts months from the first period's start and clamps them to a month's last day, as
-    `add_months` does.
-    """
-    months = periods_until(subscription.period_start, now)
-    return (
-        add_months(subscription.period_start, months),
-        add_months(subscription.period_start, months + 1),
-    )
-
-
 def report_usage(
     group: Group, payer: bytes, *, event_name: str, meter_id: str
 ) -> UsageReportRequested | None:
@@ -105,9 +92,9 @@ def report_usage(
     subscription_id = subscription.subscription_id
     if any(report.state == REFUSED for report in group.transaction.open_reports(subscription_id)):
         return None
-    start, _ = period_of(subscription, group.now)
+    period = subscription.periods.at(group.now)
     stamped, unstamped = group.transaction.reports_in_cycle(
-        subscription_id, start=start, end=FOREVER
+        subscription_id, start=period.start, end=FOREVER
     )
     delta = next_delta(
         standing.target,
@@ -145,9 +132,9 @@ def open_reports(group: Group, payer: bytes, subscription_id: str) -> list[Repor
 def delivered_between(
     group: Group, payer: bytes, *, subscriptions: Sequence[str], start: int, end: int
 ) -> int:
-    """Sum the credits stamped in [start, end) that Stripe is known to have of a payer.
+    """Sum the credits stamped in [start, end) that Stripe is known to have of subscriptions.
 
-    Of all its subscriptions: Stripe adds up by customer.
+    Stripe adds up by customer, so these are all that a customer has or had.
     """
     refuse_if_paused(group, payer)
     total = 0
@@ -180,11 +167,32 @@ def stamp_report(group: Group, key: ReportKey) -> Report | None:
             report_rejected(group, key, outcome=LOST, reason=reason)
             return None
         event = UsageReportStamped(
-            group.recorded_at, group.author, *key, timestamp=group.now // 1_000 * 1_000
+            group.recorded_at, group.author, *key, timestamp=_time_of_try(group, key)
         )
         group.append_next(reports_stream(key.subscription_id), event)
         report.stamped = event.timestamp
     return report
+
+
+def _time_of_try(group: Group, key: ReportKey) -> int:
+    """Give now in ms of whole seconds, but no time before the period that Stripe told of.
+
+    Our clock may be behind Stripe's: no invoice has what counts before a subscription began. Or it
+    may be ahead: the last invoice has nothing that counts behind the end, which comes at once. And
+    the second in which an earlier subscription ended is that one's.
+    """
+    account = group.billing_account(key.payer)
+    subscription, now, begun = account.subscription, group.now, 0
+    if subscription is not None and subscription.subscription_id == key.subscription_id:
+        ends = [
+            one.ended_at for one in account.ended if one.customer_id == subscription.customer_id
+        ]
+        behind = (max(ends) // 1_000 + 1) * 1_000 if ends else 0
+        begun = max(subscription.periods.newest_told, behind)
+        if account.is_cancelling:
+            begun = max(begun, subscription.periods.at(now).start)
+            now -= CLOCKS_APART_MS
+    return max(now // 1_000 * 1_000, begun)
 
 
 def _can_be_taken_back(group: Group, report: Report) -> bool:
@@ -196,8 +204,10 @@ def _can_be_taken_back(group: Group, report: Report) -> bool:
     subscription = group.billing_account(report.payer).subscription
     if subscription is None or subscription.subscription_id != report.subscription_id:
         return False
-    start, end = period_of(subscription, group.now)
-    stamped, _ = group.transaction.reports_in_cycle(report.subscription_id, start=start, end=end)
+    period = subscription.periods.at(group.now)
+    stamped, _ = group.transaction.reports_in_cycle(
+        report.subscription_id, start=period.start, end=period.end
+    )
     return bool(stamped + report.delta >= 0)
 
 
@@ -218,6 +228,28 @@ def report_rejected(group: Group, key: ReportKey, *, outcome: str, reason: str) 
         group.append_next(reports_stream(key.subscription_id), event)
 
 
+def resume_reports(group: Group, payer: bytes) -> int:
+    """Let reports that Stripe refused be sent again as they are; give how many.
+
+    Stripe may have one all the same, from a try before that nobody knows of: the name is kept.
+    """
+    refuse_if_paused(group, payer)
+    subscription = group.billing_account(payer).subscription
+    if subscription is None:
+        return 0
+    refused = [
+        report
+        for report in group.transaction.open_reports(subscription.subscription_id)
+        if report.state == REFUSED
+    ]
+    for report in refused:
+        event = UsageReportResumed(
+            group.recorded_at, group.author, payer, report.subscription_id, report.seq
+        )
+        group.append_next(reports_stream(report.subscription_id), event)
+    return len(refused)
+
+
 def give_up_reports(group: Group, payer: bytes, subscription_id: str, *, ended_at: int) -> None:
     """Put back what no invoice of a subscription that has ended will hold.
 
@@ -226,7 +258,11 @@ def give_up_reports(group: Group, payer: bytes, subscription_id: str, *, ended_a
     it waits until the books of the last cycle are closed.
     """
     refuse_if_paused(group, payer)
-    after_end = ended_at // 1_000 * 1_000 + 1_000  # its last second is billed, too
+    account = group.billing_account(payer)
+    known = account.known(subscription_id)
+    assert known is not None
+    last_start, last_end = known.periods.ending_at(ended_at)[-1]
+    after_end = account.billed_until(subscription_id, start=last_start, end=last_end)
     given_up = {
         row.seq: "the subscription has ended"
         for row in group.transaction.open_reports(subscription_id)

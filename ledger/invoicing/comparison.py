@@ -11,9 +11,16 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from aggregates import BillingAccount
-from aggregates.calendar import add_months, periods_until
-from billing import GatewayError, Invoice, InvoiceQuantityError, Subscription, billed_credits
+from billing import (
+    GatewayError,
+    Invoice,
+    InvoiceQuantityError,
+    StripeMissingError,
+    Subscription,
+    billed_credits,
+)
 from events import (
+    InvoiceCorrected,
     InvoiceSettled,
     LedgerEvent,
     UsageReportRejected,
@@ -23,11 +30,14 @@ from events import (
 )
 from ledger.commands.settlements import invoice_stream
 from ledger.commands.usage_reports import reports_stream
-from ledger.invoicing.accounts import account_of
+from ledger.invoicing.accounts import account_of, prices_of
+from ledger.invoicing.excess import excesses
+from ledger.invoicing.repair import GRACE_MS
 from ledger.invoicing.reports import minutes_of
-from ledger.invoicing.settlements import FINAL, GRACE_MS
+from ledger.invoicing.settlements import FINAL
 from ledger.invoicing.told import told
 from projections.billing import LOST, ClosedBooks
+from projections.billing import Invoice as SettledInvoice
 
 if TYPE_CHECKING:
     from billing.gateway import Gateway
@@ -87,13 +97,21 @@ class Compared(NamedTuple):
     breaks: list[Break]
 
 
+class _Stamped(NamedTuple):
+    """What rows of a cycle add up to, and until when it bills them, in ms."""
+
+    end: int
+    credits: int
+
+
 class _Facts(NamedTuple):
     """What the ledger's events and rows say of a payer."""
 
     events: dict[str, list[LedgerEvent]]  # by subscription
-    settled: dict[str, InvoiceSettled]
+    customers: dict[str, str]  # by subscription
+    invoices: list[SettledInvoice]  # those that Stripe lists, as they were settled
     books: list[ClosedBooks]
-    rows: dict[tuple[str, int], int]  # (subscription, period start) -> sum of rows stamped in it
+    rows: dict[tuple[str, int], _Stamped]  # (subscription, period start) -> rows stamped in it
 
 
 class Comparison:
@@ -107,32 +125,36 @@ class Comparison:
     async def of_payer(self, payer: bytes) -> Compared:
         """Compare a payer's customer, subscriptions and closed cycles."""
         account = await account_of(self._ledger, payer)
-        if account.customer is None:
-            return Compared(0, [])
-        customer_id = account.customer.customer_id
-        try:
-            subscriptions = await self._gateway.subscriptions_of(customer_id)
-            invoices = [
-                invoice
-                async for invoice in self._gateway.invoices_of(
-                    created_from=0, customer_id=customer_id
-                )
-            ]
-        except GatewayError as error:
-            raise told(error, f"customer {customer_id} is compared") from error
-        ours = account.ever_bound
+        customers = account.customers
+        subscriptions: list[Subscription] = []
+        invoices: list[Invoice] = []
+        for customer_id in customers:
+            try:
+                subscriptions += await self._gateway.subscriptions_of(customer_id)
+                invoices += await self._invoices_of(customer_id)
+            except StripeMissingError:
+                continue  # it was deleted; what it had has ended
+            except GatewayError as error:
+                raise told(error, f"customer {customer_id} is compared") from error
         facts = await self._ledger.read(
             payer,
             partial(
-                _facts, payer=payer, subscriptions=ours, invoices=[i.invoice_id for i in invoices]
+                _facts,
+                payer=payer,
+                account=account,
+                invoices=[invoice.invoice_id for invoice in invoices],
             ),
         )
         breaks = [*self._of_subscriptions(payer, account, subscriptions)]
-        breaks += self._of_invoices(payer, invoices, facts, set(ours))
+        breaks += self._of_invoices(payer, account, invoices, facts)
         for books in facts.books:
-            breaks += await self._of_cycle(books, facts, customer_id)
+            breaks += await self._of_cycle(books, facts)
         breaks += self._of_open_books(payer, account, facts)
         return Compared(len(facts.books), breaks)
+
+    async def _invoices_of(self, customer_id: str) -> list[Invoice]:
+        listed = self._gateway.invoices_of(created_from=0, customer_id=customer_id)
+        return [invoice async for invoice in listed]
 
     def _of_subscriptions(
         self, payer: bytes, account: BillingAccount, at_stripe: Iterable[Subscription]
@@ -156,24 +178,29 @@ class Comparison:
             return
         closed = {one.period_start for one in facts.books}
         now = self._ledger.now()
-        for number in range(periods_until(bound.period_start, now)):
-            start = add_months(bound.period_start, number)
-            end = add_months(bound.period_start, number + 1)
-            if start not in closed and now - end > GRACE_MS:
-                yield Break(payer, BOOKS_OPEN, bound.subscription_id, "", start, end)
+        for period in bound.periods.until(now):
+            if period.start not in closed and now - period.end > GRACE_MS:
+                yield Break(payer, BOOKS_OPEN, bound.subscription_id, "", period.start, period.end)
 
     def _of_invoices(
-        self, payer: bytes, invoices: Iterable[Invoice], facts: _Facts, ours: set[str]
+        self,
+        payer: bytes,
+        account: BillingAccount,
+        invoices: Iterable[Invoice],
+        facts: _Facts,
     ) -> Iterable[Break]:
-        prices = self._ledger.settings.stripe.metered_prices
+        prices = prices_of(self._ledger, account)
+        known = {one.invoice_id: one for one in facts.invoices}
         for invoice in invoices:
-            if invoice.subscription_id not in ours or invoice.status not in FINAL:
+            if invoice.subscription_id not in account.ever_bound or invoice.status not in FINAL:
                 continue
+            settled = known.get(invoice.invoice_id)
             try:
                 credits = billed_credits(invoice, prices)
             except InvoiceQuantityError:
-                credits = -1  # it carries what nobody can count
-            settled = facts.settled.get(invoice.invoice_id)
+                if settled is not None:
+                    continue  # by hand: nobody can count it
+                credits = -1
             found = Break(
                 payer,
                 NOT_SETTLED if settled is None else SETTLED_OTHERWISE,
@@ -187,14 +214,11 @@ class Comparison:
             if settled is None or found.ledger != credits:
                 yield found
 
-    async def _of_cycle(
-        self, books: ClosedBooks, facts: _Facts, customer_id: str
-    ) -> Iterable[Break]:
-        """Compare what the ledger sent in a cycle with rows, Stripe's sum and the invoice."""
-        start, end = books.period_start, books.period_end
-        sent = _sent(facts.events.get(books.subscription_id, ()), start, end)
-        rows = facts.rows[books.subscription_id, start]
-        summed, of_window = await self._summed(customer_id, books, facts)
+    async def _of_cycle(self, books: ClosedBooks, facts: _Facts) -> list[Break]:
+        """Compare what the ledger sent in a cycle with rows, Stripe's sum and the invoices."""
+        end, rows = facts.rows[books.subscription_id, books.period_start]
+        sent = _sent(facts.events.get(books.subscription_id, ()), books.period_start, end)
+        summed, of_window = await self._summed(books, facts)
         found = Break(
             books.payer,
             "",
@@ -204,31 +228,42 @@ class Comparison:
             books.period_end,
             ledger=sent,
             projection=books.sent_credits,
-            summed=summed,
+            summed=summed or 0,
             invoiced=books.invoiced_credits,
         )
         kinds = []
         if not sent == rows == books.sent_credits:
             kinds.append(ROWS_DIFFER)
         # A shortfall is rows that never arrived, or that Stripe added up too late: both are known.
-        if not of_window - max(books.shortfall_credits, 0) <= summed <= of_window:
+        # It is negative for rows that were to take something back.
+        lacking, beyond = max(books.shortfall_credits, 0), max(-books.shortfall_credits, 0)
+        if summed is not None and not of_window - lacking <= summed <= of_window + beyond:
             kinds.append(SUM_DIFFERS)
         if books.invoiced_credits < sent and books.invoiced_credits != sent - (
             books.shortfall_credits
         ):
             kinds.append(LESS_INVOICED)
-        if books.invoiced_credits > sent and books.invoiced_credits != sent - (
-            books.shortfall_credits
-        ):
-            kinds.append(MORE_INVOICED)
-        return [found._replace(kind=kind) for kind in kinds]
+        return [
+            *(found._replace(kind=kind) for kind in kinds),
+            *(
+                found._replace(kind=MORE_INVOICED, invoiced=excess.billed)
+                for excess in excesses([books], facts.invoices)
+            ),
+        ]
 
-    async def _summed(self, customer_id: str, books: ClosedBooks, facts: _Facts) -> tuple[int, int]:
+    async def _summed(self, books: ClosedBooks, facts: _Facts) -> tuple[int | None, int]:
         """Give Stripe's sum over the minutes of a cycle, and what we sent in them.
 
-        Stripe adds up by customer and whole minutes, whatever the subscription.
+        Stripe adds up by customer and whole minutes, whatever the subscription; None when the
+        customer was deleted, of which it adds up nothing.
         """
         start, end = minutes_of(books.period_start, books.period_end)
+        customer_id = facts.customers[books.subscription_id]
+        sent = sum(
+            _sent(events, start * 1_000, end * 1_000)
+            for name, events in facts.events.items()
+            if facts.customers[name] == customer_id
+        )
         try:
             summary = await self._gateway.summary(
                 meter_id=self._ledger.settings.stripe.meter_id,
@@ -236,34 +271,58 @@ class Comparison:
                 start=start,
                 end=end,
             )
+        except StripeMissingError:
+            return None, sent
         except GatewayError as error:
             raise told(error, f"customer {customer_id} is compared") from error
-        sent = sum(_sent(events, start * 1_000, end * 1_000) for events in facts.events.values())
         return int(summary.credits), sent
 
 
 def _facts(
-    queries: Queries, payer: bytes, subscriptions: Iterable[str], invoices: Iterable[str]
+    queries: Queries,
+    payer: bytes,
+    account: BillingAccount,
+    invoices: Iterable[str],
 ) -> _Facts:
     reader = queries.reader
 
     def stream(name: str) -> list[LedgerEvent]:
         return [decode(stored.topic, stored.state) for stored in reader.stream(name)]
 
-    settled = {}
-    for invoice_id in invoices:
-        for event in stream(invoice_stream(invoice_id)):
-            if isinstance(event, InvoiceSettled):
-                settled[invoice_id] = event
+    settled = [_settled(stream(invoice_stream(invoice_id))) for invoice_id in invoices]
+    customers = {name: one for one in account.customers for name in account.bound_to(one)}
     books = reader.books_of(payer)
-    rows = {
-        (one.subscription_id, one.period_start): reader.reports_in_cycle(
-            one.subscription_id, start=one.period_start, end=one.period_end
-        ).stamped
-        for one in books
-    }
-    events = {name: stream(reports_stream(name)) for name in subscriptions}
-    return _Facts(events, settled, books, rows)
+    rows = {}
+    for one in books:
+        name, start = one.subscription_id, one.period_start
+        end = account.billed_until(name, start=start, end=one.period_end)
+        stamped, _ = reader.reports_in_cycle(name, start=start, end=end)
+        rows[name, start] = _Stamped(end, stamped)
+    events = {name: stream(reports_stream(name)) for name in customers}
+    return _Facts(events, customers, [one for one in settled if one is not None], books, rows)
+
+
+def _settled(events: Iterable[LedgerEvent]) -> SettledInvoice | None:
+    """Fold an invoice's stream; None when it is empty."""
+    found = None
+    for event in events:
+        match event:
+            case InvoiceSettled():
+                found = SettledInvoice(
+                    event.invoice_id,
+                    event.payer,
+                    event.subscription_id,
+                    event.credit_cents,
+                    0,
+                    event.effective_time,
+                    event.period_start,
+                    event.period_end,
+                )
+            case InvoiceCorrected() if found is not None:
+                found.corrected_cents += event.credit_cents
+            case _:
+                pass
+    return found
 
 
 def _sent(events: Iterable[LedgerEvent], start: int, end: int) -> int:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
-from aggregates import BoundCustomer
+from aggregates import STORED_FAILURE, BoundCustomer
 from billing import (
     Customer,
     GatewayError,
+    GatewayMisuseError,
     StripeIdempotencyError,
     StripeMissingError,
     StripeRefusedError,
@@ -21,11 +24,12 @@ from ledger.commands.billing_accounts import CustomerWanted
 from ledger.errors import (
     AlreadyExistsError,
     FailedPreconditionError,
+    LedgerError,
     NotFoundError,
     TroubleError,
 )
 from ledger.identifiers import parse_payer
-from ledger.invoicing.accounts import account_of, payer_of_stripe_id
+from ledger.invoicing.accounts import account_of, claim, payer_of_stripe_id
 from ledger.invoicing.told import told
 
 if TYPE_CHECKING:
@@ -36,9 +40,10 @@ CURRENCIES = ("eur", "usd")
 DEFAULT_CURRENCY = "usd"
 # Stripe forgets an idempotency key after a day at the earliest; then the same key makes another.
 KEY_SECONDS = 23 * 3_600
+KEY_LASTS_SECONDS = 2 * 86_400  # nothing is asked under a key that is older than KEY_SECONDS
 CLOCKS_APART_SECONDS = 300  # ours and Stripe's
 
-_SERVER_ERROR = 500
+Request = Callable[..., BoundCustomer | CustomerWanted]  # a command
 
 log = logging.getLogger(__name__)
 
@@ -77,11 +82,26 @@ class Customers:
             found = await self._gateway.search_customers(name)
         except GatewayError as error:
             raise told(error, "failed to find customers") from error
-        if not found:
+        alive = [one for one in found if not one.is_deleted]
+        if not alive:
             raise NotFoundError(f"no customer found for attribution_id: {name}")
-        if len(found) > 1:
+        if len(alive) > 1:
             raise FailedPreconditionError(f"found multiple customers for {name}")
-        return found[0]
+        # The search lags: it may tell of one that was deleted since, or given to another payer.
+        customer = await self._fetched(alive[0].customer_id)
+        if parse_payer(customer.attribution_id or "") != payer:
+            raise NotFoundError(f"no customer found for attribution_id: {name}")
+        return customer
+
+    async def at_stripe(self, payer: bytes) -> Customer:
+        """Give a payer's customer as it is there, ours or the one that a search finds; bind none.
+
+        NotFoundError, FailedPreconditionError when there are several.
+        """
+        account = await account_of(self._ledger, payer)
+        if account.customer is None:
+            return await self._searched(payer)
+        return await self._fetched(account.customer.customer_id)
 
     async def by_id(self, customer_id: str, author: str) -> FoundCustomer:
         """Give the customer of an id of Stripe, and bind it if its payer has none."""
@@ -122,6 +142,9 @@ class Customers:
         except GatewayError as error:
             log.warning("the tax state of %s is not known: %s", customer.customer_id, error)
             return customer
+        if fetched.is_deleted:
+            await self._gone(payer, customer.customer_id, author)
+            raise NotFoundError(f"customer {customer.customer_id} was deleted in stripe")
         if fetched.tax_state:
             await self.keep_tax_state(payer, customer.customer_id, fetched.tax_state, author)
         return (await account_of(self._ledger, payer)).customer or customer
@@ -146,6 +169,7 @@ class Customers:
     ) -> BoundCustomer:
         currency = (customer.preferred_currency or "").lower()
         shard = await self._ledger.placing.place_one(payer)
+        await claim(self._ledger, payer, customer.customer_id, author)
         bound: BoundCustomer = await shard.command(
             partial(
                 commands.bind_customer,
@@ -169,9 +193,15 @@ class Customers:
 
         AlreadyExistsError when it is of another currency.
         """
-        bound = await self._made_once(
-            payer, name=name, email=email, currency=currency, creator=creator, author=author
+        request = partial(
+            commands.request_customer,
+            payer=payer,
+            name=name,
+            email=email,
+            currency=currency,
+            creator=creator,
         )
+        bound = await self._made_once(payer, request, author)
         if bound.currency != currency:
             raise AlreadyExistsError(
                 f"{attribution_id(payer)} has a customer with currency {bound.currency},"
@@ -179,42 +209,53 @@ class Customers:
             )
         return bound
 
-    async def _made_once(
-        self, payer: bytes, *, name: str, email: str, currency: str, creator: str, author: str
-    ) -> BoundCustomer:
-        shard = await self._ledger.placing.place_one(payer)
-        began = self._ledger.now()
-        wanted: BoundCustomer | CustomerWanted = await shard.command(
-            partial(
-                commands.request_customer,
-                payer=payer,
-                name=name,
-                email=email,
-                currency=currency,
-                creator=creator,
-            ),
-            author,
-        )
-        if isinstance(wanted, BoundCustomer):
-            return wanted
-        self._ledger.failpoint("customer-requested")
-        is_resumed = wanted.asked_at < began
+    async def _made_once(self, payer: bytes, request: Request, author: str) -> BoundCustomer:
+        failed: LedgerError | None = None
+        while True:
+            shard = await self._ledger.placing.place_one(payer)
+            began = self._ledger.now()
+            wanted = await shard.command(request, author)
+            if isinstance(wanted, BoundCustomer):
+                if not await self._is_deleted(payer, wanted.customer_id, author):
+                    return wanted
+                continue
+            self._ledger.failpoint("customer-requested")
+            # Whether somebody asked before, and how that ended is not known.
+            is_resumed = wanted.asked_at < began
+            made = await self._generation(payer, wanted, author, is_resumed=is_resumed)
+            if isinstance(made, BoundCustomer):
+                return made
+            if made is not None and failed is not None:
+                raise made  # of a second key, too: Stripe is broken
+            failed = failed or made
+
+    async def _generation(
+        self, payer: bytes, wanted: CustomerWanted, author: str, *, is_resumed: bool
+    ) -> BoundCustomer | LedgerError | None:
+        """Give the customer of one request; an error or None where another one is to be begun."""
         if is_resumed:
-            # Somebody asked before, and how that ended is not known.
-            made = await self._made_before(payer, wanted)
-            if made is not None:
-                return await self._bind(payer, made, author, generation=wanted.generation)
-            if began - wanted.asked_at > KEY_SECONDS * 1_000:
+            found = await self._made_before(payer, wanted)
+            if found is not None:
+                return await self._bind(payer, found, author, generation=wanted.generation)
+            if self._ledger.now() - wanted.asked_at > KEY_SECONDS * 1_000:
                 await self._give_up(payer, wanted, "expired", author)
-                return await self._made_once(
-                    payer, name=name, email=email, currency=currency, creator=creator, author=author
-                )
-        return await self._make(payer, wanted, author, is_resumed=is_resumed)
+                return None
+        made = await self._make(payer, wanted, author)
+        if isinstance(made, LedgerError):
+            return made
+        self._ledger.failpoint("customer-made")
+        if is_resumed and (await self._current(made)).is_deleted:
+            # Stripe repeats what it answered when it was made.
+            await self._give_up(payer, wanted, commands.CUSTOMER_DELETED, author)
+            return None
+        return await self._bind(payer, made, author, generation=wanted.generation)
 
     async def _made_before(self, payer: bytes, wanted: CustomerWanted) -> Customer | None:
         """Find what an earlier request made. By a list, which does not lag as a search does."""
         start = wanted.asked_at // 1_000 - CLOCKS_APART_SECONDS
-        end = self._ledger.now() // 1_000 + CLOCKS_APART_SECONDS
+        # Later nothing can have been made under its key, and a year's customers are many.
+        end = min(self._ledger.now() // 1_000, wanted.asked_at // 1_000 + KEY_LASTS_SECONDS)
+        end += CLOCKS_APART_SECONDS
         name = attribution_id(payer)
         found = None
         try:
@@ -226,11 +267,13 @@ class Customers:
         return found
 
     async def _make(
-        self, payer: bytes, wanted: CustomerWanted, author: str, *, is_resumed: bool
-    ) -> BoundCustomer:
+        self, payer: bytes, wanted: CustomerWanted, author: str
+    ) -> Customer | LedgerError:
+        """Ask Stripe for it; an error is given, not raised, where the key was given up."""
         name = attribution_id(payer)
+        doing = "Failed to create stripe customer"
         try:
-            made = await self._gateway.create_customer(
+            return await self._gateway.create_customer(
                 key=intent_key("create-customer", name, generation=wanted.generation),
                 attribution_id=name,
                 name=wanted.name,
@@ -240,20 +283,30 @@ class Customers:
             )
         except (StripeRefusedError, StripeIdempotencyError) as error:
             await self._give_up(payer, wanted, error.code or "refused", author)
-            raise told(error, "Failed to create stripe customer") from error
+            raise told(error, doing) from error
+        except GatewayMisuseError as error:
+            await self._give_up(payer, wanted, "refused", author)
+            raise FailedPreconditionError(f"{doing}: {error}") from error
         except GatewayError as error:
-            if is_resumed and (error.status or 0) >= _SERVER_ERROR:
-                # Stripe answers a key with a failure that it has stored, for a day. If nothing
-                # was made under it, the next try has another key.
-                made_nevertheless = await self._made_before(payer, wanted)
-                if made_nevertheless is not None:
-                    return await self._bind(
-                        payer, made_nevertheless, author, generation=wanted.generation
-                    )
-                await self._give_up(payer, wanted, "stored failure", author)
-            raise told(error, "Failed to create stripe customer") from error
-        self._ledger.failpoint("customer-made")
-        return await self._bind(payer, made, author, generation=wanted.generation)
+            failure = told(error, doing)
+            if not error.is_stored_failure:
+                raise failure from error
+        # The key gives nothing else for a day. What was made under it before it failed is listed;
+        # if nothing was, another key is next.
+        try:
+            made = await self._made_before(payer, wanted)
+        except LedgerError as error:
+            raise failure from error
+        if made is None:
+            await self._give_up(payer, wanted, STORED_FAILURE, author)
+            return failure
+        return made
+
+    async def _current(self, made: Customer) -> Customer:
+        try:
+            return await self._gateway.customer(made.customer_id)
+        except GatewayError as error:
+            raise told(error, f"customer {made.customer_id} is fetched") from error
 
     async def _give_up(
         self, payer: bytes, wanted: CustomerWanted, reason: str, author: str
@@ -269,22 +322,44 @@ class Customers:
             author,
         )
 
-    async def deleted(self, customer_id: str, author: str) -> None:
-        """Note that a customer was deleted at Stripe, if it was."""
+    # Deleted ones ------------------------------------------------------------------------------
+
+    async def deleted(self, customer_id: str, author: str) -> bytes | None:
+        """Note that a customer was deleted at Stripe, if it was; give whose it is."""
         payer = await payer_of_stripe_id(self._ledger, customer_id)
         if payer is None:
-            return
+            return None
         try:
             customer = await self._gateway.customer(customer_id)
         except GatewayError as error:
             raise told(error, f"customer {customer_id} is fetched") from error
         if customer.is_deleted:
-            shard = await self._ledger.placing.place_one(payer)
-            await shard.command(
-                partial(commands.customer_gone, payer=payer, customer_id=customer_id), author
-            )
+            await self._gone(payer, customer_id, author)
+        return payer
 
-    # Taxes and prices --------------------------------------------------------------------------
+    async def note_deleted(self, customer_id: str, author: str) -> None:
+        """Do so where a call has found it missing, which has its own trouble to tell."""
+        with contextlib.suppress(LedgerError):
+            await self.deleted(customer_id, author)
+
+    async def _is_deleted(self, payer: bytes, customer_id: str, author: str) -> bool:
+        """Say whether a bound customer was deleted; what is stored is the answer if none comes."""
+        try:
+            customer = await self._gateway.customer(customer_id)
+        except GatewayError as error:
+            log.warning("whether %s is still there is not known: %s", customer_id, error)
+            return False
+        if customer.is_deleted:
+            await self._gone(payer, customer_id, author)
+        return customer.is_deleted
+
+    async def _gone(self, payer: bytes, customer_id: str, author: str) -> None:
+        shard = await self._ledger.placing.place_one(payer)
+        await shard.command(
+            partial(commands.customer_gone, payer=payer, customer_id=customer_id), author
+        )
+
+    # Taxes -------------------------------------------------------------------------------------
 
     async def update_tax_state(self, customer_id: str, author: str) -> None:
         """Let the customer's subscriptions be taxed as its address allows; failures are logged."""
@@ -295,6 +370,8 @@ class Customers:
         except GatewayError as error:
             raise told(error, f"Failed to get customer with ID {customer_id}") from error
         payer = await payer_of_stripe_id(self._ledger, customer_id)
+        if payer is not None and customer.is_deleted:
+            await self._gone(payer, customer_id, author)
         if payer is not None and customer.tax_state:
             await self.keep_tax_state(payer, customer_id, customer.tax_state, author)
         for subscription in customer.subscriptions or ():
@@ -311,29 +388,7 @@ class Customers:
                     "automatic tax of %s was not changed: %s", subscription.subscription_id, error
                 )
 
-    async def price_description(self, payer: bytes) -> str:
-        """Describe, for people, the price that the payer pays, or would pay."""
-        account = await account_of(self._ledger, payer)
-        settings = self._ledger.settings.stripe
-        price_id = settings.price_usd
-        if account.subscription is not None:
-            price_id = account.subscription.price_id
-        elif account.customer is not None:
-            price_id = price_for(settings.price_eur, settings.price_usd, account.customer.currency)
-        try:
-            price = await self._gateway.price(price_id)
-        except StripeMissingError as error:
-            raise NotFoundError(f"price {price_id} does not exist in stripe") from error
-        except GatewayError as error:
-            raise told(error, f"failed to get price by price ID {price_id}") from error
-        return price.description or "No information available"
-
 
 def _as_bound(customer: Customer) -> BoundCustomer:
     currency = (customer.preferred_currency or DEFAULT_CURRENCY).lower()
     return BoundCustomer(customer.customer_id, currency, customer.tax_state or "")
-
-
-def price_for(price_eur: str, price_usd: str, currency: str) -> str:
-    """Give the price of a new subscription in a currency."""
-    return price_eur if currency == "eur" else price_usd

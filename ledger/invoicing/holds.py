@@ -6,12 +6,12 @@ import logging
 from functools import partial
 from typing import TYPE_CHECKING
 
-from billing import GatewayError, Hold, intent_key
+from billing import GatewayError, Hold, StripeMissingError, intent_key
 from events.readable import attribution_id
-from ledger.commands import billing_accounts as commands
+from ledger.commands import holds as commands
 from ledger.errors import LedgerError
 from ledger.invoicing.accounts import account_of, marker
-from ledger.invoicing.customers import Customers
+from ledger.invoicing.customers import CLOCKS_APART_SECONDS, KEY_SECONDS, Customers
 from ledger.invoicing.told import told
 
 if TYPE_CHECKING:
@@ -38,20 +38,24 @@ class Holds:
             await self._customers.of_payer(payer, author)
         except LedgerError as error:
             raise type(error)(f"Failed to find stripe customer: {error}") from error
-        shard = await self._ledger.placing.place_one(payer)
-        wanted: commands.HoldWanted = await shard.command(
-            partial(commands.request_hold, payer=payer), author
-        )
-        name = attribution_id(payer)
-        try:
-            hold = await self._gateway.create_hold(
-                key=intent_key("create-hold", name, generation=wanted.number),
-                customer_id=wanted.customer_id,
-                currency=wanted.currency,
-                marker=marker(HOLD_MARK, payer, wanted.number),
+        given_up, failed = None, None
+        while True:
+            shard = await self._ledger.placing.place_one(payer)
+            wanted: commands.HoldWanted = await shard.command(
+                partial(
+                    commands.request_hold,
+                    payer=payer,
+                    known_seconds=KEY_SECONDS,
+                    given_up=given_up,
+                ),
+                author,
             )
-        except GatewayError as error:
-            raise told(error, "Failed to create a payment intent to for playing a hold.") from error
+            hold = await self._make(payer, wanted, author)
+            if isinstance(hold, Hold):
+                break
+            if failed is not None:
+                raise hold  # of a second key, too: Stripe is broken
+            given_up, failed = wanted.number, hold
         self._ledger.failpoint("hold-placed")
         await shard.command(
             partial(
@@ -63,6 +67,32 @@ class Holds:
             author,
         )
         return hold
+
+    async def _make(
+        self, payer: bytes, wanted: commands.HoldWanted, author: str
+    ) -> Hold | LedgerError:
+        """Ask Stripe for it; an error is given, not raised, where its key gives nothing else."""
+        name = attribution_id(payer)
+        mark = marker(HOLD_MARK, payer, wanted.number)
+        try:
+            return await self._gateway.create_hold(
+                key=intent_key("create-hold", name, generation=wanted.number),
+                customer_id=wanted.customer_id,
+                currency=wanted.currency,
+                marker=mark,
+            )
+        except GatewayError as error:
+            failure = told(error, "Failed to create a payment intent to for playing a hold.")
+            if isinstance(error, StripeMissingError):
+                await self._customers.note_deleted(wanted.customer_id, author)
+            if not error.is_stored_failure:
+                raise failure from error
+        start = wanted.asked_at // 1_000 - CLOCKS_APART_SECONDS
+        try:
+            placed = await self._gateway.holds_of(wanted.customer_id, created_from=start)
+        except GatewayError as error:
+            raise failure from error
+        return next((one for one in placed if one.marker == mark), failure)
 
     async def release_expired(self, payer: bytes, author: str) -> None:
         """Release holds that nobody has used in time."""

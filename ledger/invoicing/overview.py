@@ -6,6 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from ledger.commands.usage_reports import Standing, standing_of_rows
+from ledger.invoicing.excess import excesses
 from projections.billing import REFUSED, BillingAccount, Invoice
 
 if TYPE_CHECKING:
@@ -22,8 +23,11 @@ class PayerStanding(NamedTuple):
     account: BillingAccount
     standing: Standing
     waiting_credits: int
+    invoiced_credits: int
     is_on_stripe: bool
     waits_for: str
+    waits_since: int | None = None  # ms; None while it waits for nothing
+    attempts: int = 0  # runs that failed since then
 
     @property
     def is_unbilled(self) -> bool:
@@ -38,30 +42,53 @@ class BilledDraft(NamedTuple):
     standing: Standing
     waiting_credits: int
     open_credits: int
+    invoiced_credits: int
     invoices: list[Invoice]
 
 
-async def payer_standing(ledger: Ledger, payer: bytes, trouble: str = "") -> PayerStanding:
-    """Give one payer's billing; `trouble` is what its last run came to."""
-    return await ledger.read(payer, partial(_standing, payer=payer, trouble=trouble))
+async def payer_standing(ledger: Ledger, payer: bytes) -> PayerStanding:
+    """Give one payer's billing."""
+    return await ledger.read(payer, partial(_standing, payer=payer))
 
 
-def _standing(queries: Queries, payer: bytes, trouble: str) -> PayerStanding:
+def _standing(queries: Queries, payer: bytes) -> PayerStanding:
     reader = queries.reader
     account = reader.billing_account(payer) or BillingAccount(payer)
     center = reader.cost_center(payer)
     reports = reader.open_reports(account.subscription_id) if account.subscription_id else []
     refused = next((row for row in reports if row.state == REFUSED), None)
-    waits_for = trouble
-    if refused is not None:
-        waits_for = f"report {refused.identifier} was refused by Stripe: {refused.outcome}"
-    return PayerStanding(
+    standing = PayerStanding(
         payer,
         account,
         standing_of_rows(queries.balance(payer), reader.reporting(payer)),
         sum(row.delta for row in reports),
+        _invoiced(queries, payer, account.subscription_id),
         center is not None and center.strategy == "stripe",
-        waits_for,
+        "",
+    )
+    if refused is not None:
+        return standing._replace(
+            waits_for=f"report {refused.identifier} was refused by Stripe: {refused.outcome}",
+            waits_since=refused.stamped,
+        )
+    trouble = reader.trouble(payer)
+    if trouble is None:
+        return standing._replace(waits_for=_too_much(queries, payer))
+    return standing._replace(
+        waits_for=trouble.reason, waits_since=trouble.since, attempts=trouble.attempts
+    )
+
+
+def _too_much(queries: Queries, payer: bytes) -> str:
+    """Say of which cycles more was invoiced than was sent; empty: of none."""
+    reader = queries.reader
+    found = excesses(reader.books_of(payer), reader.invoices_of(payer))
+    if not found:
+        return ""
+    invoices = ", ".join(one.books.invoice_id or "none" for one in found)
+    return (
+        f"{sum(one.credits for one in found)} credits were invoiced that nobody sent ({invoices}):"
+        " decide on a credit note at Stripe"
     )
 
 
@@ -84,5 +111,15 @@ def billed_draft(queries: Queries, payer: bytes) -> BilledDraft | None:
         standing_of_rows(queries.balance(payer), reporting),
         waiting,
         unsettled,
+        _invoiced(queries, payer, subscription_id),
         invoices,
     )
+
+
+def _invoiced(queries: Queries, payer: bytes, subscription_id: str) -> int:
+    """Give what a subscription's final invoices carry, in credits; of the last one without one."""
+    reader = queries.reader
+    if not subscription_id:
+        subscription_id = next((one.subscription_id for one in reader.invoices_of(payer)), "")
+    reported = reader.reported(subscription_id) if subscription_id else None
+    return 0 if reported is None else reported.settled_cents // 100

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from billing import (
     Delivery,
@@ -20,6 +20,7 @@ from billing import (
 )
 from ledger.commands import usage_reports as commands
 from ledger.commands.usage_reports import ReportKey
+from ledger.errors import LedgerError, UnavailableError
 from ledger.invoicing.accounts import account_of
 from ledger.invoicing.told import told
 from projections.billing import CLOSED, LOST, REFUSED
@@ -33,6 +34,12 @@ if TYPE_CHECKING:
 # Stripe knows an identifier for a day at the least. Later it might take a row twice.
 RESEND_SECONDS_MAX = 23 * 3_600
 MINUTE_SECONDS = 60
+# Stripe's words for what is no fault of a report: it is sent again once somebody has mended it.
+NOBODYS_FAULT = {
+    "archived_meter": "its meter is archived at Stripe",
+    "no_meter": "no meter at Stripe has the name of stripe.meter_event_name",
+    "timestamp_in_future": "our clock is more than five minutes ahead of Stripe's",
+}
 # What Stripe has taken is in its sums by then.
 SUMMED_SECONDS = 3_600
 
@@ -47,6 +54,13 @@ def minutes_of(start: int, end: int) -> tuple[int, int]:
     )
 
 
+class Resumed(NamedTuple):
+    """What became of sending refused reports again."""
+
+    reports: int
+    waits_for: str  # why something waits all the same; empty: everything is delivered
+
+
 class Reports:
     """The use cases of the outbox."""
 
@@ -57,6 +71,11 @@ class Reports:
 
     async def report(self, payer: bytes, author: str) -> bool:
         """Put into the outbox what is not reported, and send it; whether all is delivered."""
+        await self.request(payer, author)
+        return await self.send(payer, author)
+
+    async def request(self, payer: bytes, author: str) -> None:
+        """Put into the outbox what is not reported."""
         settings = self._ledger.settings.stripe
         shard = await self._ledger.placing.place_one(payer)
         await shard.decide(
@@ -69,7 +88,36 @@ class Reports:
             author,
         )
         self._ledger.failpoint("report-requested")
-        return await self.send(payer, author)
+
+    async def resume(self, payer: bytes, author: str) -> Resumed:
+        """Send what Stripe refused again, now that somebody has looked."""
+        account = await account_of(self._ledger, payer)
+        if account.subscription is None:
+            return Resumed(0, "")
+        shard = await self._ledger.placing.place_one(payer)
+        resumed: int = await shard.decide(partial(commands.resume_reports, payer=payer), author)
+        try:
+            is_delivered = await self.report(payer, author)
+        except LedgerError as error:
+            return Resumed(resumed, str(error))
+        return Resumed(resumed, "" if is_delivered else await self._why_it_waits(payer, author))
+
+    async def _why_it_waits(self, payer: bytes, author: str) -> str:
+        account = await account_of(self._ledger, payer)
+        if account.subscription is None:
+            return ""
+        shard = await self._ledger.placing.place_one(payer)
+        waiting: Sequence[Report] = await shard.decide(
+            partial(
+                commands.open_reports,
+                payer=payer,
+                subscription_id=account.subscription.subscription_id,
+            ),
+            author,
+        )
+        if waiting and waiting[-1].state == REFUSED:
+            return f"report {waiting[-1].identifier} was refused by Stripe: {waiting[-1].outcome}"
+        return "Stripe's sums will tell whether it has what was sent" if waiting else ""
 
     async def report_the_rest(self, payer: bytes, author: str) -> bool:
         """Report everything, and see that Stripe has added it up; whether an end may come now.
@@ -136,6 +184,10 @@ class Reports:
         except (StripeRefusedError, StripeMissingError) as error:
             log.error("usage report %s is refused: %s", stamped.identifier, error)  # noqa: TRY400
             reason = error.code or "refused"
+            if reason in NOBODYS_FAULT:
+                raise UnavailableError(
+                    f"usage report {stamped.identifier} waits: {NOBODYS_FAULT[reason]}"
+                ) from error
             await shard.decide(
                 partial(commands.report_rejected, key=key, outcome=REFUSED, reason=reason),
                 author,
@@ -201,13 +253,14 @@ class Reports:
     ) -> tuple[int, int]:
         """Give what Stripe has added up of the cycle of an instant, and what it must have."""
         account = await account_of(self._ledger, payer)
-        start, end = minutes_of(*commands.period_of(subscription, at))
+        period = subscription.periods.at(at)
+        start, end = minutes_of(period.start, period.end)
         shard = await self._ledger.placing.place_one(payer)
         delivered: int = await shard.decide(
             partial(
                 commands.delivered_between,
                 payer=payer,
-                subscriptions=account.ever_bound,
+                subscriptions=account.bound_to(subscription.customer_id),
                 start=start * 1_000,
                 end=end * 1_000,
             ),

@@ -2,42 +2,53 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from billing import GatewayError, GatewaySettings, Secret
 from events.readable import attribution_id
 from ledger.commands.cost_centers import begin_period
 from ledger.directory import Directory
-from ledger.errors import LedgerError, StartRefusedError
+from ledger.errors import (
+    LedgerError,
+    NotFoundError,
+    StartRefusedError,
+    TroubleError,
+    UnavailableError,
+)
+from ledger.invoicing.accounts import account_of
 from ledger.invoicing.comparison import Comparison
 from ledger.invoicing.customers import Customers
 from ledger.invoicing.disputes import Disputes
 from ledger.invoicing.holds import Holds
+from ledger.invoicing.overview import payer_standing
+from ledger.invoicing.prices import Prices
+from ledger.invoicing.repair import Repair
 from ledger.invoicing.reports import Reports
+from ledger.invoicing.runs import NOT_ASKED, Outcome, Patience, Runs
 from ledger.invoicing.settlements import Settlements
 from ledger.invoicing.subscriptions import Subscriptions
+from ledger.invoicing.told import is_hopeless, told
+from ledger.invoicing.troubles import Troubles, looked_after, reason_of
 from ledger.invoicing.webhooks import Webhooks
 from ledger.queries import Queries
 
 if TYPE_CHECKING:
+    from aggregates import BillingAccount
     from billing.gateway import Gateway
     from ledger.application import Ledger
     from ledger.settings import StripeSettings
+    from ledger.shards import Shard
+    from persistence import Trouble
 
-PAGE = 200  # payers looked at together
+# Payers looked after at once: each waits for Stripe, which takes a thousand requests a second.
+AT_ONCE = 16
 
 log = logging.getLogger(__name__)
-
-
-class Outcome(NamedTuple):
-    """What a run of ReconcileInvoices came to."""
-
-    done: int
-    failed: int
 
 
 class Billing:
@@ -48,16 +59,20 @@ class Billing:
         self._ledger = ledger
         self.gateway = gateway
         self.customers = Customers(ledger, gateway)
+        self.prices = Prices(ledger, gateway, self.customers)
         self.reports = Reports(ledger, gateway)
         self.holds = Holds(ledger, gateway, self.customers)
         self.subscriptions = Subscriptions(
             ledger, gateway, self.customers, self.holds, self.reports.report_the_rest
         )
         self.settlements = Settlements(ledger, gateway)
+        self._repair = Repair(ledger, gateway, self.settlements)
         self.disputes = Disputes(ledger, gateway, directory)
         self.webhooks = Webhooks(ledger, self, _webhook_secrets(ledger.settings.stripe))
         self.comparison = Comparison(ledger, gateway)
-        self.trouble: dict[bytes, str] = {}  # by payer, why its last run failed
+        self.troubles = Troubles(ledger)
+        self.runs = Runs(ledger)
+        gateway.count_by(ledger.instruments.stripe_requests.add)
 
     async def close(self) -> None:
         """Close the connections to Stripe."""
@@ -65,33 +80,114 @@ class Billing:
         await self.gateway.close()
 
     async def reconcile(self, author: str) -> Outcome:
-        """Report the usage of every payer, and go on with whatever is unfinished.
+        """Report the usage of every payer, go on with what is unfinished, and hear what was missed.
 
         One payer's failure is kept and does not stop the others.
         """
-        done = failed = 0
-        async for payer in self._payers():
-            try:
-                await self._reconcile_one(payer, author)
-            except LedgerError as error:
-                failed += 1
-                self.trouble[payer] = str(error)
-                log.warning("billing: %s", error)
-            except Exception as error:
-                failed += 1
-                self.trouble[payer] = f"{type(error).__name__}, see the log"
-                log.exception("a payer's usage could not be reported")
-            else:
-                done += 1
-                self.trouble.pop(payer, None)
-        return Outcome(done, failed)
+        run, patience = self.runs.begin(), self.runs.patience()
 
-    async def catch_up(self, author: str) -> None:
-        """Do what webhooks would have asked for that never came; trouble is for the next run."""
+        async def do(shard: Shard, payer: bytes, known: Trouble | None) -> None:
+            if patience.is_over:
+                reason = await self._put_off(payer, known, author)
+            else:
+                reason = await self._reason_to_wait(payer, patience, author)
+            await self.troubles.keep(shard, payer, reason, known)
+            run.count(reason)
+
+        try:
+            await self._each(do)
+            run.lacks = await self._catch_up(author)
+        except Exception as error:
+            await self.runs.end(run, error)
+            raise
+        return await self.runs.end(run)
+
+    async def _each(self, do: Callable[[Shard, bytes, Trouble | None], Awaitable[None]]) -> None:
+        """Do something of every payer, of several at once, since each waits for Stripe.
+
+        Never twice of one payer at once. The first error ends it.
+        """
+        slots = asyncio.Semaphore(AT_ONCE)
+        errors: list[BaseException] = []
+        running: set[asyncio.Task[None]] = set()
+
+        async def one(shard: Shard, payer: bytes, known: Trouble | None) -> None:
+            try:
+                await do(shard, payer, known)
+            except BaseException as error:
+                errors.append(error)
+                raise
+            finally:
+                slots.release()
+
+        def ended(task: asyncio.Task[None]) -> None:
+            running.discard(task)
+            if not task.cancelled():
+                task.exception()  # it is among the errors
+
+        # No TaskGroup: callers know errors, not groups of them.
+        try:
+            async for shard, payer, known in self._payers():
+                await slots.acquire()
+                if errors:
+                    break
+                task = asyncio.create_task(one(shard, payer, known))
+                running.add(task)
+                task.add_done_callback(ended)
+            if running:
+                await asyncio.wait(set(running), return_when=asyncio.FIRST_EXCEPTION)
+        finally:
+            left = list(running)
+            for task in left:
+                task.cancel()
+            await asyncio.gather(*left, return_exceptions=True)
+        if errors:
+            raise errors[0]
+
+    async def _put_off(self, payer: bytes, known: Trouble | None, author: str) -> str:
+        """Do what needs no Stripe; say why the rest waits, if there is any."""
+        try:
+            shard = await self._ledger.placing.place_one(payer)
+            await shard.decide(partial(begin_period, payer=payer), author)
+            account = await account_of(self._ledger, payer)
+            bound = account.subscription
+            is_reporting = bound is not None and account.is_active and not account.is_cancelling
+            if is_reporting:
+                await self.reports.request(payer, author)
+            standing = await payer_standing(self._ledger, payer)
+        except LedgerError as error:
+            log.warning("billing: %s", error)
+            return reason_of(error)
+        is_unfinished = account.wanted is not None or (bound is not None and not is_reporting)
+        if standing.waiting_credits or is_unfinished:
+            return NOT_ASKED
+        return "" if known is None else known.reason
+
+    async def _reason_to_wait(self, payer: bytes, patience: Patience, author: str) -> str:
+        """Do what is to be done of a payer; say why it cannot be done, if that is so."""
+        try:
+            await self._reconcile_one(payer, author)
+        except LedgerError as error:
+            log.warning("billing: %s", error)
+            patience.failed(error)
+            return reason_of(error)
+        except Exception as error:
+            log.exception("a payer's usage could not be reported")
+            return reason_of(error)
+        return ""
+
+    async def _catch_up(self, author: str) -> str:
+        """Do what webhooks would have asked for that never came; say why not, if that is so.
+
+        The next run lists them again.
+        """
         try:
             await self.webhooks.catch_up(author)
         except GatewayError as error:
-            log.warning("billing: events that nobody heard of are not listed: %s", error)
+            reason = str(told(error, "events that nobody heard of are listed"))
+            log.warning("billing: %s", reason)
+            return reason
+        return ""
 
     async def _reconcile_one(self, payer: bytes, author: str) -> None:
         account = await self.subscriptions.go_on(payer, author)
@@ -99,32 +195,98 @@ class Billing:
             await self.holds.release_expired(payer, author)
         shard = await self._ledger.placing.place_one(payer)
         await shard.decide(partial(begin_period, payer=payer), author)
+        was_cycle_open, trouble = await self._repaired(payer, account, author)
+        await self._reported(payer, account, author, was_cycle_open=was_cycle_open)
+        if trouble is not None:
+            raise trouble
+
+    async def _repaired(
+        self, payer: bytes, account: BillingAccount, author: str
+    ) -> tuple[bool, TroubleError | None]:
+        """Repair; say whether a cycle's books were open, and what is in the way of an invoice.
+
+        Usage is reported all the same.
+        """
+        was_cycle_open, trouble = False, None
         if account.ended:
-            await self.settlements.repair_ended(payer, author)
+            try:
+                await self._repair.of_ended(payer, author)
+            except TroubleError as error:
+                trouble = error
         if account.subscription is not None and account.is_active:
-            was_cycle_open = await self.settlements.repair(payer, author)
-            # Once a cycle, for nobody may ever tell that a subscription has ended.
-            if was_cycle_open and await self.subscriptions.note_end(payer, author):
-                return
-            if not account.is_cancelling:
-                await self.reports.report(payer, author)
+            try:
+                was_cycle_open = await self._repair.of_bound(payer, author)
+            except TroubleError as error:
+                was_cycle_open, trouble = True, error
+        return was_cycle_open, trouble
+
+    async def _reported(
+        self, payer: bytes, account: BillingAccount, author: str, *, was_cycle_open: bool
+    ) -> None:
+        if account.subscription is None or not account.is_active:
+            return
+        # Once a cycle, for nobody may ever tell that a subscription has ended.
+        if was_cycle_open and await self.subscriptions.note_end(payer, author):
+            return
+        if not account.is_cancelling:
+            await self._report(payer, author)
+
+    async def _report(self, payer: bytes, author: str) -> None:
+        """Report, and look whether there is anybody left to report on, where it does not work."""
+        try:
+            is_delivered = await self.reports.report(payer, author)
+        except NotFoundError:
+            # The customer was deleted, say, and its subscription with it.
+            if not await self.subscriptions.note_end(payer, author):
+                raise
+        else:
+            if not is_delivered:
+                await self.subscriptions.note_end(payer, author)
 
     async def compare_all(self, author: str) -> None:
-        """Compare what was delivered of every payer with Stripe's sums; differences are logged."""
-        async for payer in self._payers():
-            difference = await self.reports.compare(payer, author)
-            if difference:
-                self.trouble[payer] = difference
-                log.error("%s: %s", attribution_id(payer), difference)
+        """Compare what was delivered of every payer with Stripe's sums; differences are logged.
 
-    async def _payers(self) -> AsyncIterator[bytes]:
-        """Give every payer whose account wants something, or who is on STRIPE."""
+        UnavailableError when some could not be compared and may be, later.
+        """
+        put_off = 0
+
+        async def compare(shard: Shard, payer: bytes, known: Trouble | None) -> None:
+            nonlocal put_off
+            try:
+                difference = await self._difference(payer, author)
+            except LedgerError as error:
+                put_off += not is_hopeless(error)
+                difference = reason_of(error)
+            if difference:
+                log.error("%s: %s", attribution_id(payer), difference)
+                await self.troubles.keep(shard, payer, difference, known)
+
+        await self._each(compare)
+        if put_off:
+            raise UnavailableError(f"the usage of {put_off} payers cannot be compared now")
+
+    async def _difference(self, payer: bytes, author: str) -> str:
+        """Say in what Stripe's sum differs, or why there is none."""
+        try:
+            return await self.reports.compare(payer, author)
+        except NotFoundError as error:
+            # The customer was deleted, say: once the subscription has ended, its last books tell.
+            return "" if await self.subscriptions.note_end(payer, author) else str(error)
+
+    async def _payers(self) -> AsyncIterator[tuple[Shard, bytes, Trouble | None]]:
+        """Give every payer whose account wants something, or who is on STRIPE, and its trouble.
+
+        What is written of payers of whom nothing is wanted any more is forgotten on the way.
+        """
         for shard in self._ledger.shards:
-            after = b""
-            while page := await shard.read(partial(_billed, after=after, limit=PAGE)):
-                after = page[-1]
-                for payer in page:
-                    yield payer
+            after, is_last = b"", False
+            while not is_last:
+                page = await shard.read(partial(looked_after, after=after))
+                for payer in page.troubles.keys() - set(page.payers):
+                    await self.troubles.forget(shard, payer)
+                for payer in page.payers:
+                    yield shard, payer, page.troubles.get(payer)
+                after, is_last = (page.payers or [after])[-1], page.is_last
 
     async def page(self, *, after: bytes, limit: int) -> list[bytes]:
         """Give payers that have to do with Stripe, in order, behind one."""
@@ -158,8 +320,8 @@ def open_gateway(settings: StripeSettings) -> Gateway | None:
                 retries=settings.retries,
             )
         )
-    except ValueError as error:
-        raise StartRefusedError(str(error)) from error
+    except ValueError as error:  # the others were looked at with the settings
+        raise StartRefusedError(f"stripe.url: {error}") from error
 
 
 def _webhook_secrets(settings: StripeSettings) -> tuple[Secret, ...]:

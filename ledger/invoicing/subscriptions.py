@@ -12,8 +12,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
-from aggregates import BillingAccount
-from aggregates.calendar import add_months, periods_until
+from aggregates import CARD_STEP, HOLD_STEP, BillingAccount
 from billing import (
     GatewayError,
     Hold,
@@ -21,28 +20,27 @@ from billing import (
     StripeMissingError,
     StripeRefusedError,
     Subscription,
-    intent_key,
+    is_stripe_id,
 )
 from events import SubscriptionRequested
-from events.readable import attribution_id
 from ledger.commands import billing_accounts as commands
 from ledger.errors import (
     AlreadyExistsError,
-    FailedPreconditionError,
     InvalidArgumentError,
     LedgerError,
-    TroubleError,
+    NotFoundError,
 )
 from ledger.invoicing.accounts import account_of, marker, payer_of_stripe_id
-from ledger.invoicing.customers import Customers, price_for
+from ledger.invoicing.attempts import Attempts
+from ledger.invoicing.customers import Customers
 from ledger.invoicing.holds import HOLD_MARK, Holds
+from ledger.invoicing.periods import StripePeriods, period_of
+from ledger.invoicing.prices import price_for
 from ledger.invoicing.told import CARD_REFUSED, told
 
 if TYPE_CHECKING:
     from billing.gateway import Gateway
     from ledger.application import Ledger
-
-ATTEMPT_MARK = "subscription"
 
 Flush = Callable[[bytes, str], Awaitable[bool]]  # report all; whether all of it would be billed
 
@@ -61,6 +59,8 @@ class Subscriptions:
         self._customers = customers
         self._holds = holds
         self._flush = flush
+        self._attempts = Attempts(ledger, gateway, customers)
+        self._periods = StripePeriods(ledger, gateway)
 
     # The saga ----------------------------------------------------------------------------------
 
@@ -87,6 +87,7 @@ class Subscriptions:
         self._ledger.failpoint("subscription-requested")
         account = await self.go_on(payer, author)
         if account.subscription is None:
+            commands.bound(account, payer)  # or it was deleted meanwhile
             raise InvalidArgumentError(CARD_REFUSED)  # another call has just seen that it is bad
         return account.subscription.subscription_id
 
@@ -104,17 +105,16 @@ class Subscriptions:
         account = await account_of(self._ledger, payer)
         if account.subscription is None:
             return False
-        subscription_id = account.subscription.subscription_id
-        try:
-            found = await self._gateway.subscription(subscription_id)
-        except GatewayError as error:
-            raise told(error, f"subscription {subscription_id} is fetched") from error
+        found = await self._periods.look(account.subscription.subscription_id)
         if found.is_dead:
             await self._end(payer, found, author)
+        else:
+            await self._periods.follow(payer, found, author)
         return found.is_dead
 
     async def go_on(self, payer: bytes, author: str) -> BillingAccount:
         """Take every step that is left; LedgerError says what is in the way."""
+        failed: LedgerError | None = None
         while True:
             account = await account_of(self._ledger, payer)
             if account.subscription is not None:
@@ -129,7 +129,10 @@ class Subscriptions:
             if account.verified is None:
                 await self._verify(payer, account.wanted, author)
             else:
-                await self._make(payer, account.wanted, account.verified.tax_state, author)
+                failure = await self._attempts.make(payer, account, author)
+                if failure is not None and failed is not None:
+                    raise failure  # of a second key, too: Stripe is broken
+                failed = failed or failure
 
     async def _verify(self, payer: bytes, wanted: SubscriptionRequested, author: str) -> None:
         """See that the hold is the customer's and good, and let its card pay."""
@@ -148,9 +151,11 @@ class Subscriptions:
             )
         except (StripeCardError, StripeRefusedError, StripeMissingError) as error:
             reason = error.code or "refused"
-            if not await self._refuse(payer, wanted, commands.CARD_STEP, reason, author):
+            if not await self._attempts.refuse(payer, wanted, CARD_STEP, reason, author):
                 return  # another call has taken this step meanwhile
             await self._holds.release(payer, wanted.payment_intent_id, "refused", author)
+            if isinstance(error, StripeMissingError):
+                await self._customers.note_deleted(wanted.customer_id, author)
             raise InvalidArgumentError(
                 f"Failed to set default payment for customer ID {wanted.customer_id}"
             ) from error
@@ -178,122 +183,29 @@ class Subscriptions:
 
         None when another call has used it for this attempt meanwhile, which goes on.
         """
+        if not is_stripe_id(wanted.payment_intent_id):
+            # Asked for when nobody looked: Stripe has none of this name, and it could not be asked.
+            await self._attempts.refuse(payer, wanted, HOLD_STEP, "no id", author)
+            raise InvalidArgumentError(CARD_REFUSED)
         try:
             hold = await self._gateway.hold(wanted.payment_intent_id)
         except (StripeMissingError, StripeRefusedError) as error:
-            await self._refuse(payer, wanted, commands.HOLD_STEP, error.code or "missing", author)
+            await self._attempts.refuse(payer, wanted, HOLD_STEP, error.code or "missing", author)
             raise InvalidArgumentError(CARD_REFUSED) from error
         except GatewayError as error:
             raise told(error, "the hold is fetched") from error
         is_ours = (hold.marker or "").startswith(marker(HOLD_MARK, payer, 0)[:-1])
         if hold.customer_id != wanted.customer_id or not is_ours:
-            await self._refuse(
-                payer, wanted, commands.HOLD_STEP, "of another customer or purpose", author
+            await self._attempts.refuse(
+                payer, wanted, HOLD_STEP, "of another customer or purpose", author
             )
             raise InvalidArgumentError(CARD_REFUSED)
         if not hold.is_held or hold.payment_method_id is None:
-            if not await self._refuse(payer, wanted, commands.HOLD_STEP, hold.status, author):
+            if not await self._attempts.refuse(payer, wanted, HOLD_STEP, hold.status, author):
                 return None
             await self._holds.release(payer, hold.hold_id, "refused", author)
             raise InvalidArgumentError(CARD_REFUSED)
         return hold
-
-    async def _make(
-        self, payer: bytes, wanted: SubscriptionRequested, tax_state: str, author: str
-    ) -> None:
-        """Make the subscription, unless this attempt has made it already."""
-        name = attribution_id(payer)
-        mark = marker(ATTEMPT_MARK, payer, wanted.attempt)
-        try:
-            known = await self._gateway.subscriptions_of(wanted.customer_id)
-            made = next((one for one in known if one.marker == mark), None)
-            if made is not None and made.is_dead:
-                # Under the same key Stripe would tell what it was when it was made: alive.
-                await self._refuse(
-                    payer, wanted, commands.SUBSCRIPTION_STEP, "it has ended", author
-                )
-                raise FailedPreconditionError(
-                    f"subscription {made.subscription_id} ended before it was bound"
-                )
-            if made is None:
-                await self._refuse_another(payer, wanted, known, author)
-                made = await self._gateway.create_subscription(
-                    key=intent_key("create-subscription", name, generation=wanted.attempt),
-                    customer_id=wanted.customer_id,
-                    price_id=wanted.price_id,
-                    automatic_tax=tax_state == "supported",
-                    attribution_id=name,
-                    marker=mark,
-                )
-        except (StripeCardError, StripeRefusedError, StripeMissingError) as error:
-            await self._refuse(
-                payer, wanted, commands.SUBSCRIPTION_STEP, error.code or "refused", author
-            )
-            raise told(
-                error, f"Failed to create subscription with customer ID {wanted.customer_id}"
-            ) from error
-        except GatewayError as error:
-            raise told(
-                error, f"Failed to create subscription with customer ID {wanted.customer_id}"
-            ) from error
-        self._ledger.failpoint("subscription-made")
-        await self._bind(payer, wanted, made, author)
-
-    async def _bind(
-        self, payer: bytes, wanted: SubscriptionRequested, made: Subscription, author: str
-    ) -> None:
-        item = made.item
-        if item is None:
-            raise TroubleError(f"subscription {made.subscription_id} has not exactly one price")
-        start = _first_start(made, item.current_period_start)
-        shard = await self._ledger.placing.place_one(payer)
-        await shard.command(
-            partial(
-                commands.subscription_created,
-                payer=payer,
-                attempt=wanted.attempt,
-                subscription_id=made.subscription_id,
-                price_id=item.price_id,
-                period_start=start,
-                period_end=add_months(start, 1),
-            ),
-            author,
-        )
-        self._ledger.failpoint("subscription-created")
-
-    async def _refuse_another(
-        self,
-        payer: bytes,
-        wanted: SubscriptionRequested,
-        known: tuple[Subscription, ...],
-        author: str,
-    ) -> None:
-        alive = next((one for one in known if not one.is_dead), None)
-        if alive is None:
-            return
-        await self._refuse(
-            payer, wanted, commands.SUBSCRIPTION_STEP, "another one is there", author
-        )
-        raise AlreadyExistsError(
-            f"Customer ({attribution_id(payer)}) already has an active subscription"
-            f" ({alive.subscription_id})"
-        )
-
-    async def _refuse(
-        self, payer: bytes, wanted: SubscriptionRequested, step: str, reason: str, author: str
-    ) -> bool:
-        shard = await self._ledger.placing.place_one(payer)
-        refused: bool = await shard.command(
-            partial(
-                commands.refuse_subscription,
-                payer=payer,
-                attempt=wanted.attempt,
-                step=step,
-                reason=reason,
-            ),
-            author,
-        )
-        return refused
 
     async def _activate(self, payer: bytes, author: str) -> None:
         shard = await self._ledger.placing.place_one(payer)
@@ -303,32 +215,48 @@ class Subscriptions:
         )
         self._ledger.failpoint("subscription-activated")
 
+    async def end_twin(self, payer: bytes, found: Subscription) -> None:
+        """End a subscription that an attempt made, and another one stands in its place."""
+        await self._attempts.end_twin(payer, found)
+
     # The end -----------------------------------------------------------------------------------
 
-    async def cancel(self, subscription_id: str, author: str) -> None:
-        """End a subscription that is bound, or note that Stripe has ended it.
+    async def cancel(self, subscription_id: str, author: str) -> bytes | None:
+        """End a subscription that is bound, or note that Stripe has ended it; give whose it is.
 
-        One that is bound to nobody changes nothing.
+        One that is bound to nobody changes nothing, and None is given. While Stripe cannot tell
+        whether it lives, the request is recorded, and a later run finds out.
         """
         payer = await payer_of_stripe_id(self._ledger, subscription_id)
         if payer is None:
-            return
+            return None
         account = await account_of(self._ledger, payer)
         subscription = account.subscription
         if subscription is None or subscription.subscription_id != subscription_id:
-            return
-        if await self.note_end(payer, author):
-            return
-        shard = await self._ledger.placing.place_one(payer)
-        await shard.command(
-            partial(commands.request_cancel, payer=payer, subscription_id=subscription_id), author
-        )
-        self._ledger.failpoint("cancel-requested")
+            return None
+        try:
+            if await self.note_end(payer, author):
+                return payer
+        except NotFoundError:
+            raise
+        except LedgerError as error:
+            log.warning("subscription %s is to end, and waits: %s", subscription_id, error)
+            await self._request_cancel(payer, subscription_id, author)
+            return payer
+        await self._request_cancel(payer, subscription_id, author)
         try:
             await self.go_on(payer, author)
         except LedgerError as error:
             # It is recorded, and the next run goes on with it.
             log.warning("subscription %s is not cancelled yet: %s", subscription_id, error)
+        return payer
+
+    async def _request_cancel(self, payer: bytes, subscription_id: str, author: str) -> None:
+        shard = await self._ledger.placing.place_one(payer)
+        await shard.command(
+            partial(commands.request_cancel, payer=payer, subscription_id=subscription_id), author
+        )
+        self._ledger.failpoint("cancel-requested")
 
     async def _cancel(self, payer: bytes, account: BillingAccount, author: str) -> None:
         subscription = account.subscription
@@ -339,10 +267,7 @@ class Subscriptions:
             if not found.is_dead:
                 if not await self._flush(payer, author):
                     return  # what is billed at the end would lack something
-                found = await self._gateway.cancel_subscription(
-                    subscription_id,
-                    key=intent_key("cancel-subscription", subscription_id, generation=1),
-                )
+                found = await self._gateway.cancel_subscription(subscription_id)
         except GatewayError as error:
             raise told(error, f"subscription {subscription_id} is cancelled") from error
         self._ledger.failpoint("subscription-cancelled")
@@ -357,18 +282,9 @@ class Subscriptions:
                 payer=payer,
                 subscription_id=found.subscription_id,
                 ended_at=self._ledger.now() if ended is None else ended * 1_000,
+                last_period=period_of(found),
                 default_limit=self._ledger.settings.default_spending_limit.for_teams,
             ),
             author,
         )
         self._ledger.failpoint("subscription-ended")
-
-
-def _first_start(made: Subscription, current_start: int) -> int:
-    """Give when the first period began, in ms, of a subscription that may be months old.
-
-    Periods are counted from there: the one that began on 28 February may have begun on a 31st.
-    """
-    created, current = made.created * 1_000, current_start * 1_000
-    is_counted = add_months(created, periods_until(created, current)) == current
-    return created if is_counted else current

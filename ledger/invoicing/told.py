@@ -12,10 +12,12 @@ from billing import (
     StripeCredentialsError,
     StripeIdempotencyError,
     StripeMissingError,
+    StripeRefusedError,
     StripeTimeoutError,
     StripeUnavailableError,
 )
 from ledger.errors import (
+    AlreadyExistsError,
     FailedPreconditionError,
     InvalidArgumentError,
     LedgerError,
@@ -51,3 +53,30 @@ def told(error: GatewayError, doing: str) -> LedgerError:
         case _:
             log.warning("%s: %s", doing, error)
             return FailedPreconditionError(f"{doing}: Stripe refuses it ({error.code})")
+
+
+def is_hopeless(error: Exception) -> bool:
+    """Say whether the same will be told however often it is tried, as far as that can be known.
+
+    Either Stripe has said no to just this, or what it has is nothing that the ledger can use. What
+    lies elsewhere may be mended: its being down, our key, the store, the directory, and with a
+    newer version an answer that this one cannot read.
+    """
+    said = _by_stripe(error)
+    if said is not None:
+        return isinstance(said, StripeMissingError | StripeRefusedError | StripeCardError)
+    return isinstance(
+        error,
+        NotFoundError
+        | FailedPreconditionError
+        | InvalidArgumentError
+        | AlreadyExistsError
+        | TroubleError,
+    )
+
+
+def _by_stripe(error: BaseException | None) -> GatewayError | None:
+    """Give what of Stripe's is behind an error; None when it is our own."""
+    while error is not None and not isinstance(error, GatewayError):
+        error = error.__cause__
+    return error

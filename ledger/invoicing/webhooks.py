@@ -14,21 +14,33 @@ from typing import TYPE_CHECKING
 from billing import EventNotice, GatewayError, Secret, WebhookRefusedError
 from ledger.errors import InvalidArgumentError, LedgerError
 from ledger.invoicing.accounts import payer_of_stripe_id
-from persistence import Webhook, WebhookPlace
+from ledger.invoicing.told import is_hopeless, told
+from ledger.invoicing.troubles import reason_of
+from persistence import (
+    WEBHOOK_DONE,
+    WEBHOOK_GIVEN_UP,
+    WEBHOOK_IGNORED,
+    WEBHOOK_WAITING,
+    Webhook,
+    WebhookPlace,
+    WebhookTallies,
+)
 
 if TYPE_CHECKING:
     from ledger.application import Ledger
     from ledger.invoicing.service import Billing
 
-WAITING, DONE, IGNORED = "waiting", "done", "ignored"
+# A webhook that has been hopeless for so long is given up. Stripe itself tries as long to deliver
+# one, and whatever lags there, or was set up wrongly here, has been noticed by then.
+GIVEN_UP_AFTER_MS = 3 * 86_400_000
 NO_METER = "v1.billing.meter.no_meter_found"  # the one kind that is about no object
 THIN = "v1."  # kinds that Stripe does not list
 ADDRESS = "address"  # a detail: the customer's address changed
 BODY_BYTES_MAX = 64 * 1024  # the original's; Stripe's own are far smaller
 AT_ONCE = 50
-COUNTED_MAX = 10_000  # more that wait are counted as so many
 # Stripe lists an event for thirty days.
 LISTED_SECONDS = 30 * 86_400
+LISTING = "stripe-events"  # among the jobs: how far they were listed
 # An event may be listed a while after others that have the same time.
 OVERLAP_SECONDS = 3_600
 
@@ -50,7 +62,6 @@ class Webhooks:
         self._billing = billing
         self._running: asyncio.Task[None] | None = None
         self._kicked = False
-        self._heard_until = 0  # seconds; what came before was listed, or lies in the store
         self._acts: dict[str, Act] = {
             "invoice.finalized": billing.settlements.finalize,
             "invoice.voided": billing.settlements.finalize,
@@ -62,7 +73,7 @@ class Webhooks:
             "customer.subscription.created": self._subscription,
             "customer.subscription.deleted": billing.subscriptions.cancel,
             "customer.updated": billing.customers.update_tax_state,
-            "customer.deleted": billing.customers.deleted,
+            "customer.deleted": self._customer_deleted,
             "charge.dispute.created": billing.disputes.opened,
             "v1.billing.meter.error_report_triggered": self._meter_trouble,
             NO_METER: self._meter_trouble,
@@ -116,7 +127,7 @@ class Webhooks:
             notice.created,
             now,
             ADDRESS if notice.changes_address else "",
-            WAITING if self.is_handled(notice) else IGNORED,
+            WEBHOOK_WAITING if self.is_handled(notice) else WEBHOOK_IGNORED,
         )
         added: bool = await self._ledger.shards[0].beside(
             lambda transaction: transaction.add_webhook(row)
@@ -126,21 +137,37 @@ class Webhooks:
     async def catch_up(self, author: str) -> int:
         """Keep what Stripe told and nobody heard, and do it; give how much that was.
 
-        Stripe stops trying after three days, and it may never have begun.
+        Stripe stops trying after three days, and it may never have begun. What was listed is not
+        listed again, by whichever process: a run costs one request if little happened.
         """
         now = self._ledger.now() // 1_000
-        oldest = now - LISTED_SECONDS
-        since = max(self._heard_until - OVERLAP_SECONDS, oldest)
-        heard = 0
+        listed = await self._listed_until()
+        if listed is None:
+            # What happened before billing began here was another system's to do.
+            listed = now
+            await self._keep_listed(now)
+        newest, heard = listed, 0
         async for notice in self._billing.gateway.events_since(
-            [kind for kind in self._acts if not kind.startswith(THIN)], created_from=since
+            [kind for kind in self._acts if not kind.startswith(THIN)],
+            created_from=max(listed - OVERLAP_SECONDS, now - LISTED_SECONDS),
         ):
+            newest = max(newest, notice.created)
             if self.is_handled(notice) and not self.lacks_object(notice):
                 heard += await self.keep(notice)
-        self._heard_until = now
+        if newest > listed:
+            await self._keep_listed(newest)
         while heard and await self.process(author):
             pass
         return heard
+
+    async def _listed_until(self) -> int | None:
+        """Give the time of the newest event that was listed, in seconds; None before the first."""
+        rows = await self._ledger.shards[0].read(lambda queries: queries.reader.jobs())
+        times = [row.last_started for row in rows if row.name == LISTING]
+        return times[0] // 1_000 if times and times[0] is not None else None
+
+    async def _keep_listed(self, newest: int) -> None:
+        await self._ledger.job_ran(LISTING, started=newest * 1_000, finished=None, error="")
 
     def kick(self, author: str) -> None:
         """Do what waits soon, without keeping Stripe waiting for it."""
@@ -191,45 +218,78 @@ class Webhooks:
             lambda queries: queries.reader.webhooks(state=state, before=before, limit=limit)
         )
 
-    async def counts(self) -> tuple[int, int]:
-        """Count those that wait, and of them those that failed at least once; up to a limit."""
-        waiting = await self.page(state=WAITING, before=None, limit=COUNTED_MAX)
-        return len(waiting), sum(bool(webhook.attempts) for webhook in waiting)
+    async def counts(self) -> WebhookTallies:
+        """Count those that wait, and those that were given up."""
+        return await self._ledger.shards[0].read(lambda queries: queries.reader.webhook_tallies())
 
     async def _do(self, webhook: Webhook, author: str) -> bool:
         act = self._acts.get(webhook.type)
-        state, error = DONE, ""
-        if act is None:
-            state = IGNORED
-        else:
-            try:
-                await act(webhook.object_id, author)
-            except (LedgerError, GatewayError) as trouble:
-                state, error = WAITING, str(trouble)
-                log.warning("webhook %s (%s): %s", webhook.event_id, webhook.type, trouble)
-            except Exception as trouble:
-                state, error = WAITING, f"{type(trouble).__name__}, see the log"
-                log.exception("webhook %s (%s) failed", webhook.event_id, webhook.type)
+        state, error, hopeless_since = WEBHOOK_IGNORED, "", 0
+        if act is not None:
+            failure = await self._failure_of(act, webhook, author)
+            state = WEBHOOK_DONE
+            if failure is not None:
+                error = reason_of(failure)
+                state, hopeless_since = self._state_after(webhook, failure)
         now = self._ledger.now()
         await self._ledger.shards[0].beside(
             lambda transaction: transaction.webhook_done(
-                webhook.event_id, state=state, error=error, now=now
+                webhook.event_id, state=state, error=error, now=now, hopeless_since=hopeless_since
             )
         )
+        if state == WEBHOOK_GIVEN_UP and webhook.state != WEBHOOK_GIVEN_UP:
+            log.error("webhook %s (%s) is given up: %s", webhook.event_id, webhook.type, error)
         return not error
+
+    @staticmethod
+    async def _failure_of(act: Act, webhook: Webhook, author: str) -> Exception | None:
+        try:
+            await act(webhook.object_id, author)
+        except LedgerError as failure:
+            log.warning("webhook %s (%s): %s", webhook.event_id, webhook.type, failure)
+            return failure
+        except Exception as failure:
+            log.exception("webhook %s (%s) failed", webhook.event_id, webhook.type)
+            return failure
+        return None
+
+    def _state_after(self, webhook: Webhook, failure: Exception) -> tuple[str, int]:
+        """Decide what becomes of a webhook that failed; give since when it is hopeless.
+
+        One that was given up stays so when a try by hand is hopeless, too.
+        """
+        if not is_hopeless(failure):
+            return WEBHOOK_WAITING, 0
+        now = self._ledger.now()
+        since = webhook.hopeless_since or now
+        is_over = now - since >= GIVEN_UP_AFTER_MS
+        return (WEBHOOK_GIVEN_UP if is_over else WEBHOOK_WAITING), since
 
     # What is no call ---------------------------------------------------------------------------
 
     async def _credit_note(self, credit_note_id: str, author: str) -> None:
-        note = await self._billing.gateway.credit_note(credit_note_id)
+        try:
+            note = await self._billing.gateway.credit_note(credit_note_id)
+        except GatewayError as error:
+            raise told(error, f"credit note {credit_note_id} is fetched") from error
         await self._billing.settlements.finalize(note.invoice_id, author)
 
     async def _subscription(self, subscription_id: str, author: str) -> None:
         """Complete an attempt whose answer was lost."""
-        found = await self._billing.gateway.subscription(subscription_id)
+        try:
+            found = await self._billing.gateway.subscription(subscription_id)
+        except GatewayError as error:
+            raise told(error, f"subscription {subscription_id} is fetched") from error
         payer = await payer_of_stripe_id(self._ledger, found.customer_id)
         if payer is not None:
             await self._billing.subscriptions.go_on(payer, author)
+            await self._billing.subscriptions.end_twin(payer, found)
+
+    async def _customer_deleted(self, customer_id: str, author: str) -> None:
+        """Note it, and that Stripe has ended the customer's subscription, which it may not tell."""
+        payer = await self._billing.customers.deleted(customer_id, author)
+        if payer is not None:
+            await self._billing.subscriptions.note_end(payer, author)
 
     async def _meter_trouble(self, meter_id: str, author: str) -> None:
         """Stripe rejected usage that it had taken: the sums of every customer are compared."""

@@ -24,7 +24,7 @@ from persistence.postgres.schema import MIGRATIONS as MIGRATIONS_TABLE
 from persistence.postgres.transaction import LOCK_PROJECTIONS
 from persistence.postgres.trouble import is_trouble
 from persistence.sql import Row
-from persistence.sql.tables import TABLES
+from persistence.sql.tables import BILLING_NOTES, TABLES
 from projections import PROJECTIONS, VERSION
 
 ADVISORY_LOCK = 0x55534C47  # "USLG": of this ledger's migrations, in its own database
@@ -120,9 +120,9 @@ MIGRATIONS: tuple[Migration[Connection[Row]], ...] = (
     Migration(
         4,
         "billing",
-        _has("billing_accounts", "billing_reports", "webhooks"),
+        _has("billing_accounts", "billing_reports", *BILLING_NOTES),
         lambda connection: _run(connection, BILLING),
-        _lacks(*TABLES["billing"], "webhooks"),
+        _lacks(*TABLES["billing"], *BILLING_NOTES),
     ),
 )
 SCHEMA_VERSION = MIGRATIONS[-1].number

@@ -302,7 +302,7 @@ CREATE TABLE billing_reported (
     waiting bigint NOT NULL
 ) WITH (fillfactor = 50);
 CREATE INDEX billing_reported_unsettled ON billing_reported (payer)
-    WHERE (settled_cents < 100 * requested_credits OR waiting > 0);
+    WHERE (settled_cents <> 100 * requested_credits OR waiting > 0);
 CREATE TABLE billing_reports (
     subscription_id text COLLATE "C" NOT NULL,
     seq bigint NOT NULL,
@@ -357,10 +357,27 @@ CREATE TABLE webhooks (
     state text COLLATE "C" NOT NULL,
     attempts bigint NOT NULL,
     tried_at bigint NOT NULL,
-    error text COLLATE "C" NOT NULL
+    error text COLLATE "C" NOT NULL,
+    hopeless_since bigint NOT NULL
 ) WITH (fillfactor = 70);
 CREATE INDEX webhooks_by_time ON webhooks (received_at, event_id);
-CREATE INDEX webhooks_by_state ON webhooks (state, received_at, event_id)
+CREATE INDEX webhooks_by_state ON webhooks (state, received_at, event_id);
+CREATE TABLE billing_troubles (
+    payer bytea PRIMARY KEY,
+    reason text COLLATE "C" NOT NULL,
+    since bigint NOT NULL,
+    tried_at bigint NOT NULL,
+    attempts bigint NOT NULL
+) WITH (fillfactor = 50);
+CREATE TABLE billing_run (
+    one bigint PRIMARY KEY CHECK (one = 1),
+    started_at bigint NOT NULL,
+    ended_at bigint NOT NULL,
+    done bigint NOT NULL,
+    failed bigint NOT NULL,
+    error text COLLATE "C" NOT NULL,
+    succeeded_at bigint NOT NULL
+) WITH (fillfactor = 10)
 """
 
 MIGRATIONS = """

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -13,10 +12,12 @@ from persistence.billing import (
     WEBHOOK_RETRY_MS,
     CycleSums,
     ReportPlace,
+    SettledSum,
     Webhook,
     WebhookPlace,
 )
 from persistence.sql.session import Session, listed
+from persistence.sql.troubles import SqlTroubleReads
 from projections import (
     BillingAccount,
     ClosedBooks,
@@ -59,7 +60,7 @@ _BILLED = (
     " UNION SELECT payer FROM cost_centers INDEXED BY cost_centers_of_stripe"
     " WHERE strategy = 'stripe' AND payer > ?"
     " UNION SELECT payer FROM billing_reported INDEXED BY billing_reported_unsettled"
-    " WHERE (settled_cents < 100 * requested_credits OR waiting > 0) AND payer > ?"
+    " WHERE (settled_cents <> 100 * requested_credits OR waiting > 0) AND payer > ?"
     " ORDER BY payer LIMIT ?"
 )
 _OPEN = (
@@ -82,6 +83,11 @@ _IN_CYCLE = (
 _TAKEN_BACK = (
     "SELECT coalesce(sum(-delta), 0) FROM billing_reports WHERE subscription_id = ?"
     " AND stamped >= ? AND stamped < ? AND state <> 'lost' AND delta < 0"
+)
+_SETTLED = (
+    "SELECT coalesce(sum(-credit_cents), 0), coalesce(max(invoice_id), '') FROM billing_invoices"
+    " WHERE payer = ? AND subscription_id = ? AND period_start >= ? AND period_start < ?"
+    " AND credit_cents <> 0"
 )
 _DUE_WEBHOOKS = (
     f"{_WEBHOOKS} WHERE state = 'waiting' AND tried_at + {WEBHOOK_RETRY_MS} * CASE"
@@ -145,13 +151,8 @@ class SqlBillingRows:
                 self._session.put(table, keys, columns, [_astuple(row) for row in rows])
 
 
-class SqlBillingReads(ABC):
+class SqlBillingReads(SqlTroubleReads):
     """Implements `persistence.BillingReads` by the means of a transaction or a reader."""
-
-    @property
-    @abstractmethod
-    def _select(self) -> Callable[[str, Sequence[Any]], list[Any]]:
-        """Ask for all rows."""
 
     def _first(self, statement: str, values: Sequence[Any]) -> Any:
         rows = self._select(statement, values)
@@ -252,6 +253,13 @@ class SqlBillingReads(ABC):
             (payer, OF_PAYER_MAX),
         )
         return [Invoice(*row) for row in rows]
+
+    def settled_in_cycle(
+        self, payer: bytes, subscription_id: str, *, start: int, end: int
+    ) -> SettledSum:
+        """Sum what invoices settled of a subscription whose period begins in [start, end)."""
+        row = self._first(_SETTLED, (payer, subscription_id, start, max(end, start + 1)))
+        return SettledSum(int(row[0]), row[1])
 
     def books_of(self, payer: bytes) -> list[ClosedBooks]:
         """Give a payer's newest closed cycles, newest first."""

@@ -18,3 +18,6 @@ TABLES = {
         "billing_books",
     ),
 }
+
+# What billing keeps beside the log: no fold writes it, and a rebuild leaves it alone.
+BILLING_NOTES = ("webhooks", "billing_troubles", "billing_run")

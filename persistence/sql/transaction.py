@@ -6,12 +6,13 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from persistence.billing import Webhook
+from persistence.billing import BillingRun, Webhook
 from persistence.errors import PositionMovedError
 from persistence.sql.billing import SqlBillingReads, add_webhook
 from persistence.sql.live import SqlLiveRows
 from persistence.sql.rows import SqlRows, storable
 from persistence.sql.session import Session, listed
+from persistence.sql.troubles import PUT_RUN, PUT_TROUBLE
 from persistence.store import (
     Counts,
     DeadLetter,
@@ -250,19 +251,33 @@ class SqlTransaction(SqlBillingReads):
         )
         return [(DeadLetter(*row[:-1]), row[-1]) for row in rows]
 
-    # Webhooks ----------------------------------------------------------------------------------
+    # Billing, beside the log -------------------------------------------------------------------
 
     def add_webhook(self, webhook: Webhook) -> bool:
         """Keep what Stripe told; False when its event id is there already."""
         return add_webhook(self._session, webhook)
 
-    def webhook_done(self, event_id: str, *, state: str, error: str, now: int) -> None:
+    def webhook_done(
+        self, event_id: str, *, state: str, error: str, now: int, hopeless_since: int = 0
+    ) -> None:
         """Count a try and keep what came of it; `waiting` for another try."""
         self._change(
-            "UPDATE webhooks SET state = ?, error = ?, tried_at = ?, attempts = attempts + 1"
-            " WHERE event_id = ?",
-            (state, storable(error), now, event_id),
+            "UPDATE webhooks SET state = ?, error = ?, tried_at = ?, attempts = attempts + 1,"
+            " hopeless_since = ? WHERE event_id = ?",
+            (state, storable(error), now, hopeless_since, event_id),
         )
+
+    def add_trouble(self, payer: bytes, reason: str, *, now: int) -> None:
+        """Write down that a payer's run failed, and why; since when stays as it is."""
+        self._change(PUT_TROUBLE, (payer, storable(reason), now, now))
+
+    def remove_trouble(self, payer: bytes) -> None:
+        """Forget a payer's trouble, if there is any."""
+        self._change("DELETE FROM billing_troubles WHERE payer = ?", (payer,))
+
+    def put_billing_run(self, run: BillingRun) -> None:
+        """Keep how a run went instead of the one before."""
+        self._change(PUT_RUN, run._replace(error=storable(run.error)))
 
     # Decisions and jobs ------------------------------------------------------------------------
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from persistence.errors import StoreRefusedError
 from persistence.migration import FIRST_PROJECTIONS, Migration, MigrationRow
-from persistence.sql.tables import TABLES
+from persistence.sql.tables import BILLING_NOTES, TABLES
 from persistence.sqlite.schema import BILLING, INTAKE, LOG, READ_MODEL
 from projections import VERSION
 
@@ -157,9 +157,9 @@ MIGRATIONS: tuple[Migration[sqlite3.Connection], ...] = (
     Migration(
         4,
         "billing",
-        _has("billing_accounts", "billing_reports", "webhooks"),
+        _has("billing_accounts", "billing_reports", *BILLING_NOTES),
         _create_billing,
-        _lacks(*TABLES["billing"], "webhooks"),
+        _lacks(*TABLES["billing"], *BILLING_NOTES),
     ),
 )
 SCHEMA_VERSION = MIGRATIONS[-1].number

@@ -239,7 +239,7 @@ CREATE TABLE billing_reported (
     waiting INTEGER NOT NULL
 ) WITHOUT ROWID;
 CREATE INDEX billing_reported_unsettled ON billing_reported (payer)
-    WHERE (settled_cents < 100 * requested_credits OR waiting > 0);
+    WHERE (settled_cents <> 100 * requested_credits OR waiting > 0);
 CREATE TABLE billing_reports (
     subscription_id TEXT NOT NULL,
     seq INTEGER NOT NULL,
@@ -294,8 +294,25 @@ CREATE TABLE webhooks (
     state TEXT NOT NULL,
     attempts INTEGER NOT NULL,
     tried_at INTEGER NOT NULL,
-    error TEXT NOT NULL
+    error TEXT NOT NULL,
+    hopeless_since INTEGER NOT NULL
 ) WITHOUT ROWID;
 CREATE INDEX webhooks_by_time ON webhooks (received_at, event_id);
 CREATE INDEX webhooks_by_state ON webhooks (state, received_at, event_id);
+CREATE TABLE billing_troubles (
+    payer BLOB PRIMARY KEY,
+    reason TEXT NOT NULL,
+    since INTEGER NOT NULL,
+    tried_at INTEGER NOT NULL,
+    attempts INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE billing_run (
+    one INTEGER PRIMARY KEY CHECK (one = 1),
+    started_at INTEGER NOT NULL,
+    ended_at INTEGER NOT NULL,
+    done INTEGER NOT NULL,
+    failed INTEGER NOT NULL,
+    error TEXT NOT NULL,
+    succeeded_at INTEGER NOT NULL
+);
 """

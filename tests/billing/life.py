@@ -53,13 +53,13 @@ class Life:
             "timeout": "20s",
             **(stripe or {}),
         }
-        settings = {
+        self.settings = {
             "prices": CENT_PRICES,
             "stripe": self.shop.settings(**of_stripe),
             **(more or {}),
         }
         self._config = folder / "usage-ledger.toml"
-        self._config.write_text(toml_of(settings))
+        self._config.write_text(toml_of(self.settings))
 
     def service(self, failpoint: str = "", *options: str) -> ServiceProcess:
         """Give the service, to be started; it dies at the failpoint."""

@@ -11,6 +11,7 @@ import grpc
 
 from billing import GatewaySettings, Secret
 from billing.gateway import Gateway
+from ledger.clock import Clock
 from ledger.directory import Directory
 from ledger.identifiers import parse_payer
 from tests.contract.data.scene import Line, bytes_of, ran
@@ -55,9 +56,10 @@ class Shop:
             }
         )
         self.meter = meter.id
-        self.prices = {currency: self._price(currency) for currency in ("eur", "usd")}
+        self.prices = {currency: self.new_price(currency) for currency in ("eur", "usd")}
 
-    def _price(self, currency: str) -> str:
+    def new_price(self, currency: str) -> str:
+        """Make another metered price."""
         params: Any = {
             "currency": currency,
             "billing_scheme": "tiered",
@@ -105,7 +107,7 @@ class BillingScene:
             given["directory"] = directory_settings
         self.service = InProcessService(
             settings_for(data_dir, **given),
-            clock=DoubleTime(self.double),
+            clock=self.clock(self.double),
             directory=directory,
             gateway=self.shop.gateway(),
             failpoint=failpoint,
@@ -115,6 +117,10 @@ class BillingScene:
     def at(cls, start: str, **settings: Any) -> Self:
         """Begin at another time."""
         return cls(Shop(start=start), **settings)
+
+    def clock(self, double: StripeDouble) -> Clock:
+        """Give the ledger's clock: Stripe's."""
+        return DoubleTime(double)
 
     def __enter__(self) -> Self:
         self.service.__enter__()

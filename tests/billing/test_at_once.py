@@ -47,6 +47,18 @@ class TestCustomers:
         assert 1 == len(list(scene.shop.client.v1.customers.list().auto_paging_iter()))
         assert 1 == len(log_of(scene.calls, "stripe-customer-bound"))
 
+    @MANY
+    @pytest.mark.parametrize("fault", ["server_error", "server_error_after", "still_running"])
+    def test_of_which_the_first_request_fails_are_one(
+        self, scene: WebhookScene, fault: str, count: int
+    ) -> None:
+        """C1: a stored failure is given up for another key, by one of them."""
+        scene.double.faults.add(fault, method="POST", path="/v1/customers", times=1)
+        together(count, lambda _: outcome(scene.customer))
+        scene.double.advance(minutes=1)
+        made = scene.customer()
+        assert [made.id] == list(scene.double.world.customers)
+
     def test_asked_for_in_two_currencies_are_one(self, scene: WebhookScene) -> None:
         """C1."""
         currencies = ("eur", "usd")
@@ -82,6 +94,22 @@ class TestSubscriptions:
         hold = scene.hold(card="declined")
         made = together(8, lambda _: outcome(lambda: scene.subscribe(hold=hold)))
         assert {grpc.StatusCode.INVALID_ARGUMENT} == set(made)
+
+    @MANY
+    @pytest.mark.parametrize("fault", ["server_error", "server_error_after", "still_running"])
+    def test_of_which_the_first_request_fails_are_one(
+        self, scene: WebhookScene, fault: str, count: int
+    ) -> None:
+        """C4: a stored failure is given up for another key, by one of them."""
+        scene.customer()
+        hold = scene.hold()
+        scene.double.faults.add(fault, method="POST", path="/v1/subscriptions", times=1)
+        together(count, lambda _: outcome(lambda: scene.subscribe(hold=hold)))
+        scene.double.advance(minutes=1)
+        outcome(lambda: scene.subscribe(hold=hold))  # there may be one already
+        assert scene.subscription()
+        assert 1 == len(scene.double.world.subscriptions)
+        assert 1 == len(log_of(scene.calls, "subscription-activated"))
 
     def test_asked_for_beside_the_run_and_the_webhook_are_one(self, scene: WebhookScene) -> None:
         """B12."""

@@ -16,6 +16,7 @@ from tests.contract.calls.asking import log_of
 from tests.contract.calls.directories import member, serving
 from tests.oracle.events import named_uuid
 from usage.v1 import billing_pb2
+from usage_ledger.v1 import billing_pb2 as status_pb
 
 KEY = "sk_test_NobodyMayReadThisKey"
 WEBHOOK_SECRET = "whsec_NobodyMayReadThisSecret"
@@ -90,6 +91,25 @@ def go_wrong(life: Life, calls: Any, told: Told) -> None:
         told.by(act)
 
 
+def in_trouble(life: Life, calls: Any) -> str:
+    """What the status says of a payer whose usage cannot be reported, for each reason there is."""
+    said = []
+    life.subscribe(calls)
+    life.use(calls)
+    request = status_pb.GetBillingStatusRequest()
+    for fault in FAULTS:
+        life.served.ask("POST", "faults", fault=fault)
+        reconcile(calls)
+        said.append(calls.billing_status.GetBillingStatus(request))
+        life.served.ask("POST", "faults/clear")
+    life.double._account._authorization = "Bearer sk_test_another"
+    reconcile(calls)
+    said.append(calls.billing_status.GetBillingStatus(request))
+    life.double._account._authorization = f"Bearer {KEY}"
+    assert all(one.payers[0].waits_for for one in said)
+    return "\n".join(map(str, said))
+
+
 def test_lie_nowhere(tmp_path: Path) -> None:
     """Signing up, paying and disputing with faults, logged as talkatively as can be."""
     token = tmp_path / "token"
@@ -110,6 +130,7 @@ def test_lie_nowhere(tmp_path: Path) -> None:
             calls = service.calls
             go_wrong(life, calls, told)
             told.by(lambda: calls.billing.CreateStripeCustomer(customer()))
+            status = in_trouble(life, calls)
             life.tell(calls)
             life.check(calls)
             dispute = life.served.ask("POST", "disputes", payment_intent=life.hold)["id"]
@@ -117,12 +138,19 @@ def test_lie_nowhere(tmp_path: Path) -> None:
             request = billing_pb2.OnChargeDisputeRequest(dispute_id=dispute)
             told.by(lambda: calls.billing.OnChargeDispute(request))
             refused = deliver(life, hook_of(service))
+            status += f"{calls.billing_status.ListWebhooks(status_pb.ListWebhooksRequest())}"
             events = "\n".join(f"{one.stream} {one.topic} {one.json}" for one in log_of(calls))
             log = service.log
     assert len(told.texts) > 40
     assert "refused our key" in log
     clients = [f"{name}_secret_double" for name in life.double.world.payment_intents]
-    places = {"log": log, "errors": "\n".join(told.texts), "events": events, "answers": refused}
+    places = {
+        "log": log,
+        "errors": "\n".join(told.texts),
+        "events": events,
+        "answers": refused,
+        "status": status,
+    }
     for place, text in places.items():
         for secret in (KEY, KEY[8:], WEBHOOK_SECRET, TOKEN, NAME, EMAIL, *clients):
             assert secret not in text, (place, secret)

@@ -144,9 +144,7 @@ async def test_what_is_added_up_is_on_the_last_invoice(account: Account) -> None
             end=start + 2 * 3_600,
         )
         summed = int(summary.credits)
-    ended = await account.gateway.cancel_subscription(
-        account.subscription.subscription_id, key=f"cancel:{account.meter}"
-    )
+    ended = await account.gateway.cancel_subscription(account.subscription.subscription_id)
     assert ended.is_dead
     invoices = [
         invoice

@@ -24,6 +24,7 @@ from tests.billing.webhook_scene import WebhookScene, event
 from tests.edge.callers import TokensFile
 from tests.edge.requests import address
 from tests.harness import InProcessService, settings_for
+from tests.harness.backends import POSTGRES, SQLITE, choose
 from tests.stripe_double import WEBHOOK_SECRET
 
 BODY_BYTES_MAX = 64 * 1024
@@ -54,6 +55,29 @@ class TestAMethod:
     def test_that_is_another_is_not_allowed(self, scene: WebhookScene, method: str) -> None:
         answer = httpx.request(method, scene.address)
         assert (405, "POST") == (answer.status_code, answer.headers["Allow"])
+
+
+class TestAContentType:
+    @pytest.mark.parametrize(
+        "kind",
+        ["application/json", "Application/JSON", "application/json; charset=utf-8", "", None],
+    )
+    def test_of_json_or_none_is_taken(self, scene: WebhookScene, kind: str | None) -> None:
+        body = event("invoice.updated", "in_1")
+        headers = {"Stripe-Signature": scene.double.webhooks.sign(body)}
+        if kind is not None:
+            headers["Content-Type"] = kind
+        assert 200 == httpx.post(scene.address, content=body, headers=headers).status_code
+
+    @pytest.mark.parametrize(
+        "kind",
+        ["text/plain", "application/x-www-form-urlencoded", "application/jsonp", "json", "x"],
+    )
+    def test_that_is_another_is_refused(self, scene: WebhookScene, kind: str) -> None:
+        body = event("invoice.updated", "in_1")
+        answer = scene.post(body, scene.double.webhooks.sign(body), **{"Content-Type": kind})
+        assert (415, []) == (answer.status_code, scene.kept())
+        assert "must be application/json" in told(answer)
 
 
 class TestASignature:
@@ -126,6 +150,7 @@ class TestABody:
             b'{"object": "charge", "id": "ch_1"}',
             b'{"object": "event", "id": "evt_1"}',
             b'{"object": "event", "id": 7, "type": "x", "created": 1, "data": {}}',
+            b'{"type": "invoice.finalized", "data": {"object": {"id": "in_1"}}}',
             b"[" * 10_000,
         ],
     )
@@ -170,6 +195,27 @@ class TestAnEvent:
         answer = scene.signed(event(kind, None, data={"object": about}))
         assert (400, []) == (answer.status_code, scene.kept())
 
+    @pytest.mark.parametrize("lacking", ["object", "created"])
+    def test_that_says_no_more_than_it_must_is_taken(
+        self, scene: WebhookScene, lacking: str
+    ) -> None:
+        """So are those of the original's tests; one without a time is from now."""
+        fields = json.loads(event("invoice.updated", "in_1"))
+        del fields[lacking]
+        assert 200 == scene.signed(json.dumps(fields).encode()).status_code
+        (kept,) = scene.kept()
+        now = scene.double.clock.now if lacking == "created" else fields["created"]
+        assert now == kept.created.seconds
+
+    @pytest.mark.parametrize("created", [-1, 10**11, 10**12, 2**63, 10**30, 1.5, None])
+    def test_of_no_time_on_earth_is_refused_and_hides_no_other(
+        self, scene: WebhookScene, created: Any
+    ) -> None:
+        assert 200 == scene.signed(event("invoice.updated", "in_1")).status_code
+        body = event("customer.created", "cus_1", created=created)
+        assert 400 == scene.signed(body).status_code
+        assert ["invoice.updated"] == [one.type for one in scene.kept()]
+
     def test_about_no_meter_names_none_and_is_taken(self, scene: WebhookScene) -> None:
         assert 200 == scene.signed(json.dumps(NO_METER).encode()).status_code
         scene.until_done()
@@ -183,6 +229,49 @@ class TestAnEvent:
             assert 200 == scene.signed(body).status_code
         scene.until_done()
         assert ["done", "ignored"] == sorted(one.state for one in scene.kept())
+
+
+NO_IDS = [".", "..", " ", "x\0", "\0", "x\n", "x\x1b[31m", "x y", "x" * 256, "x" * 60_000, "\ud800"]
+
+
+@pytest.mark.parametrize("backend", [SQLITE, pytest.param(POSTGRES, marks=pytest.mark.postgres)])
+class TestAnIdThatIsNone:
+    """A signature is no promise that what is signed can be stored and asked for."""
+
+    @pytest.fixture
+    def scene(
+        self, tmp_path: Path, backend: str, request: pytest.FixtureRequest
+    ) -> Iterator[WebhookScene]:
+        server = request.getfixturevalue("postgres_server") if backend == POSTGRES else None
+        with choose(backend, server) as chosen:
+            with WebhookScene(tmp_path) as scene:
+                yield scene
+            chosen.close()
+
+    def test_of_an_object_is_refused_where_something_is_to_be_done(
+        self, scene: WebhookScene
+    ) -> None:
+        """Otherwise it would be tried for days, and Stripe has none of this name."""
+        for odd in NO_IDS:
+            answer = scene.signed(event("invoice.finalized", odd))
+            assert (400, "the event names no object") == (answer.status_code, told(answer))
+        assert [] == scene.kept()
+
+    def test_of_an_object_is_left_out_where_nobody_cares(self, scene: WebhookScene) -> None:
+        """People may name what they make at Stripe, such as a coupon, as they like."""
+        for odd in NO_IDS:
+            assert 200 == scene.signed(event("coupon.created", odd)).status_code
+        assert [("ignored", "")] == [(one.state, one.object_id) for one in scene.kept()]
+
+    def test_of_an_event_is_refused(self, scene: WebhookScene) -> None:
+        for odd in NO_IDS:
+            assert 400 == scene.signed(event("invoice.updated", "in_1", id=odd)).status_code
+        assert [] == scene.kept()
+
+    def test_of_a_type_is_refused(self, scene: WebhookScene) -> None:
+        for odd in ("x\0", "x\n", "x\x1b[31m", "x" * 256, "\ud800"):
+            assert 400 == scene.signed(event(odd, "in_1", id="evt_1")).status_code
+        assert [] == scene.kept()
 
 
 class TestAService:

@@ -89,11 +89,10 @@ class TestASubscription:
         """B12."""
         scene.customer()
         hold = scene.hold()
-        scene.double.faults.add(
-            Fault.SERVER_ERROR_AFTER, method="POST", path="/v1/subscriptions", times=1
-        )
+        scene.double.faults.add(Fault.ANSWER_LOST, method="POST", path="/v1/subscriptions")
         with refused(UNAVAILABLE):
             scene.subscribe(hold=hold, limit=8)
+        scene.double.faults.clear()
         assert OTHER == scene.cost_center().billing_strategy
         arrives(scene, "customer.subscription.created")
         center = scene.cost_center()

@@ -46,6 +46,8 @@ COMMANDS = [
     "billing cancel",
     "billing webhooks",
     "billing replay",
+    "billing resume",
+    "billing settle",
     *ROLES,
 ]
 # What writes, or runs, has nothing to print as JSON.
@@ -58,6 +60,7 @@ SILENT = {
     "reset",
     "accept-gap",
     "billing cancel",
+    "billing settle",
 }
 LOCAL = {"serve", *ROLES, "config show", "migrate", "token new", "topics create", "topics check"}
 

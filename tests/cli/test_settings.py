@@ -187,6 +187,10 @@ class TestRefusals:
             ('directory = { kind = "connect", token_file = "t" }', "set directory.url"),
             ('directory = { url = "https://example.org" }', 'set the kind to "connect"'),
             ('directory = { kind = "file", path = "/nowhere/at-all" }', "/nowhere/at-all"),
+            ('stripe = { url = "nonsense" }', "stripe.url is"),
+            ('stripe = { url = "http://127.0.0.1:1/v1" }', "and nothing behind it"),
+            ('stripe = { url = "http://me@127.0.0.1:1" }', "and nothing behind it"),
+            ('stripe = { timeout = "81s" }', "stripe.timeout is longer than 80s"),
             ("listen =", "is not TOML"),
         ],
     )

@@ -1,4 +1,4 @@
-"""Rows of billing and the inbox of webhooks, on every backend."""
+"""Rows of billing, the inbox of webhooks, troubles and runs, on every backend."""
 
 from __future__ import annotations
 
@@ -10,18 +10,23 @@ import pytest
 
 from persistence import (
     WEBHOOK_DONE,
-    WEBHOOK_FAILED,
+    WEBHOOK_GIVEN_UP,
     WEBHOOK_IGNORED,
     WEBHOOK_WAITING,
     BillingReads,
+    BillingRun,
+    BillingTallies,
     Reader,
     ReportPlace,
     Transaction,
+    Trouble,
     Webhook,
     WebhookPlace,
+    WebhookTallies,
     WritableStore,
 )
 from persistence.sql import billing as statements
+from persistence.sql import troubles as counting
 from persistence.sqlite import SQLiteStore
 from projections import (
     BillingAccount,
@@ -167,7 +172,7 @@ class TestRows:
         with store.transaction() as transaction:
             assert expected == told(transaction)
 
-    def test_go_when_everything_is_folded_anew_but_webhooks_stay(
+    def test_go_when_everything_is_folded_anew_but_what_no_fold_wrote_stays(
         self, store: WritableStore, reader: Reader
     ) -> None:
         put(
@@ -181,6 +186,8 @@ class TestRows:
         )
         with store.beside() as transaction:
             transaction.add_webhook(webhook(1))
+            transaction.add_trouble(PAYER, "down", now=5)
+            transaction.put_billing_run(BillingRun(1, 2, 3, 4, "", 2))
         store.clear_read_model()
         assert [] == [
             row
@@ -188,6 +195,8 @@ class TestRows:
             for row in reader.rows_of(f"billing_{table}")
         ]
         assert webhook(1) == reader.webhook("evt_1")
+        assert Trouble(PAYER, "down", 5, 5, 1) == reader.trouble(PAYER)
+        assert BillingRun(1, 2, 3, 4, "", 2) == reader.billing_run()
 
 
 class TestAccounts:
@@ -319,6 +328,27 @@ class TestInvoicesAndBooks:
         assert [closed[1], closed[3], closed[2], closed[0]] == reader.books_of(PAYER)
         assert [other] == reader.invoices_of(OTHER_PAYER)
 
+    def test_of_a_cycle_are_summed_by_where_their_period_begins(
+        self, store: WritableStore, reader: Reader
+    ) -> None:
+        def settled(name: str, start: int, cents: int, subscription: str = "sub") -> Invoice:
+            return Invoice(name, PAYER, subscription, -cents, 0, 50, start, start + 5)
+
+        invoices = (
+            settled("in_1", 9, 100),
+            settled("in_2", 10, 200),
+            settled("in_3", 19, 400),
+            settled("in_4", 20, 800),
+            settled("in_5", 12, 0),  # of a fee
+            settled("in_6", 12, 1_600, "other"),
+        )
+        assert (0, "") == reader.settled_in_cycle(PAYER, "sub", start=10, end=20)
+        put(store, invoices=(*invoices, invoice("in_7", 1, of=OTHER_PAYER)))
+        assert (600, "in_3") == reader.settled_in_cycle(PAYER, "sub", start=10, end=20)
+        assert (200, "in_2") == reader.settled_in_cycle(PAYER, "sub", start=10, end=10)
+        with store.transaction() as transaction:
+            assert (100, "in_1") == transaction.settled_in_cycle(PAYER, "sub", start=0, end=10)
+
 
 class TestWebhooks:
     def test_are_kept_once(self, store: WritableStore, reader: Reader) -> None:
@@ -353,7 +383,7 @@ class TestWebhooks:
             assert (attempt, now, "not \\0 there") == (due.attempts, due.tried_at, due.error)
             now += pause
 
-    @pytest.mark.parametrize("state", [WEBHOOK_DONE, WEBHOOK_IGNORED, WEBHOOK_FAILED])
+    @pytest.mark.parametrize("state", [WEBHOOK_DONE, WEBHOOK_IGNORED, WEBHOOK_GIVEN_UP])
     def test_that_are_done_wait_no_more(
         self, store: WritableStore, reader: Reader, state: str
     ) -> None:
@@ -361,24 +391,119 @@ class TestWebhooks:
         assert [] == reader.waiting_webhooks(now=2**60, limit=9)
         assert webhook(1, state=state)._replace(attempts=1, tried_at=5) == reader.webhook("evt_1")
 
+    def test_remember_since_when_they_are_hopeless_until_they_are_not(
+        self, store: WritableStore, reader: Reader
+    ) -> None:
+        run(store, _adds(webhook(1)))
+        for since in (7, 7, 0):
+            run(store, _done("evt_1", WEBHOOK_WAITING, "missing", 9, since))
+            (found,) = reader.webhooks(state="", before=None, limit=9)
+            assert since == found.hopeless_since
+
+    def test_that_are_not_done_are_counted(self, store: WritableStore, reader: Reader) -> None:
+        assert WebhookTallies(0, 0, 0, None) == reader.webhook_tallies()
+        states = (
+            WEBHOOK_DONE, WEBHOOK_WAITING, WEBHOOK_WAITING, WEBHOOK_IGNORED, WEBHOOK_GIVEN_UP,
+            WEBHOOK_WAITING, WEBHOOK_GIVEN_UP,
+        )  # fmt: skip
+        came = [webhook(n, received_at=n + 3, state=state) for n, state in enumerate(states)]
+        run(store, *[_adds(each) for each in came])
+        run(store, _done("evt_2", WEBHOOK_WAITING, "down", 9))
+        with store.transaction() as transaction:
+            for told in (transaction, reader):
+                assert WebhookTallies(3, 1, 2, 4) == told.webhook_tallies()
+
     def test_are_listed_newest_first(self, store: WritableStore, reader: Reader) -> None:
-        states = (WEBHOOK_WAITING, WEBHOOK_FAILED)
+        states = (WEBHOOK_WAITING, WEBHOOK_GIVEN_UP)
         came = [webhook(n, received_at=n // 2, state=states[n % 2]) for n in range(6)]
         run(store, *[_adds(each) for each in came])
         assert came[::-1] == reader.webhooks(state="", before=None, limit=9)
-        assert came[5::-2] == reader.webhooks(state=WEBHOOK_FAILED, before=None, limit=9)
+        assert came[5::-2] == reader.webhooks(state=WEBHOOK_GIVEN_UP, before=None, limit=9)
         first = reader.webhooks(state="", before=None, limit=3)
         before = WebhookPlace(first[-1].received_at, first[-1].event_id)
         assert came[2::-1] == reader.webhooks(state="", before=before, limit=9)
-        assert came[1:2] == reader.webhooks(state=WEBHOOK_FAILED, before=before, limit=9)
+        assert came[1:2] == reader.webhooks(state=WEBHOOK_GIVEN_UP, before=before, limit=9)
 
 
 def _adds(each: Webhook) -> Callable[[Transaction], object]:
     return lambda transaction: transaction.add_webhook(each)
 
 
-def _done(event_id: str, state: str, error: str, now: int) -> Callable[[Transaction], object]:
-    return lambda transaction: transaction.webhook_done(event_id, state=state, error=error, now=now)
+def _done(
+    event_id: str, state: str, error: str, now: int, hopeless_since: int = 0
+) -> Callable[[Transaction], object]:
+    return lambda transaction: transaction.webhook_done(
+        event_id, state=state, error=error, now=now, hopeless_since=hopeless_since
+    )
+
+
+class TestTroubles:
+    def test_keep_since_when_and_count(self, store: WritableStore, reader: Reader) -> None:
+        assert reader.trouble(PAYER) is None
+        for now, reason in ((5, "down"), (7, "down"), (9, "not \0 there")):
+            with store.beside() as transaction:
+                transaction.add_trouble(PAYER, reason, now=now)
+        expected = Trouble(PAYER, "not \\0 there", 5, 9, 3)
+        with store.beside() as transaction:
+            for told in (transaction, reader):
+                assert expected == told.trouble(PAYER)
+                assert told.trouble(OTHER_PAYER) is None
+
+    def test_are_gone_once_removed_and_begin_anew(
+        self, store: WritableStore, reader: Reader
+    ) -> None:
+        run(store, lambda transaction: transaction.add_trouble(PAYER, "down", now=5))
+        for _ in range(2):  # there, and not there
+            run(store, lambda transaction: transaction.remove_trouble(PAYER))
+            assert reader.trouble(PAYER) is None
+        run(store, lambda transaction: transaction.add_trouble(PAYER, "down", now=9))
+        assert Trouble(PAYER, "down", 9, 9, 1) == reader.trouble(PAYER)
+
+    def test_are_given_by_payer(self, store: WritableStore, reader: Reader) -> None:
+        expected = [Trouble(payer(n), f"reason {n}", n, n, 1) for n in range(5)]
+        with store.beside() as transaction:
+            for one in reversed(expected):
+                transaction.add_trouble(one.payer, one.reason, now=one.since)
+        assert expected == reader.troubles(after=b"", upto=b"\xff" * 17)
+        assert expected[1:4] == reader.troubles(after=payer(0), upto=payer(3))
+        assert [] == reader.troubles(after=payer(4), upto=b"\xff" * 17)
+
+    def test_and_rows_that_wait_are_counted(self, store: WritableStore, reader: Reader) -> None:
+        assert BillingTallies(0, 0, 0, 0) == reader.billing_tallies()
+        reports = [
+            report(1, "delivered", stamped=9, delta=1),
+            report(2, "lost", stamped=9, delta=2),
+            report(3, "closed", stamped=9, delta=4),
+            report(4, "stamped", stamped=9, delta=8),
+            report(5, "waiting", delta=16),
+            report(6, "waiting", delta=-4),
+            report(1, "refused", of=OTHER_PAYER, subscription="other", delta=32),
+        ]
+        put(store, reports=tuple(reports))
+        with store.beside() as transaction:
+            transaction.add_trouble(PAYER, "down", now=5)
+            transaction.add_trouble(OTHER_PAYER, "down", now=5)
+        with store.transaction() as transaction:
+            for told in (transaction, reader):
+                assert BillingTallies(2, 3, 20, 1) == told.billing_tallies()
+
+
+class TestTheLastRun:
+    def test_is_kept_instead_of_the_one_before(self, store: WritableStore, reader: Reader) -> None:
+        assert reader.billing_run() is None
+        for each in (BillingRun(1, 5, 7, 0, "", 5), BillingRun(6, 9, 0, 2, "not \0 there", 0)):
+            with store.beside() as transaction:
+                transaction.put_billing_run(each)
+        assert BillingRun(6, 9, 0, 2, "not \\0 there", 5) == reader.billing_run()
+
+    def test_does_not_hide_that_one_succeeded_after_it(
+        self, store: WritableStore, reader: Reader
+    ) -> None:
+        """Another process began later and ended earlier."""
+        for each in (BillingRun(3, 8, 7, 0, "", 8), BillingRun(1, 9, 7, 0, "", 6)):
+            with store.beside() as transaction:
+                transaction.put_billing_run(each)
+        assert BillingRun(1, 9, 7, 0, "", 8) == reader.billing_run()
 
 
 class TestIndexes:
@@ -394,7 +519,10 @@ class TestIndexes:
             (statements._BILLED, "billing_accounts_billed"),
             (statements._BILLED, "cost_centers_of_stripe"),
             (statements._BILLED, "billing_reported_unsettled"),
+            (statements._SETTLED, "billing_invoices_by_payer"),
             (statements._DUE_WEBHOOKS, "webhooks_by_state"),
+            (counting.COUNT_REPORTS, "billing_reports_unresolved"),
+            (counting.COUNT_WEBHOOKS, "webhooks_by_state"),
         ],
     )
     def test_find_what_is_asked_for(self, statement: str, index: str) -> None:

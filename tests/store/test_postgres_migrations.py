@@ -21,7 +21,7 @@ from persistence.postgres import (
     state,
 )
 from persistence.postgres.types import type_of
-from persistence.sql.tables import TABLES
+from persistence.sql.tables import BILLING_NOTES, TABLES
 from projections import PROJECTIONS, Pause
 from tests.store.facts import note, placed
 from tests.store.test_transactions import LONG_S, beside, waits
@@ -145,7 +145,7 @@ class TestProjectionsOfANewerVersion:
     def in_use(self, ledger_database: str) -> str:
         """A ledger as the version before billing left it, with an event."""
         with psycopg.connect(ledger_database, autocommit=True) as connection:
-            for table in (*TABLES["billing"], "webhooks"):
+            for table in (*TABLES["billing"], *BILLING_NOTES):
                 connection.execute(f"DROP TABLE {table}".encode())
             connection.execute("DROP INDEX cost_centers_of_stripe")
             connection.execute("DELETE FROM projections WHERE name = 'billing'")

@@ -12,7 +12,7 @@ import pytest
 from events import decode
 from ledger.replay import compare_with_log
 from persistence import StoreRefusedError
-from persistence.sql.tables import TABLES
+from persistence.sql.tables import BILLING_NOTES, TABLES
 from persistence.sqlite import FILE_NAME, SQLiteReader, SQLiteStore
 from persistence.sqlite.migrations import MIGRATIONS, SCHEMA_VERSION
 from persistence.sqlite.schema import APPLICATION_ID
@@ -87,7 +87,7 @@ def write_version_3(folder: Path) -> None:
             "SELECT count(*) FROM stored_events WHERE topic = 'billing-cycle-closed'"
         ) > [(0,)]
     with closing(sqlite3.connect(folder / FILE_NAME)) as database, database:
-        for table in (*TABLES["billing"], "webhooks"):
+        for table in (*TABLES["billing"], *BILLING_NOTES):
             database.execute(f"DROP TABLE {table}")
         database.execute("DROP INDEX cost_centers_of_stripe")
         database.execute("DELETE FROM projections WHERE name = 'billing'")

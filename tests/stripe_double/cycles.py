@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from tests.stripe_double.invoice_lines import licensed_line
 from tests.stripe_double.invoices import collect, open_draft, take_pending, void
 from tests.stripe_double.records import ClosedCycle, Invoice, Line, Subscription, UsageSpan
@@ -66,7 +68,8 @@ def _await_end(world: World, subscription: Subscription) -> None:
     end = subscription.items[0].period_end
 
     def act() -> None:
-        if subscription.ended_at is None and subscription.cycle == cycle:
+        is_open = subscription.ended_at is None and subscription.cycle == cycle
+        if is_open and subscription.items[0].period_end == end:
             _end_cycle(world, subscription)
 
     world.clock.at(end, act)
@@ -148,11 +151,30 @@ def _end_cycle(world: World, subscription: Subscription) -> None:
     for item in subscription.items:
         item.period_start = item.usage_start = item.period_end
         price = world.prices[item.price]
-        item.period_end = cycle_end(subscription.created, price, subscription.cycle + 1)
+        item.period_end = cycle_end(
+            subscription.anchor, price, subscription.cycle + 1 - subscription.cycles_before
+        )
     _bill(world, subscription, spans, _licensed_lines(world, subscription))
     subscription.cycle += 1
     told = tell_subscription(world, subscription)
     world.emit("customer.subscription.updated", told, ended_cycle)
+    _await_end(world, subscription)
+
+
+def move_anchor(world: World, subscription: Subscription) -> None:
+    """Bill the open cycle up to now, without this second, and count cycles from now on."""
+    now = world.now
+    if subscription.items[0].period_start < now:
+        open_now = open_spans(world, subscription, now)
+        spans = tuple(replace(span, usage_end=now) for span in open_now)
+        _bill(world, subscription, spans, [])
+        subscription.cycle += 1
+    subscription.moved_anchor = now
+    subscription.cycles_before = subscription.cycle - 1
+    for item in subscription.items:
+        item.period_start = now
+        item.usage_start = max(item.usage_start, now)
+        item.period_end = cycle_end(now, world.prices[item.price], 1)
     _await_end(world, subscription)
 
 

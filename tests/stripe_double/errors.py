@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-_STATUS_TYPES: Final = {402: "card_error", 500: "api_error"}
+_STATUS_TYPES: Final = {402: "card_error", 500: "api_error", 504: "api_error"}
 
 
 class StripeError(Exception):

@@ -142,7 +142,9 @@ class Exchange:
         self._ready: Answer | None = None
         self._told: StoredAnswer | None = None
         self._entry = self._note()
-        self._fault = account.faults.strike(request.method, request.path)
+        self._fault = account.faults.strike(
+            request.method, request.path, request.body.decode(errors="replace")
+        )
         self._entry.fault = self._fault
         self._parameters: Json = {}
         self._tree: Tree = {}
@@ -216,7 +218,11 @@ class Exchange:
         if self._fault is Fault.TIMEOUT:
             raise TimedOut("nobody answered in time")
         answer = self._ready
-        if answer is None:
+        if answer is None and self._fault is Fault.STILL_RUNNING:
+            world = self._account.world
+            world.clock.at(world.now + world.settings.running_seconds, self._finish_late)
+            answer = self._refused(StripeError(504, "The request timed out", stored=False))
+        elif answer is None:
             try:
                 answer = self._execute()
             finally:
@@ -227,6 +233,12 @@ class Exchange:
             raise TimedOut("nobody answered in time")
         self._entry.status = answer.status
         return answer
+
+    def _finish_late(self) -> None:
+        try:
+            self._execute()
+        finally:
+            self._release(None)
 
     async def finish_in_turn(self) -> Answer:
         """Let others have their turns first; what was sent takes effect even if nobody waits."""
@@ -305,6 +317,8 @@ class Exchange:
             headers["Stripe-Version"] = entry.stripe_version
         if entry.idempotency_key is not None:
             headers["Idempotency-Key"] = entry.idempotency_key
+        if status in {500, 504} and self._account.world.settings.server_errors_are_final:
+            headers["Stripe-Should-Retry"] = "false"
         return Answer(status, body, Headers({**headers, **more}))
 
 
@@ -315,6 +329,8 @@ def _broken() -> StripeError:
 def _refuse_by_fault(fault: Fault | None) -> None:
     if fault is Fault.CONFLICT:
         raise StripeError(409, "This object is in use.", code="lock_timeout", stored=False)
+    if fault is Fault.REFUSED:
+        raise StripeError(400, "Not this one.", code="parameter_invalid", stored=False)
     if fault in {Fault.RATE_LIMITED, Fault.RATE_LIMITED_RETRY}:
         retry = {"Stripe-Should-Retry": "true"} if fault is Fault.RATE_LIMITED_RETRY else None
         raise StripeError(

@@ -108,7 +108,7 @@ def tell_line(world: World, invoice: Invoice, line: Line) -> Json:
         "period": {"end": line.end, "start": line.start},
         "pretax_credit_amounts": [],
         "pricing": pricing,
-        "quantity": line.quantity,
+        "quantity": int(line.quantity),  # a test may have made a fraction of it
         "quantity_decimal": str(line.quantity),
         "subscription": line.subscription,
         "subtotal": line.amount,

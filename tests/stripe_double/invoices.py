@@ -51,7 +51,7 @@ def tell_invoice(world: World, invoice: Invoice) -> Json:
         "amount_shipping": 0,
         "attempt_count": invoice.attempts,
         "attempted": invoice.attempts > 0,
-        "auto_advance": invoice.status in {"draft", "open"},
+        "auto_advance": invoice.status == "open" or invoice.finalizes_at is not None,
         "automatic_tax": {
             "disabled_reason": None,
             "enabled": invoice.automatic_tax,
@@ -171,9 +171,9 @@ def open_draft(
     usage: tuple[UsageSpan, ...],
     fixed: list[Line],
     cycle: int,
-    grace_seconds: int,
+    grace_seconds: int | None,
 ) -> Invoice:
-    """Make a draft that finalizes itself after its grace."""
+    """Make a draft that finalizes itself after its grace; None: it waits for somebody."""
     owner = world.subscriptions[subscription]
     invoice = Invoice(
         world.new_id("in"),
@@ -188,7 +188,7 @@ def open_draft(
         fixed,
         cycle,
         automatic_tax=owner.automatic_tax,
-        finalizes_at=world.now + grace_seconds,
+        finalizes_at=None if grace_seconds is None else world.now + grace_seconds,
     )
     world.invoices[invoice.id] = invoice
     owner.latest_invoice = invoice.id
@@ -198,7 +198,7 @@ def open_draft(
     world.emit("invoice.created", tell_invoice(world, invoice))
     if grace_seconds == 0:
         finalize(world, invoice)
-    else:
+    elif grace_seconds is not None:
         world.clock.at(world.now + grace_seconds, lambda: _finalize_if_draft(world, invoice))
     return invoice
 
@@ -208,7 +208,8 @@ def _bill_once(item: InvoiceItem, invoice: Invoice) -> None:
 
 
 def _finalize_if_draft(world: World, invoice: Invoice) -> None:
-    if invoice.status == "draft":
+    # None: somebody has switched `auto_advance` off meanwhile.
+    if invoice.status == "draft" and invoice.finalizes_at is not None:
         finalize(world, invoice)
 
 

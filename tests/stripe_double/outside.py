@@ -8,7 +8,8 @@ from tests.stripe_double import credit_notes, customers, invoices
 from tests.stripe_double.disputes import open_dispute, tell_dispute
 from tests.stripe_double.errors import StripeError, missing
 from tests.stripe_double.intents import CardKind, confirm, new_card, tell_intent
-from tests.stripe_double.records import Invoice
+from tests.stripe_double.invoice_lines import one_off_line
+from tests.stripe_double.records import Invoice, InvoiceItem
 from tests.stripe_double.world import Call, Json, LateRefusal, World
 
 
@@ -85,6 +86,45 @@ class Outside:
         found = self._world.invoice(name)
         act(self._world, found)
         return self._done(invoices.tell_invoice(self._world, found))
+
+    def bill_once(
+        self,
+        subscription: str,
+        amount: int,
+        *,
+        reason: str = "manual",
+        period: tuple[int, int] | None = None,
+        is_draft: bool = False,
+    ) -> Json:
+        """Make an invoice of a subscription that bills something else than its usage.
+
+        Finalized at once, or a draft that nobody ever finalizes.
+        """
+        world = self._world
+        owner = world.subscription(subscription)
+        item = InvoiceItem(
+            world.new_id("ii"),
+            world.now,
+            owner.customer,
+            owner.id,
+            amount,
+            owner.currency,
+            1,
+            "Fee",
+        )
+        world.invoice_items[item.id] = item
+        made = invoices.open_draft(
+            world,
+            customer=owner.customer,
+            subscription=owner.id,
+            reason=reason,
+            period=period or (owner.items[0].period_start, world.now),
+            usage=(),
+            fixed=[one_off_line(world, item)],
+            cycle=0,
+            grace_seconds=None if is_draft else 0,
+        )
+        return self._done(invoices.tell_invoice(world, made))
 
     def issue_credit_note(self, invoice: str, amount: int, memo: str = "") -> Json:
         """Credit a part of an invoice; what was paid comes back as customer credit."""

@@ -154,6 +154,14 @@ class Subscription:
     ended_at: int | None = None
     default_payment_method: str | None = None
     latest_invoice: str | None = None
+    # Where cycles are counted from, if not from `created`, and how many were over by then.
+    moved_anchor: int | None = None
+    cycles_before: int = 0
+
+    @property
+    def anchor(self) -> int:
+        """Second from which whole months are counted."""
+        return self.created if self.moved_anchor is None else self.moved_anchor
 
 
 @dataclass(slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.stripe_double.cycles import begin_subscription, end_subscription
+from tests.stripe_double.cycles import begin_subscription, end_subscription, move_anchor
 from tests.stripe_double.errors import StripeError, malformed, missing
 from tests.stripe_double.fields import (
     filled,
@@ -152,6 +152,10 @@ def update(world: World, call: Call) -> Json:
     if at_end != subscription.cancel_at_period_end:
         subscription.cancel_at_period_end = at_end
         subscription.canceled_at = world.now if at_end else None
+    if given.get("billing_cycle_anchor") == "now":
+        if any(one.quantity is not None for one in subscription.items):
+            raise malformed("The double makes no prorations.", "billing_cycle_anchor")
+        move_anchor(world, subscription)
     told = tell_subscription(world, subscription)
     previous = {name: one for name, one in before.items() if told[name] != one}
     if previous:
@@ -243,6 +247,7 @@ _CREATE = record(
 )
 _UPDATE = record(
     automatic_tax=_TAX,
+    billing_cycle_anchor=one_of("now", "unchanged"),
     cancel_at_period_end=flag,
     default_payment_method=text,
     description=text,

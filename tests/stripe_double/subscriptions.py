@@ -43,7 +43,7 @@ def tell_subscription(world: World, subscription: Subscription) -> Json:
             "enabled": subscription.automatic_tax,
             "liability": {"type": "self"} if subscription.automatic_tax else None,
         },
-        "billing_cycle_anchor": subscription.created,
+        "billing_cycle_anchor": subscription.anchor,
         "billing_mode": {
             "flexible": {"proration_discounts": "included"},
             "type": "flexible",
@@ -94,10 +94,10 @@ def _ends_at(subscription: Subscription) -> int:
     return subscription.items[0].period_end
 
 
-def cycle_end(subscription_created: int, price: Price, cycle: int) -> int:
-    """Give the end of a cycle, counted from 1, by the month of the day it began on."""
+def cycle_end(anchor: int, price: Price, cycle: int) -> int:
+    """Give the end of a cycle, counted from 1 at the anchor, by the month of the anchor's day."""
     months = price.interval_count * (12 if price.interval == "year" else 1)
-    return months_after(subscription_created, months * cycle)
+    return months_after(anchor, months * cycle)
 
 
 def set_status(world: World, subscription: Subscription, status: str) -> None:

@@ -50,6 +50,9 @@ class Settings:
     collects_payments: bool = True
     # The code of a repeated identifier is not documented: tests try both.
     duplicate_identifier_code: str | None = "duplicate_meter_event"
+    # Whether a 500 or 504 says that another try is not worth it, as its key would only repeat it.
+    server_errors_are_final: bool = False
+    running_seconds: int = 30  # how long a request goes on whose caller was told 504
     tax_countries: frozenset[str] = frozenset({"AT", "CA", "DE", "ES", "FR", "GB", "NL", "US"})
     # How often an asynchronous request lets others run before it takes effect.
     turns_in_flight: int = 1

@@ -10,6 +10,7 @@ from tests.billing.calls.failing import DOWN, INVALID, NOT_FOUND, Failure, each_
 from tests.billing.scene import PAYER, BillingScene
 from tests.contract.calls.asking import STRIPE, log_of, refused, set_cost_center
 from tests.oracle.events import payer_of
+from usage.v1 import billing_pb2 as pb
 from usage.v1 import usage_pb2
 
 OTHER = usage_pb2.CostCenter.BILLING_STRATEGY_OTHER
@@ -37,7 +38,7 @@ class TestInput:
             scene.cancel("")
         assert asked == len(scene.double.journal)
 
-    @pytest.mark.parametrize("name", ["sub_none", " ", "sub_1/../../customers"])
+    @pytest.mark.parametrize("name", ["sub_none", "sub_1/../../customers"])
     def test_an_id_that_is_bound_to_nobody_changes_nothing(
         self, scene: BillingScene, name: str
     ) -> None:
@@ -81,14 +82,28 @@ class TestALivingSubscription:
         assert 1 == len(log_of(scene.calls, "subscription-ended"))
 
     @each_failure
-    def test_is_not_ended_while_stripe_cannot_be_asked(
+    def test_is_ended_later_where_stripe_cannot_be_asked(
         self, scene: BillingScene, failure: Failure
     ) -> None:
+        """The intent is recorded, and what is open is billed first."""
         subscription = scene.sign_up()
-        text = f"subscription {subscription} is fetched"
-        with failure.of(scene), refused(failure.code, text):
+        scene.use(7)
+        with failure.of(scene):
             scene.cancel(subscription)
-        assert [] == log_of(scene.calls, "subscription-cancel-requested")
+            scene.cancel(subscription)
+        assert 1 == len(log_of(scene.calls, "subscription-cancel-requested"))
+        settle_down(scene)
+        settle_down(scene)
+        assert "canceled" == status(scene, subscription)
+        assert 7 == scene.double.invoiced_credits(scene.known_customer().id)
+        assert OTHER == scene.cost_center().billing_strategy
+
+    def test_tells_whose_it_was(self, scene: BillingScene) -> None:
+        subscription = scene.sign_up()
+        for wanted, payer in ((subscription, PAYER), (subscription, None), ("sub_none", None)):
+            request = pb.CancelSubscriptionRequest(subscription_id=wanted)
+            told = scene.calls.billing.CancelSubscription.with_call(request)[1].trailing_metadata()
+            assert payer == dict(told or ()).get("usage-ledger-payer")
 
     @pytest.mark.parametrize(
         ("path", "method"),
@@ -116,6 +131,19 @@ class TestALivingSubscription:
 
 
 class TestADeadSubscription:
+    @each_failure
+    def test_is_found_dead_by_a_later_run_where_stripe_cannot_be_asked(
+        self, scene: BillingScene, failure: Failure
+    ) -> None:
+        """So it is where the webhook comes while Stripe is down."""
+        subscription = scene.sign_up()
+        scene.shop.client.v1.subscriptions.cancel(subscription, {"invoice_now": True})
+        with failure.of(scene):
+            scene.cancel(subscription)
+        scene.reconcile()
+        assert OTHER == scene.cost_center().billing_strategy
+        assert 1 == len(log_of(scene.calls, "subscription-ended"))
+
     def test_of_the_webhook_moves_the_cost_center(self, scene: BillingScene) -> None:
         set_cost_center(scene.calls, PAYER, limit=55)
         subscription = scene.sign_up()

@@ -207,14 +207,15 @@ class TestTakenBack:
         assert 700 == scene.cents()
 
     @pytest.mark.parametrize(
-        ("part", "amount", "credits"),
+        ("part", "amount", "cents"),
         [
-            pytest.param({"quantity": 40}, 144, 40, id="by quantity"),
-            pytest.param({"amount": 180}, 180, 50, id="by amount"),
+            pytest.param({"quantity": 40}, 144, 4_000, id="by quantity"),
+            pytest.param({"amount": 180}, 180, 5_000, id="by amount"),
+            pytest.param({"amount": 1}, 1, 28, id="by a part of a credit"),
         ],
     )
     def test_a_credited_one_is_owed_again_as_far_as_its_lines_were_credited(
-        self, scene: BillingScene, part: dict[str, int], amount: int, credits: int
+        self, scene: BillingScene, part: dict[str, int], amount: int, cents: int
     ) -> None:
         invoice = scene.live_a_cycle(1_100)
         scene.finalize(invoice)
@@ -226,8 +227,34 @@ class TestTakenBack:
         )
         for _ in range(2):
             scene.finalize(invoice)
-        assert [100 * credits, -110_000] == [entry.credit_cents for entry in entries(scene)]
-        assert 100 * credits == scene.cents()
+        assert [cents, -110_000] == [entry.credit_cents for entry in entries(scene)]
+        assert cents == scene.cents()
+
+    def test_nine_notes_of_a_ninth_of_a_line_take_all_of_it_back(self, scene: BillingScene) -> None:
+        """Rounded together: each alone is 2,777.7 cents."""
+        invoice = scene.live_a_cycle(1_250)
+        scene.finalize(invoice)
+        lines = scene.shop.client.v1.invoices.line_items.list(invoice).auto_paging_iter()
+        (line,) = [line for line in lines if line.quantity == 250]
+        assert 900 == line.amount
+        for _ in range(9):
+            part = {"type": "invoice_line_item", "invoice_line_item": line.id, "amount": 100}
+            given: Any = {"invoice": invoice, "lines": [part], "credit_amount": 100}
+            scene.shop.client.v1.credit_notes.create(given)
+            scene.finalize(invoice)
+        assert 25_000 == scene.cents()
+        assert {2_777, 2_778} == {entry.credit_cents for entry in entries(scene)} - {-125_000}
+
+    def test_a_note_on_the_flat_fee_takes_no_credits_back(self, scene: BillingScene) -> None:
+        invoice = scene.live_a_cycle(7)
+        scene.finalize(invoice)
+        lines = scene.shop.client.v1.invoices.line_items.list(invoice).auto_paging_iter()
+        (fee,) = [line.id for line in lines if line.amount == 900]
+        part = {"type": "invoice_line_item", "invoice_line_item": fee, "amount": 900}
+        given: Any = {"invoice": invoice, "lines": [part], "credit_amount": 900}
+        scene.shop.client.v1.credit_notes.create(given)
+        scene.finalize(invoice)
+        assert 0 == scene.cents()
 
     def test_one_of_which_money_alone_was_credited_stays_settled(self, scene: BillingScene) -> None:
         """A present of money takes no credits back."""

@@ -19,6 +19,7 @@ from tests.billing.calls.failing import (
 )
 from tests.billing.scene import PAYER, BillingScene
 from tests.contract.calls.asking import BAD_ATTRIBUTIONS, log_of, refused, submit
+from tests.oracle.events import payer_of
 from tests.stripe_double import Fault
 from usage.v1 import billing_pb2 as pb
 
@@ -106,13 +107,20 @@ class TestOneWeKnow:
         assert (customer_id, "eur") == (customer.id, customer.currency)
         assert ask(scene, attribution_id=PAYER).customer.invalid_billing_address
 
-    def test_that_was_deleted_at_stripe_is_told_as_it_is_stored(self, scene: BillingScene) -> None:
+    def test_that_is_found_deleted_is_not_found_from_then_on(self, scene: BillingScene) -> None:
         """D6, D15: a deleted customer has neither tax nor metadata; it ends the original."""
         customer_id = made_elsewhere(scene)
         bound_without_tax_state(scene, customer_id)
         scene.double.outside.delete_customer(customer_id)
-        assert customer_id == ask(scene, attribution_id=PAYER).customer.id
-        assert customer_id == ask(scene, stripe_customer_id=customer_id).customer.id
+        text = f"customer {customer_id} was deleted in stripe"
+        with refused(NOT_FOUND, text):
+            ask(scene, attribution_id=PAYER)
+        with refused(NOT_FOUND, f"no customer found for attribution_id: {PAYER}"):
+            scene.double.advance(minutes=2)  # until the search knows it, too
+            ask(scene, attribution_id=PAYER)
+        with refused(NOT_FOUND, text):
+            ask(scene, stripe_customer_id=customer_id)
+        assert 1 == len(log_of(scene.calls, "stripe-customer-gone"))
 
 
 class TestOneThatIsSearchedFor:
@@ -127,6 +135,29 @@ class TestOneThatIsSearchedFor:
         assert asked == len(scene.double.journal)
 
     def test_and_not_found_is_not_there(self, scene: BillingScene) -> None:
+        with refused(NOT_FOUND, f"no customer found for attribution_id: {PAYER}"):
+            ask(scene, attribution_id=PAYER)
+        assert [] == log_of(scene.calls, "stripe-customer-bound")
+
+    @pytest.mark.parametrize("lag", [0, 3_600])
+    def test_and_was_deleted_is_not_there(self, scene: BillingScene, lag: int) -> None:
+        """C2, D15: the search may tell for an hour of one that is gone."""
+        customer_id = made_elsewhere(scene)
+        scene.double.advance(minutes=2)
+        scene.double.settings.search_lag_seconds = lag
+        scene.double.outside.delete_customer(customer_id)
+        scene.double.advance(minutes=1)
+        with refused(NOT_FOUND):
+            ask(scene, attribution_id=PAYER)
+        assert [] == log_of(scene.calls, "stripe-customer-bound")
+
+    def test_and_belongs_to_another_payer_by_now_is_not_there(self, scene: BillingScene) -> None:
+        """C2: the search tells for a while of what was there."""
+        customer_id = made_elsewhere(scene)
+        scene.double.advance(minutes=2)
+        scene.double.settings.search_lag_seconds = 3_600
+        metadata = {"attributionId": payer_of("rival")}
+        scene.shop.client.v1.customers.update(customer_id, {"metadata": metadata})
         with refused(NOT_FOUND, f"no customer found for attribution_id: {PAYER}"):
             ask(scene, attribution_id=PAYER)
         assert [] == log_of(scene.calls, "stripe-customer-bound")

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from tests.billing.calls.failing import DOWN, Failure, each_failure
-from tests.billing.scene import PAYER, BillingScene
+from tests.billing.scene import PAYER, BillingScene, Shop
 from tests.contract.calls.asking import STRIPE, log_of, refused, set_cost_center
 from tests.oracle.events import payer_of
 from tests.stripe_double import Fault
+from tests.stripe_double.journal import JournalEntry
 from usage.v1 import billing_pb2 as pb
+from usage.v1 import usage_pb2
 from usage_ledger.v1 import billing_pb2 as status_pb
 
+OTHER = usage_pb2.CostCenter.BILLING_STRATEGY_OTHER
 RIVAL = payer_of("rival")
 EVENTS = "/v1/billing/meter_events"
+EVENTS_OF_STRIPE = "/v1/events"  # of which webhooks tell
+INVOICES_AND_EVENTS = "/v1/[ie]*"
 
 
 def reported(scene: BillingScene, payer: str = PAYER) -> int:
@@ -99,8 +106,9 @@ class TestOnePayersTrouble:
         for payer in (PAYER, RIVAL):
             scene.sign_up(payer)
             scene.use(5, payer)
-        unlucky, lucky = sorted((PAYER, RIVAL))  # the order in which they are looked at
-        scene.double.faults.add(Fault.UNREACHABLE, path=EVENTS, times=3)
+        unlucky, lucky = PAYER, RIVAL
+        customer = scene.known_customer(unlucky).id
+        scene.double.faults.add(Fault.UNREACHABLE, path=EVENTS, times=3, naming=customer)
         scene.reconcile()
         assert (0, 5) == (reported(scene, unlucky), reported(scene, lucky))
         assert "Stripe cannot be asked now" in told(scene, unlucky).waits_for
@@ -114,7 +122,7 @@ class TestOnePayersTrouble:
     ) -> None:
         """What was refused is not passed over by what comes later."""
         scene.sign_up()
-        scene.shop.client.v1.billing.meters.deactivate(scene.shop.meter)
+        scene.double.faults.add(Fault.REFUSED, path=EVENTS)
         for _ in range(2):
             scene.use(5)
             scene.reconcile()
@@ -180,7 +188,7 @@ class TestStripe:
         self, scene: BillingScene, failure: Failure
     ) -> None:
         scene.live_a_cycle(5)
-        with failure.of(scene, "/v1/invoices"):
+        with failure.of(scene, INVOICES_AND_EVENTS):
             scene.reconcile()
         assert 500 == scene.cents()
         scene.reconcile()
@@ -196,11 +204,12 @@ class TestRepair:
             scene.report()
             end = scene.cost_center().next_billing_time.seconds
             scene.double.advance_to((end + 2 * 3_600) * 1_000)
-            with DOWN.of(scene, "/v1/invoices"):
+            with DOWN.of(scene, INVOICES_AND_EVENTS):
                 scene.reconcile()  # it moves the cycle, and hears of no invoice
         assert 1_500 == scene.cents()
         scene.double.settings.page_size = 2
-        scene.reconcile()
+        with DOWN.of(scene, EVENTS_OF_STRIPE):
+            scene.reconcile()
         assert 5 == len(log_of(scene.calls, "invoice-settled"))
         assert 0 == scene.cents()
 
@@ -218,7 +227,8 @@ class TestRepair:
         assert 0 == scene.cents()
         before = len(scene.double.journal)
         scene.reconcile()
-        assert before == len(scene.double.journal)
+        (asked,) = scene.double.journal[before:]
+        assert ("GET", EVENTS_OF_STRIPE) == (asked.method, asked.path)
 
     def test_moves_the_cycle_without_an_invoice(self, scene: BillingScene) -> None:
         """D4: a quiet month brings none."""
@@ -244,6 +254,77 @@ class TestRepair:
         scene.double.advance(hours=2)
         scene.reconcile()
         assert 0 == scene.cents()
+
+
+class TestLostWebhooks:
+    """By the call alone, without the job: what Stripe told and nobody heard is listed."""
+
+    def run(self, scene: BillingScene) -> None:
+        scene.calls.billing.ReconcileInvoices(pb.ReconcileInvoicesRequest())
+
+    def listings(self, scene: BillingScene, since: int = 0) -> list[JournalEntry]:
+        asked = scene.double.journal[since:]
+        return [one for one in asked if one.path == EVENTS_OF_STRIPE]
+
+    def test_of_an_invoice_that_was_voided_after_its_cycle_are_found(
+        self, scene: BillingScene
+    ) -> None:
+        scene.double.settings.collects_payments = False
+        invoice = scene.live_a_cycle(6)
+        self.run(scene)
+        assert 0 == scene.cents()
+        scene.double.outside.void_invoice(invoice)
+        self.run(scene)
+        assert 600 == scene.cents()
+
+    def test_of_an_end_are_found_before_the_cycle_ends(self, scene: BillingScene) -> None:
+        subscription = scene.sign_up()
+        scene.double.advance(days=2)
+        scene.shop.client.v1.subscriptions.cancel(subscription)
+        self.run(scene)
+        assert OTHER == scene.cost_center().billing_strategy
+
+    def test_are_listed_from_the_newest_that_was_listed(self, scene: BillingScene) -> None:
+        """A run costs one request if little has happened, however much was told before."""
+        scene.double.settings.page_size = 2
+        scene.sign_up(RIVAL)
+        scene.live_a_cycle(6)
+        self.run(scene)
+        assert 1 < len(self.listings(scene))
+        newest = max(one.created for one in scene.double.world.events.records.values())
+        scene.double.advance(days=3)
+        before = len(scene.double.journal)
+        self.run(scene)
+        asked = self.listings(scene, before)
+        assert {str(newest - 3_600)} == {one.parameters["created"]["gte"] for one in asked[:1]}
+        assert 2 >= len(asked)
+
+    def test_are_not_listed_from_the_beginning_by_another_process(self, tmp_path: Path) -> None:
+        shop = Shop()
+        with BillingScene(shop, tmp_path) as first:
+            first.sign_up()
+            self.run(first)
+        before = len(shop.double.journal)
+        shop.double.advance(days=1)
+        with BillingScene(shop, tmp_path) as second:
+            self.run(second)
+            (asked,) = self.listings(second, before)
+            month_ago = shop.double.clock.now - 30 * 86_400
+            assert int(asked.parameters["created"]["gte"]) > month_ago + 86_400
+
+    @each_failure
+    def test_that_cannot_be_listed_now_are_found_by_the_next_run(
+        self, scene: BillingScene, failure: Failure
+    ) -> None:
+        """D18: the call succeeds all the same."""
+        subscription = scene.sign_up()
+        scene.shop.client.v1.subscriptions.cancel(subscription)
+        with failure.of(scene, EVENTS_OF_STRIPE):
+            self.run(scene)
+        if failure.fault is not None:
+            assert STRIPE == scene.cost_center().billing_strategy
+        self.run(scene)
+        assert OTHER == scene.cost_center().billing_strategy
 
 
 class TestTheJob:

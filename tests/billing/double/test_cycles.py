@@ -11,6 +11,8 @@ import stripe
 from tests.billing.double.scenes import Shop, code_of, metered_price
 from tests.stripe_double.clock import months_after
 
+MOVED: Any = {"billing_cycle_anchor": "now"}
+
 
 def day(second: int | None) -> str:
     """Write a second as a date."""
@@ -435,3 +437,67 @@ class TestSubscriptions:
         quantities = shop.quantities(invoice.id)
         assert (18, 85) == (len(quantities), sum(quantities))
         assert (3, True) == (len(invoice.lines.data), invoice.lines.has_more)
+
+
+class TestAMovedAnchor:
+    def moved(self, shop: Shop) -> tuple[str, str]:
+        """Report 7 in a cycle, move its anchor ten days in; give customer and subscription."""
+        payer = shop.payer()
+        subscription = shop.subscribe(payer).id
+        shop.double.advance(days=10)
+        shop.report(payer, 7, "a")
+        shop.double.advance(hours=1)
+        shop.client.v1.subscriptions.update(subscription, MOVED)
+        return payer, subscription
+
+    def test_ends_the_cycle_and_bills_it(self, shop: Shop) -> None:
+        payer, _ = self.moved(shop)
+        shop.double.advance(hours=2)
+        (invoice,) = shop.invoices(payer)
+        line = invoice.lines.data[0]
+        assert invoice.status in {"open", "paid"}
+        assert 7 == line.quantity
+        assert line.period.end == shop.double.clock.now - 2 * 3_600
+
+    def test_is_where_months_are_counted_from(self, shop: Shop) -> None:
+        _, subscription = self.moved(shop)
+        begun = shop.double.clock.now
+        found = shop.client.v1.subscriptions.retrieve(subscription)
+        assert begun == found.billing_cycle_anchor
+        ends = []
+        for _ in range(2):
+            (item,) = shop.client.v1.subscriptions.retrieve(subscription).items.data
+            ends.append(item.current_period_end)
+            shop.double.advance(days=31)
+        assert [months_after(begun, 1), months_after(begun, 2)] == ends
+
+    def test_leaves_what_comes_in_its_second_to_the_new_cycle(self, shop: Shop) -> None:
+        payer, _ = self.moved(shop)
+        shop.report(payer, 3, "b")
+        shop.double.advance(days=32)
+        assert [7, 3] == [sum(shop.quantities(invoice.id)) for invoice in shop.invoices(payer)]
+
+    def test_of_an_empty_cycle_makes_no_invoice(self, shop: Shop) -> None:
+        payer = shop.payer()
+        subscription = shop.subscribe(payer).id
+        shop.double.advance(days=10)
+        shop.client.v1.subscriptions.update(subscription, MOVED)
+        shop.double.advance(days=2)
+        assert [] == shop.invoices(payer)
+
+
+class TestABillOfSomethingElse:
+    def test_has_no_usage(self, shop: Shop) -> None:
+        payer = shop.payer()
+        subscription = shop.subscribe(payer).id
+        shop.double.advance(days=3)
+        shop.report(payer, 7, "a")
+        made = shop.double.outside.bill_once(subscription, 500)
+        assert ("manual", 500) == (made["billing_reason"], made["total"])
+        assert [1] == shop.quantities(made["id"])
+
+    def test_may_be_a_draft_for_ever(self, shop: Shop) -> None:
+        subscription = shop.subscribe(shop.payer()).id
+        made = shop.double.outside.bill_once(subscription, 500, is_draft=True)
+        shop.double.advance(days=100)
+        assert "draft" == shop.client.v1.invoices.retrieve(made["id"]).status

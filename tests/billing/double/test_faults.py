@@ -11,6 +11,7 @@ import stripe
 from tests.billing.double.scenes import Shop, opened
 from tests.stripe_double import Fault, StripeDouble
 
+PATH = "/v1/customers"
 BEFORE = [Fault.UNREACHABLE, Fault.TIMEOUT]
 AFTER = [Fault.ANSWER_LOST, Fault.TIMEOUT_AFTER]
 
@@ -85,6 +86,38 @@ class TestFaults:
         client.v1.customers.create({})
         assert 3 == len(http.waits)
         assert min(http.waits) >= 0.5
+
+    def test_a_server_error_may_say_that_another_try_is_no_use(self, shop: Shop) -> None:
+        shop.double.settings.server_errors_are_final = True
+        shop.double.faults.add(Fault.SERVER_ERROR, path="/v1/customers", times=1)
+        client = shop.double.client(max_network_retries=2)
+        for _ in range(2):  # the second is a replay, which says so too
+            with pytest.raises(stripe.APIError):
+                client.v1.customers.create({}, {"idempotency_key": "same"})
+        assert [False, True] == [one.replayed for one in shop.double.journal.of("POST", PATH)]
+
+    def test_a_request_may_go_on_after_its_caller_was_told_504(self, shop: Shop) -> None:
+        shop.double.faults.add(Fault.STILL_RUNNING, path="/v1/customers", nth=1)
+        key: Any = {"idempotency_key": "same"}
+        for status in (504, 409):
+            with pytest.raises(stripe.StripeError) as error:
+                shop.client.v1.customers.create({}, key)
+            assert status == error.value.http_status
+        assert not shop.double.world.customers
+        shop.double.advance(seconds=shop.double.settings.running_seconds)
+        (made,) = shop.double.world.customers
+        assert made == shop.client.v1.customers.create({}, key).id
+
+    def test_a_refusal_of_what_goes_on_is_stored_too(self, shop: Shop) -> None:
+        intent = shop.client.v1.payment_intents.create({"amount": 100, "currency": "usd"}).id
+        shop.double.faults.add(Fault.STILL_RUNNING, path="*/capture", nth=1)
+        key: Any = {"idempotency_key": "same"}
+        with pytest.raises(stripe.APIError):
+            shop.client.v1.payment_intents.capture(intent, {}, key)
+        shop.double.advance(minutes=1)
+        with pytest.raises(stripe.InvalidRequestError):
+            shop.client.v1.payment_intents.capture(intent, {}, key)
+        assert shop.double.journal[-1].replayed
 
     def test_the_nth_that_matches(self, shop: Shop) -> None:
         shop.double.faults.add(Fault.CONFLICT, method="POST", path="/v1/customers/*", nth=2)

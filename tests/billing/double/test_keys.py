@@ -64,6 +64,16 @@ class TestIdempotency:
         assert not shop.double.world.customers
         assert shop.client.v1.customers.create({}, {"idempotency_key": "new"}).id
 
+    def test_a_stored_answer_says_that_it_is_one(self, shop: Shop) -> None:
+        shop.double.faults.add(Fault.SERVER_ERROR, path="/v1/customers", nth=1)
+        told = []
+        for _ in range(2):
+            with pytest.raises(stripe.APIError) as error:
+                shop.client.v1.customers.create({}, SAME)
+            assert error.value.headers is not None
+            told.append(error.value.headers.get("Idempotent-Replayed"))
+        assert [None, "true"] == told
+
     def test_a_refusal_of_parameters_is_not_stored(self, shop: Shop) -> None:
         wrong: Any = {"amount": "x", "currency": "usd"}
         with pytest.raises(stripe.InvalidRequestError):

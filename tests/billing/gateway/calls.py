@@ -37,7 +37,8 @@ class Call:
     form: dict[str, str]
     answer: dict[str, Any]
     key: str | None = None  # None: the caller gives none
-    names: tuple[str, ...] = field(default=())  # the arguments that must not be empty
+    names: tuple[str, ...] = field(default=())  # the arguments that must not be empty, or dots
+    texts: tuple[str, ...] = field(default=())  # those for people, that must not be empty
 
     @property
     def writes(self) -> bool:
@@ -71,7 +72,8 @@ CALLS = [
         },
         customer(),
         "create-customer:1",
-        ("key", "attribution_id", "name", "email", "currency"),
+        ("key", "attribution_id", "currency"),
+        ("name", "email"),
     ),
     Call(
         "customer",
@@ -160,6 +162,15 @@ CALLS = [
         names=("hold_id",),
     ),
     Call(
+        "holds_of",
+        {"customer_id": "cus_1", "created_from": JUNE},
+        "get",
+        "/v1/payment_intents",
+        {"customer": "cus_1", "created[gte]": str(JUNE), "limit": "100"},
+        listing("/v1/payment_intents", intent()),
+        names=("customer_id",),
+    ),
+    Call(
         "cancel_hold",
         {"hold_id": "pi_1"},
         "post",
@@ -211,13 +222,12 @@ CALLS = [
     ),
     Call(
         "cancel_subscription",
-        {"subscription_id": "sub_1", "key": "cancel-subscription:1"},
+        {"subscription_id": "sub_1"},
         "delete",
         "/v1/subscriptions/sub_1",
         {"invoice_now": "true", "prorate": "false"},
         subscription(status="canceled"),
-        "cancel-subscription:1",
-        ("subscription_id", "key"),
+        names=("subscription_id",),
     ),
     Call(
         "set_automatic_tax",

@@ -209,7 +209,7 @@ class TestSubscription:
             refused(404, type="invalid_request_error", code="resource_missing"),
             Answer(subscription(status="canceled")),
         )
-        found = await gateway(side).cancel_subscription("sub_1", key="k")
+        found = await gateway(side).cancel_subscription("sub_1")
         assert found.is_dead
         assert ["delete", "get"] == [request.method for request in side.requests]
 
@@ -217,7 +217,7 @@ class TestSubscription:
         missing = refused(404, type="invalid_request_error", code="resource_missing")
         side = ScriptedStripe(missing, missing)
         with pytest.raises(StripeMissingError):
-            await gateway(side).cancel_subscription("sub_1", key="k")
+            await gateway(side).cancel_subscription("sub_1")
 
 
 class TestHold:

@@ -9,6 +9,7 @@ from tests.billing.gateway.calls import CALLS, Call, ask
 from tests.billing.gateway.samples import JUNE
 from tests.billing.gateway.scripted import ScriptedStripe, gateway
 
+TEXTS = [(call, text) for call in CALLS for text in call.texts]
 NAMED = [(call, name) for call in CALLS for name in call.names]
 
 
@@ -31,6 +32,14 @@ class TestNames:
         # Without its only name `invoices_of` is asked for invoices of nobody.
         match = "name one" if call.name == "invoices_of" and empty is None else f"{name} is empty"
         await assert_nothing_is_sent(call.name, match, **arguments)
+
+    @pytest.mark.parametrize("empty", ["", " ", "\t\n", None])
+    @pytest.mark.parametrize(
+        ("call", "text"), TEXTS, ids=[f"{call.name}-{text}" for call, text in TEXTS]
+    )
+    async def test_nor_does_an_empty_text(self, call: Call, text: str, empty: str | None) -> None:
+        arguments = {**call.arguments, text: empty}
+        await assert_nothing_is_sent(call.name, f"{text} is empty", **arguments)
 
     async def test_a_type_of_event_is_not_empty(self) -> None:
         await assert_nothing_is_sent(

@@ -106,6 +106,29 @@ class TestTable:
             await ask(gateway(side, retries=1), "create_subscription", **WRITE)
         assert (429, True) == (caught.value.status, caught.value.outcome_unknown)
 
+    @pytest.mark.parametrize("name", ["Idempotent-Replayed", "idempotent-replayed"])
+    async def test_a_failure_that_was_stored_is_told_as_such(self, name: str) -> None:
+        answer = refused(500, {name: "true"}, type="api_error")
+        error = await error_of("create_subscription", answer, **WRITE)
+        assert error.is_stored_failure
+
+    @pytest.mark.parametrize(
+        "answer",
+        [
+            refused(500, type="api_error"),
+            refused(500, {"Idempotent-Replayed": "false"}, type="api_error"),
+            refused(409, {"Idempotent-Replayed": "true"}, type="idempotency_error"),
+            refused(400, {"Idempotent-Replayed": "true"}, type=INVALID),
+            Answer(PROXY, 502),
+            unreachable(httpx.ReadTimeout("slow")),
+        ],
+        ids=table_id,
+    )
+    async def test_whatever_else_fails_is_not(self, answer: Answer | Exception) -> None:
+        """The request may still be under way, or fail for good."""
+        error = await error_of("create_subscription", answer, **WRITE)
+        assert not error.is_stored_failure
+
     def test_all_are_of_one_tree(self) -> None:
         kinds = {kind for _, kind, _ in TABLE} | {StripeAnswerError}
         assert kinds == set(GatewayError.__subclasses__())
@@ -147,10 +170,21 @@ class TestWhatAnErrorTells:
 
 
 class TestSearch:
-    async def test_a_search_that_is_refused_is_not_available(self) -> None:
-        answer = refused(400, type=INVALID, message="Search is not available in your region")
+    @pytest.mark.parametrize(
+        ("status", "told"),
+        [
+            (400, {"type": INVALID, "message": "Search is not available in your region"}),
+            (402, {"type": "card_error", "code": "card_declined"}),
+            (404, {"type": INVALID, "code": "resource_missing"}),
+            (404, {"type": INVALID}),
+        ],
+    )
+    async def test_a_search_that_is_refused_is_not_available(
+        self, status: int, told: dict[str, Any]
+    ) -> None:
+        answer = refused(status, **told)
         error = await error_of("search_customers", answer, attribution_id=PAYER)
-        assert (StripeUnavailableError, False, 400) == (
+        assert (StripeUnavailableError, False, status) == (
             type(error),
             error.outcome_unknown,
             error.status,

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
@@ -47,6 +48,20 @@ class TestPeers:
 
         async with gateway_to(peer, timeout_seconds=10) as calls:
             assert "price_1" == (await calls.price("price_1")).price_id
+
+    async def test_one_that_is_asked_leaves_no_line_in_the_log(
+        self, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """One for each request, and in the address of a search the payer."""
+        caplog.set_level(logging.INFO)
+
+        async def peer(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            writer.write(HEAD % len(BODY) + BODY)
+            await writer.drain()
+
+        async with gateway_to(peer, timeout_seconds=10) as calls:
+            await calls.price("price_1")
+        assert [] == [record for record in caplog.records if record.name.startswith("httpx")]
 
     async def test_one_that_takes_the_request_and_is_silent(self) -> None:
         async def peer(_: asyncio.StreamReader, __: asyncio.StreamWriter) -> None:

@@ -1,5 +1,6 @@
 """The laws of what is reported, how it is named, and what an invoice bills."""
 
+from dataclasses import replace
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any
@@ -9,11 +10,14 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from billing import (
+    CreditNoteLine,
     GatewayMisuseError,
     Invoice,
     InvoiceLine,
     InvoiceQuantityError,
+    StripeCreditNote,
     billed_credits,
+    credited_credits,
     intent_key,
     next_delta,
     target_credits,
@@ -275,3 +279,79 @@ class TestBilledCredits:
     def test_a_quantity_too_small_to_be_added_exactly_is_an_error(self) -> None:
         with pytest.raises(InvoiceQuantityError, match="too many digits"):
             billed_credits(invoice(line(1000), line("1E-400")), METERED)
+
+
+def named_line(
+    line_id: str, quantity: str, amount: int, *, proration: bool = False, price: str = "price_eur"
+) -> InvoiceLine:
+    return replace(line(quantity, price=price, proration=proration), line_id=line_id, amount=amount)
+
+
+def part(of: str | None, *, quantity: str | None = None, amount: int = 0) -> CreditNoteLine:
+    exact = None if quantity is None else Decimal(quantity)
+    return CreditNoteLine(line_id="cnli_1", invoice_line_id=of, quantity=exact, amount=amount)
+
+
+def note(*parts: CreditNoteLine) -> StripeCreditNote:
+    return StripeCreditNote(
+        credit_note_id="cn_1",
+        invoice_id="in_1",
+        customer_id="cus_1",
+        status="issued",
+        currency="eur",
+        amount=sum(one.amount for one in parts),
+        created=JULY,
+        voided_at=None,
+        lines=parts,
+    )
+
+
+class TestCreditedCredits:
+    def test_parts_of_credits_of_two_lines_add_up(self) -> None:
+        both = invoice(named_line("a", "5", 500), named_line("b", "5", 500))
+        halves = note(part("a", amount=250), part("b", amount=250))
+        assert 5 == credited_credits(halves, both, METERED)
+
+    def test_quantities_count_as_they_are_named(self) -> None:
+        one = invoice(named_line("a", "100", 360))
+        assert Fraction(81, 2) == credited_credits(
+            note(part("a", quantity="40.5", amount=145)), one, METERED
+        )
+
+    @pytest.mark.parametrize(
+        "other",
+        [
+            named_line("b", "100", 100, proration=True),
+            named_line("b", "100", 100, price="price_seats"),
+            named_line("b", "0", 900),  # a flat fee
+        ],
+        ids=["proration", "another product", "flat fee"],
+    )
+    def test_a_note_on_what_bills_no_credits_takes_none_back(self, other: InvoiceLine) -> None:
+        both = invoice(named_line("a", "5", 500), other)
+        for one in (part("b", quantity="60", amount=60), part("b", amount=60)):
+            assert 0 == credited_credits(note(one), both, METERED)
+
+    def test_a_note_of_money_alone_takes_none_back(self) -> None:
+        one = invoice(named_line("a", "5", 500))
+        assert 0 == credited_credits(note(part(None, amount=500)), one, METERED)
+        assert 0 == credited_credits(note(), one, METERED)
+
+    @given(st.integers(1, 10**6), st.lists(st.integers(1, 10**6), min_size=1, max_size=10))
+    def test_amounts_that_add_up_to_a_line_are_all_of_its_credits(
+        self, quantity: int, amounts: list[int]
+    ) -> None:
+        one = invoice(named_line("a", str(quantity), sum(amounts)))
+        credited = sum(
+            (credited_credits(note(part("a", amount=each)), one, METERED) for each in amounts),
+            Fraction(0),
+        )
+        assert quantity == credited
+
+    @given(st.integers(0, 10**6), st.integers(0, 10**6), st.integers(0, 10**6), st.booleans())
+    def test_never_more_than_the_line_has(
+        self, quantity: int, amount: int, more: int, by_quantity: bool
+    ) -> None:
+        one = invoice(named_line("a", str(quantity), amount))
+        asked = part("a", quantity=str(quantity + more) if by_quantity else None, amount=more)
+        assert 0 <= credited_credits(note(asked), one, METERED) <= quantity

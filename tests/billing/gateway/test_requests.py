@@ -7,7 +7,7 @@ import stripe
 
 from billing.gateway import STRIPE_VERSION, Gateway
 from tests.billing.gateway.calls import CALLS, IDS, Call, ask
-from tests.billing.gateway.samples import PAYER, customer
+from tests.billing.gateway.samples import PAYER, customer, subscription
 from tests.billing.gateway.scripted import SECRET_KEY, Answer, ScriptedStripe, gateway
 
 
@@ -29,13 +29,24 @@ class TestRequests:
         if call.key is not None:
             assert call.key == side.only_request.key
 
+    async def test_a_cancellation_has_no_idempotency_key(self) -> None:
+        """Stripe takes none of a DELETE: no failure is stored that would keep it from its end."""
+        side = ScriptedStripe(Answer(subscription(status="canceled")))
+        await gateway(side).cancel_subscription("sub_1")
+        assert side.only_request.key is None
+
+    async def test_a_cancellation_may_leave_open_usage_unbilled(self) -> None:
+        side = ScriptedStripe(Answer(subscription(status="canceled")))
+        await gateway(side).cancel_subscription("sub_1", bills_open_usage=False)
+        assert "false" == side.only_request.form["invoice_now"]
+
     def test_every_call_of_the_gateway_is_in_the_table(self) -> None:
         calls = {
             name
             for name, _ in inspect.getmembers(Gateway, inspect.isfunction)
             if not name.startswith("_")
         }
-        assert calls - {"close"} == {call.name for call in CALLS}
+        assert calls - {"close", "count_by"} == {call.name for call in CALLS}
 
     async def test_no_telemetry_goes_along(self) -> None:
         side = ScriptedStripe(

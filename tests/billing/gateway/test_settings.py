@@ -2,12 +2,16 @@
 
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from billing import GatewaySettings, Secret
 from billing.gateway import Gateway
+from ledger.errors import StartRefusedError
+from ledger.invoicing.service import open_gateway
+from ledger.settings import StripeSettings
 
 KEY = Secret("sk_test_1")
 LIVE = Secret("sk_live_1")
@@ -59,6 +63,22 @@ class TestSettings:
     def test_values_that_cannot_work_are_refused(self, odd: dict[str, Any]) -> None:
         with pytest.raises(ValueError, match="Stripe's"):
             GatewaySettings(**{"secret_key": KEY, **odd})
+
+
+class TestTheService:
+    def test_names_the_setting_that_is_to_be_changed(self, tmp_path: Path) -> None:
+        key = tmp_path / "stripe.key"
+        key.write_text(LIVE.reveal())
+        settings = StripeSettings(
+            secret_key_file=key,
+            url="http://127.0.0.1:12111",
+            meter_id="mtr_1",
+            meter_event_name="credits",
+            price_eur="price_1",
+            price_usd="price_2",
+        )
+        with pytest.raises(StartRefusedError, match=r"^stripe\.url: a live key"):
+            open_gateway(settings)
 
 
 class TestClient:

@@ -78,6 +78,25 @@ class TestSnapshots:
     def test_one_about_nothing_with_an_id_says_so(self, content: dict[str, Any]) -> None:
         assert None is delivered(event(type="balance.available", data=content)).object_id
 
+    @pytest.mark.parametrize("lacking", ["object", "created", "livemode", "api_version"])
+    def test_one_that_says_no_more_than_it_must_is_taken(self, lacking: str) -> None:
+        """Such are those of the original's own tests; one without a time is from now."""
+        fields = event()
+        fields.pop(lacking, None)
+        told = EventNotice(
+            event_id="evt_1",
+            type="invoice.finalized",
+            object_id="in_1",
+            created=NOW if lacking == "created" else JULY,
+        )
+        assert told == delivered(fields)
+
+    @pytest.mark.parametrize("odd", [" ", ".", "..", "in_\0", "in 1", "in_\n", "\u00ef", "x" * 256])
+    def test_an_id_that_no_request_could_name_is_none(self, odd: str) -> None:
+        """A coupon, say, is named by people. Nobody asks for it, and it is kept of no use."""
+        fields = event(type="coupon.created", data={"object": {"id": odd}})
+        assert None is delivered(fields).object_id
+
     def test_one_of_an_unknown_type_is_taken(self) -> None:
         assert "a.type.of.the.future" == delivered(event(type="a.type.of.the.future")).type
 
@@ -103,13 +122,16 @@ class TestThinEvents:
         [
             ("2026-07-01T00:00:00Z", JULY),
             ("2026-07-01T02:00:00.5+02:00", JULY),
-            ("1969-12-31T23:59:59.5Z", -1),
+            ("1970-01-01T00:00:00.5Z", 0),
         ],
     )
     def test_its_time_is_in_whole_seconds(self, text: str, seconds: int) -> None:
         assert seconds == delivered(thin(created=text)).created
 
-    @pytest.mark.parametrize("text", ["", "soon", "2026-07-01T00:00:00", "2026-07-01"])
+    @pytest.mark.parametrize(
+        "text",
+        ["", "soon", "2026-07-01T00:00:00", "2026-07-01", "1969-12-31T23:59:59Z", "0001-01-01T00Z"],
+    )
     def test_one_without_a_time_is_refused(self, text: str) -> None:
         with pytest.raises(WebhookRefusedError, match="no event"):
             delivered(thin(created=text))
@@ -215,8 +237,22 @@ class TestBodies:
             {"object": ["event"]},
             event(id=None),
             event(id=7),
+            event(id="evt_\0"),
+            event(id="evt_\n"),
+            event(id="evt 1"),
+            event(id="evt_\ud800"),
+            event(id="x" * 256),
             event(type=""),
+            event(type="x\0"),
+            event(type="x\x1b[31m"),
+            event(type="x\ud800"),
+            event(type="x" * 256),
+            event(object=None),
             event(created=None),
+            event(created=-1),
+            event(created=10**11),
+            event(created=2**63),
+            event(created=10**30),
             event(created="2026"),
             event(data=[]),
             event(data={"object": "in_1"}),
@@ -226,6 +262,8 @@ class TestBodies:
             ),
             thin(related_object="mtr_1"),
             thin(id=None),
+            thin(id="evt_\0"),
+            thin(type="x\0"),
             thin(created=JULY),
         ],
     )

@@ -8,6 +8,7 @@ import grpc
 import pytest
 
 from tests.billing.scene import BillingScene, Shop
+from tests.contract.calls.asking import log_of
 from usage.v1 import billing_pb2, usage_pb2
 
 
@@ -51,6 +52,7 @@ class TestASubscription:
             scene.reconcile()
             other = usage_pb2.CostCenter.BILLING_STRATEGY_OTHER
             assert other == scene.cost_center().billing_strategy
+            assert [] == log_of(scene.calls, "subscription-created")
             again = scene.subscribe(hold=scene.hold())
             assert scene.double.world.subscriptions[again].ended_at is None
 

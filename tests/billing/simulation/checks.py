@@ -4,20 +4,24 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from fractions import Fraction
+from typing import TYPE_CHECKING, NamedTuple
 
-from events import decode
+from billing.records import MARKER
+from events import ReportedCycleClosed, decode
 from ledger.replay import compare_with_log
+from projections.billing import CANCELLING, CREATED, REQUESTED, VERIFIED
 from tests.billing.simulation.books import PayerBooks, books_of
 from tests.stripe_double import StripeDouble
 from tests.stripe_double.invoice_lines import lines_of
-from tests.stripe_double.records import DEAD, Invoice
+from tests.stripe_double.records import DEAD, ClosedCycle, Invoice
 
 if TYPE_CHECKING:
     from tests.billing.simulation.machine import Machine
     from tests.billing.simulation.town import Resident, Town
 
 EVERYTHING = 10_000_000
+SIGNING_UP = (REQUESTED, VERIFIED, CREATED)
 FINAL = frozenset({"open", "paid", "void", "uncollectible"})
 
 
@@ -25,6 +29,22 @@ def invoiced(double: StripeDouble, invoice: Invoice) -> int:
     """Give the metered credits of an invoice, whatever became of it."""
     lines = lines_of(double.world, invoice)
     return sum(line.quantity for line in lines if line.kind == "metered")
+
+
+class Cycle(NamedTuple):
+    """A cycle that is over at Stripe: credits sent in it and invoiced, and its books, if closed."""
+
+    where: str
+    sent: int
+    billed: int
+    closed: ReportedCycleClosed | None
+
+
+def _holds(key: tuple[str, int], books: PayerBooks, cycle: ClosedCycle) -> bool:
+    """Whether closed books are those of a cycle."""
+    name, start = key
+    end = max(books.closed[key].period_end, start + 1)
+    return name == cycle.subscription and start <= cycle.usage[0].start * 1_000 < end
 
 
 class Checks:
@@ -40,27 +60,25 @@ class Checks:
         return [*self._one_of_each(), *self._never_more_than_reported()]
 
     def _one_of_each(self) -> Iterator[str]:
-        """One customer for each payer, one living subscription, and no hold that is captured."""
+        """One customer for each payer, one living subscription, and a hold, never captured."""
         world = self._double.world
-        named = Counter(one.metadata.get("attributionId") for one in world.customers.values())
-        for name, count in named.items():
-            if count > 1:
-                yield f"{name} has {count} customers"
-        alive = Counter(
-            one.customer for one in world.subscriptions.values() if one.status not in DEAD
-        )
-        for customer, count in alive.items():
-            if count > 1:
-                yield f"{customer} has {count} living subscriptions"
-        for intent in world.payment_intents.values():
+        customers = [one for one in world.customers.values() if not one.deleted]
+        alive = [one for one in world.subscriptions.values() if one.status not in DEAD]
+        intents = world.payment_intents.values()
+        payments = [one for one in world.invoice_payments.values() if one.status == "paid"]
+        named: dict[str, list[str | None]] = {
+            "customers of a payer": [one.metadata.get("attributionId") for one in customers],
+            "living subscriptions of a customer": [one.customer for one in alive],
+            "payment intents of a mark": [one.metadata.get(MARKER) for one in intents],
+            "payments of an invoice": [one.invoice for one in payments],
+        }
+        for what, names in named.items():
+            for name, count in Counter(names).items():
+                if count > 1 and name is not None:
+                    yield f"{name}: {count} {what}"
+        for intent in intents:
             if intent.capture_method == "manual" and intent.amount_received:
                 yield f"hold {intent.id} was captured"
-        paid = Counter(
-            one.invoice for one in world.invoice_payments.values() if one.status == "paid"
-        )
-        for invoice, count in paid.items():
-            if count > 1:
-                yield f"{invoice} was paid {count} times"
 
     def _never_more_than_reported(self) -> Iterator[str]:
         """No identifier has an effect twice; no cycle is invoiced for more than was reported."""
@@ -81,22 +99,43 @@ class Checks:
 
     def waits(self) -> list[str]:
         """What keeps it from being quiet."""
-        found = []
+        # A customer is made for who asks, and nobody asks any more.
+        found = self.unfinished(*SIGNING_UP, CANCELLING)
         for payer, books in self._books().items():
             name = payer.hex()[-4:]
             found += [f"{name}: {row}" for row in books.rows.values() if row.is_open]
             if books.unsettled_cents():
                 found.append(f"{name}: {books.unsettled_cents()} cents are not settled")
         world = self._double.world
+        # One of a fee may be a draft for ever.
         found += [
-            f"{one.id} is a draft" for one in world.invoices.values() if one.status == "draft"
+            f"{one.id} is a draft"
+            for one in world.invoices.values()
+            if one.status == "draft" and one.usage
         ]
         found += [
             f"{one.subscription}: {one.reported} credits in the open cycle"
             for one in self._double.money()
             if one.reported and one.invoice is None and self._is_open(one.subscription, one.cycle)
         ]
+        for books in self._books().values():
+            found += [f"{where}: its books are open" for where in self._open_books(books)]
         return found
+
+    def _open_books(self, books: PayerBooks) -> Iterator[str]:
+        """Cycles of which something missed its invoice, until that is put back."""
+        for cycle in self._cycles_of(books):
+            if cycle.closed is None and cycle.sent != cycle.billed:
+                yield cycle.where
+
+    def unfinished(self, *states: str) -> list[str]:
+        """Accounts that somebody has to go on with, in one of these states."""
+        reader = self._machine.ledger.shards[0].queries.reader
+        return [
+            f"{account.payer.hex()[-4:]}: {account.state}"
+            for account in reader.unfinished_accounts(after=b"", limit=EVERYTHING)
+            if account.state in states
+        ]
 
     def _is_open(self, subscription: str, cycle: int) -> bool:
         one = self._double.world.subscriptions[subscription]
@@ -119,11 +158,21 @@ class Checks:
 
     def _of_resident(self, resident: Resident, books: PayerBooks) -> Iterator[str]:
         yield from books.wrong
+        yield from self._customer(resident)
         yield from self._balance(resident, books)
         yield from self._invoices(books)
         yield from self._cycles(books)
         yield from self._subscriptions(resident, books)
         yield from self._total(resident, books)
+
+    def _customer(self, resident: Resident) -> Iterator[str]:
+        """The ledger's customer is there at Stripe."""
+        reader = self._machine.ledger.shards[0].queries.reader
+        account = reader.billing_account(resident.key)
+        if account is not None and account.customer_id:
+            customer = self._double.world.customers[account.customer_id]
+            if customer.deleted:
+                yield f"{customer.id} is bound and was deleted"
 
     def _balance(self, resident: Resident, books: PayerBooks) -> Iterator[str]:
         """Balance = usage + notes - settled + corrections - write-offs."""
@@ -153,35 +202,32 @@ class Checks:
                 yield f"{invoice.id} ({invoice.status}) was corrected by {back}, not {expected}"
 
     def _taken_back(self, invoice: Invoice, billed: int) -> range:
-        """Cents that came back: all, or what credit notes name; of amounts alone, anything."""
+        """Cents that came back: all, or what credit notes name of the lines that bill usage.
+
+        Parts of a cent are rounded over all notes; where one was voided, no more than one a note.
+        """
         if invoice.status in {"void", "uncollectible"}:
             return range(100 * billed, 100 * billed + 1)
-        notes = [
-            one
-            for one in self._double.world.credit_notes.values()
-            if one.invoice == invoice.id and one.voided_at is None
-        ]
-        named = 100 * sum(line.quantity for note in notes for line in note.lines)
-        if all(note.lines for note in notes):
-            return range(min(named, 100 * billed), min(named, 100 * billed) + 1)
-        return range(min(named, 100 * billed), 100 * billed + 1)
+        lines = {one.id: one for one in lines_of(self._double.world, invoice)}
+        named, odd = Fraction(0), 0
+        for note in self._double.world.credit_notes.values():
+            if note.invoice != invoice.id:
+                continue
+            for part in note.lines:
+                line = lines.get(part.invoice_line or "")
+                if line is None or line.kind != "metered":
+                    continue
+                odd += not part.quantity
+                if note.voided_at is None:
+                    share = Fraction(line.quantity * part.amount, line.amount)
+                    named += part.quantity or share
+        cents = min(int(100 * named + Fraction(1, 2)), 100 * billed)
+        return range(cents, min(cents + odd, 100 * billed) + 1)
 
     def _cycles(self, books: PayerBooks) -> Iterator[str]:
         """Of every closed cycle: sent - shortfall = invoiced; its books say the same."""
-        world = self._double.world
-        names = {one.subscription_id for one in books.subscriptions}
-        for cycle in world.closed_cycles:
-            if cycle.subscription not in names:
-                continue
-            span = cycle.usage[0]
-            billed = 0
-            if cycle.invoice is not None:
-                billed = invoiced(self._double, world.invoices[cycle.invoice])
-            end = span.usage_end
-            sent = books.stamped_in(cycle.subscription, span.start * 1_000, end * 1_000)
-            closed = books.closed.get((cycle.subscription, span.start * 1_000))
+        for where, sent, billed, closed in self._cycles_of(books):
             short = 0 if closed is None else closed.shortfall_credits
-            where = f"{cycle.subscription} cycle {cycle.cycle}"
             if sent - short != billed:
                 yield f"{where}: {sent} sent, {short} short, {billed} invoiced"
             if closed is not None and (closed.sent_credits, closed.invoiced_credits) != (
@@ -189,6 +235,30 @@ class Checks:
                 billed,
             ):
                 yield f"{where}: {sent} sent and {billed} invoiced, and the books say {closed}"
+
+    def _cycles_of(self, books: PayerBooks) -> Iterator[Cycle]:
+        """Give cycles that are over at Stripe, those together that have their books together.
+
+        Nothing but an invoice, and the subscription while it lasts, tells of one that began when an
+        anchor was moved: of an empty one that was soon over nobody ever hears.
+        """
+        together: dict[tuple[str, int], list[ClosedCycle]] = {}
+        names = {one.subscription_id for one in books.subscriptions}
+        for cycle in self._double.world.closed_cycles:
+            if cycle.subscription in names:
+                start = cycle.usage[0].start * 1_000
+                key = next((key for key in books.closed if _holds(key, books, cycle)), None)
+                together.setdefault(key or (cycle.subscription, start), []).append(cycle)
+        for (name, start), cycles in together.items():
+            invoices = [one.invoice for one in cycles if one.invoice is not None]
+            billed = sum(invoiced(self._double, self._double.world.invoices[i]) for i in invoices)
+            end = cycles[-1].usage[0].usage_end * 1_000
+            yield Cycle(
+                f"{name} cycle {cycles[-1].cycle}",
+                books.stamped_in(name, start, end),
+                billed,
+                books.closed.get((name, start)),
+            )
 
     def _subscriptions(self, resident: Resident, books: PayerBooks) -> Iterator[str]:
         """Of every subscription: Σ requested - Σ shortfalls = Σ invoiced; Stripe's is ours."""

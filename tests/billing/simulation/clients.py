@@ -8,6 +8,7 @@ from typing import Any
 
 from ledger.commands.credit_notes import CreditNote
 from ledger.intake import read_lines
+from tests.billing.simulation.checks import SIGNING_UP
 from tests.billing.simulation.stage import AUTHOR, TROUBLES, BrokenLawError, Stage
 from tests.billing.simulation.town import DAY_MS, HOUR_MS, MINUTE_MS, Resident
 from tests.stripe_double.errors import StripeError
@@ -16,9 +17,10 @@ PATHS_OF_SIGN_UP = (
     "/v1/customers*",
     "/v1/payment_intents*",
     "/v1/payment_methods*",
-    "/v1/subscriptions",
-    "/v1/subscriptions",
+    *["/v1/subscriptions"] * 3,
 )
+# Those after which a key may repeat a failure, or is held, come more often.
+TROUBLES_OF_SIGN_UP = (*TROUBLES, "server_error", "server_error_after", "still_running")
 
 
 class Clients(Stage):
@@ -71,7 +73,21 @@ class Clients(Stage):
         """What the scheduler does every hour."""
         await self._accrue()
         await self._reconcile()
-        await self._once_or_twice("catch up", lambda: self._machine.billing.catch_up(AUTHOR))
+
+    async def _resume(self) -> None:
+        """An operator has looked at what Stripe refused."""
+        resident = self._somebody()
+        await self._once_or_twice(
+            f"resume {resident.name[-4:]}",
+            lambda: self._machine.billing.reports.resume(resident.key, AUTHOR),
+        )
+
+    async def _resume_all(self) -> None:
+        for resident in self.town.residents:
+            await self._call(
+                f"resume {resident.name[-4:]}",
+                partial(self._machine.billing.reports.resume, resident.key, AUTHOR),
+            )
 
     async def _reset(self) -> None:
         await self._call("reset", lambda: self._machine.ledger.cost_centers.reset_due(AUTHOR))
@@ -131,13 +147,43 @@ class Clients(Stage):
             return
         # One of its requests goes wrong, and nobody looks after it for a while.
         rules = self._double.faults.rules
-        kind, path = rng.choice(TROUBLES), rng.choice(PATHS_OF_SIGN_UP)
+        kind, path = rng.choice(TROUBLES_OF_SIGN_UP), rng.choice(PATHS_OF_SIGN_UP)
         trouble = self._double.faults.add(kind, method="POST", path=path)
         self._tell(f"sign-up with {kind} on {path}")
         await self._sign_up(resident, card=card)
         if trouble in rules:
             self._double.faults.remove(trouble)
-        self._advance(rng.choice((1_000, HOUR_MS, 25 * HOUR_MS, 3 * DAY_MS)))
+        self._advance(rng.choice((1_000, 1_000, HOUR_MS, HOUR_MS, 25 * HOUR_MS, 3 * DAY_MS)))
+        if kind != "still_running" and rng.random() < 0.8:
+            await self._go_on()
+
+    async def _go_on(self) -> None:
+        """A run that nothing disturbs ends every sign-up, whatever Stripe has stored before."""
+        boots = self._machine.boots
+        await self._reconcile()
+        if self._outage_ends is None and self._machine.boots == boots:
+            self._hold(self._checks.unfinished(*SIGNING_UP))
+
+    async def _delete(self) -> None:
+        """Somebody deletes a customer at Stripe, now or while something is asked about it."""
+        there = [one.id for one in self._double.world.customers.values() if not one.deleted]
+        if not there:
+            return
+        customer = self._rng.choice(there)
+        if self._rng.random() < 0.4:
+            self._double.outside.delete_customer(customer)
+            self._tell(f"{customer} is deleted at Stripe")
+            return
+        # The clock moves with each request, so it falls between two of whatever comes next.
+        soon = self._double.clock.now + self._rng.choice((0, 0, 1, 1, 2, 4))
+        self._double.clock.at(soon, lambda: self._deleted(customer))
+        self._tell(f"{customer} will be deleted at Stripe")
+        if self._rng.random() < 0.7:
+            await self._subscribe()
+
+    def _deleted(self, customer: str) -> None:
+        if not self._double.world.customers[customer].deleted:
+            self._double.outside.delete_customer(customer)
 
     async def _straddle(self) -> None:
         """A cycle ends between the first try of a report and the next ones."""

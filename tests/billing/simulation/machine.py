@@ -22,6 +22,7 @@ from ledger.writer import Submitted, Writer
 from tests.billing.scene import DoubleTime, Shop
 from tests.harness import settings_for
 from tests.oracle.events import named_uuid
+from tests.stripe_double import StripeDouble
 from tests.stripe_double.http_client import DoubleHTTPClient
 
 PRICES = {"credits_per_minute": {"cent": "0.01", "large": "0.25", "default": "0.1666666667"}}
@@ -52,6 +53,18 @@ def new_loop() -> asyncio.AbstractEventLoop:
     loop = asyncio.new_event_loop()
     loop.set_default_executor(InlineExecutor(max_workers=1))
     return loop
+
+
+class Behind(DoubleTime):
+    """Our clock, which may be behind Stripe's."""
+
+    def __init__(self, double: StripeDouble, behind_ms: int) -> None:
+        super().__init__(double)
+        self._behind_ms = behind_ms
+
+    def now_ns(self) -> int:
+        """Give nanoseconds since 1970."""
+        return super().now_ns() - self._behind_ms * 1_000_000
 
 
 class Owners:
@@ -157,8 +170,11 @@ class Wire(DoubleHTTPClient):
 class Machine:
     """Runs a ledger over a folder, or in memory, where power must not fail."""
 
-    def __init__(self, shop: Shop, rng: random.Random, data_dir: Path | None) -> None:
+    def __init__(
+        self, shop: Shop, rng: random.Random, data_dir: Path | None, behind_ms: int
+    ) -> None:
         self._shop, self._rng, self._data_dir = shop, rng, data_dir
+        self._clock = Behind(shop.double, behind_ms)
         self.power = Power()
         self.owners = Owners()
         self.boots = 0
@@ -188,7 +204,7 @@ class Machine:
                 stripe=self._shop.settings(),
                 sqlite={"synchronous": "normal"},
             ),
-            clock=DoubleTime(double),
+            clock=self._clock,
             directory=self.owners,
             gateway=Gateway(
                 GatewaySettings(secret_key=Secret(double.secret_key)),

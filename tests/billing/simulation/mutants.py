@@ -7,11 +7,17 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import billing._failures
 import ledger.commands.billing_accounts
+import ledger.commands.corrections
 import ledger.commands.cost_centers
 import ledger.commands.settlements
 import ledger.commands.usage_reports
+import ledger.invoicing.periods
+import ledger.invoicing.reports
+from aggregates import BillingAccount
 from billing.gateway import Gateway
+from ledger.invoicing.customers import Customers
 from tests.billing.simulation.plans import EVERYTHING, REPORTER, Plan
 
 Bug = Callable[..., Any]
@@ -19,11 +25,14 @@ Bug = Callable[..., Any]
 
 @dataclass(frozen=True)
 class Mutant:
-    """A function that stands in the place of another; it gets the one that it replaces first."""
+    """A function that stands in the place of another; it gets the one that it replaces first.
+
+    Or a number in the place of another.
+    """
 
     owner: Any
     name: str
-    bug: Bug
+    bug: Bug | int
     plan: Plan
 
     @contextlib.contextmanager
@@ -33,9 +42,10 @@ class Mutant:
         bug = self.bug
 
         def stand_in(*given: Any, **more: Any) -> Any:
+            assert not isinstance(bug, int)
             return bug(original, *given, **more)
 
-        setattr(self.owner, self.name, stand_in)
+        setattr(self.owner, self.name, bug if isinstance(bug, int) else stand_in)
         try:
             yield
         finally:
@@ -95,8 +105,38 @@ def reports_of_an_ended_subscription_stay(_: Bug, *given: Any, **more: Any) -> N
     del given, more
 
 
-@planted(ledger.commands.settlements, "correct_invoice", EVERYTHING)
-def what_stripe_took_back_stays_settled(_: Bug, *given: Any, **more: Any) -> int:
+@planted(ledger.commands.corrections, "correct_invoice", EVERYTHING)
+def what_stripe_took_back_stays_settled(_: Bug, *given: Any, **more: Any) -> bool:
+    del given, more
+    return False
+
+
+@planted(ledger.commands.corrections, "correct_invoice", EVERYTHING)
+def what_an_old_look_booked_is_not_looked_at_again(original: Bug, *given: Any, **more: Any) -> bool:
+    original(*given, **more)
+    return False
+
+
+@planted(ledger.commands.settlements, "settle_invoice", EVERYTHING)
+def an_invoice_without_usage_closes_books(original: Bug, *given: Any, **more: Any) -> Any:
+    settled = more["settled"]._replace(bills_usage=True, is_last=True)
+    return original(*given, **{**more, "settled": settled})
+
+
+@planted(ledger.invoicing.periods, "note_period", EVERYTHING)
+def cycles_are_counted_on_when_stripe_moves_them(_: Bug, *given: Any, **more: Any) -> bool:
+    del given, more
+    return False
+
+
+@planted(ledger.commands.usage_reports, "_time_of_try", EVERYTHING)
+def a_clock_that_is_behind_is_believed(_: Bug, group: Any, *given: Any) -> int:
+    del given
+    return int(group.now // 1_000 * 1_000)
+
+
+@planted(ledger.commands.usage_reports, "resume_reports", EVERYTHING)
+def what_was_refused_stays_refused(_: Bug, *given: Any, **more: Any) -> int:
     del given, more
     return 0
 
@@ -112,3 +152,49 @@ async def nobody_looks_whether_a_customer_was_made(_: Bug, *given: Any) -> Any:
     del given
     for never in list[Any]():
         yield never
+
+
+@planted(billing._failures, "_is_replayed", EVERYTHING)
+def a_failure_that_may_have_an_effect_yet_is_given_up(_: Bug, *given: Any) -> bool:
+    del given
+    return True
+
+
+@planted(Gateway, "events_since", EVERYTHING)
+async def nobody_hears_of_what_no_webhook_told(_: Bug, *given: Any, **more: Any) -> Any:
+    del given, more
+    for never in list[Any]():
+        yield never
+
+
+@planted(Customers, "deleted", EVERYTHING)
+async def a_deleted_customer_stays_bound(_: Bug, *given: Any) -> None:
+    del given
+
+
+@planted(ledger.commands.billing_accounts, "renew_attempt", EVERYTHING)
+def a_sign_up_waits_until_its_key_is_forgotten(_: Bug, *given: Any, **more: Any) -> None:
+    del given, more
+
+
+@planted(BillingAccount, "billed_until", EVERYTHING)
+def the_last_second_of_a_subscription_is_not_billed(_: Bug, *given: Any, **more: Any) -> int:
+    del given
+    return int(more["end"])
+
+
+@planted(ledger.commands.usage_reports, "_can_be_taken_back")
+def a_cycle_may_be_below_zero(_: Bug, *given: Any) -> bool:
+    del given
+    return True
+
+
+@planted(ledger.commands.corrections, "_over", EVERYTHING)
+def what_is_paid_after_all_stays_taken_back(_: Bug, *given: Any) -> list[str]:
+    del given
+    return []
+
+
+MUTANTS["a_report_is_sent_again_when_its_name_is_forgotten"] = Mutant(
+    ledger.invoicing.reports, "RESEND_SECONDS_MAX", 10**9, REPORTER
+)

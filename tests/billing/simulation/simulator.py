@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from ledger.failpoints import OF_BILLING
+from tests.billing.simulation.checks import SIGNING_UP
 from tests.billing.simulation.clients import Clients
 from tests.billing.simulation.dashboard import Dashboard
 from tests.billing.simulation.machine import new_loop
@@ -67,6 +68,7 @@ class Simulation(Clients, Dashboard, Post):
         self._outage_ends = None
         self._double.world.late_refusals.clear()
         self._machine.power.secure()
+        self._accept_again()
         self.town.stop_all(self.now)
         while not self.town.is_heard:
             await self._publish(everything=True)
@@ -76,7 +78,10 @@ class Simulation(Clients, Dashboard, Post):
         while self.now < until:
             self._advance(self._rng.choice((6 * HOUR_MS, DAY_MS, 3 * DAY_MS)))
             await self._hear_everything()
+            await self._resume_all()
             await self._job()
+            # Nothing is in the way of a sign-up any more, whatever Stripe has stored of a failure.
+            self._hold(self._checks.unfinished(*SIGNING_UP))
             await self._hear_everything()
             waits = self._checks.waits()
             # Twice, for what one run finds lost the next one asks for anew.

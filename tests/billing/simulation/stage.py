@@ -20,6 +20,7 @@ from tests.stripe_double import Settings
 AUTHOR = "simulation"
 TOLD = 40  # steps that a failure shows
 SAID_CHARS_MAX = 80
+BEHIND_MS = (0, 0, 900, 5_000)  # our clock's, of Stripe's
 # Of everything for a while, and of some requests.
 OUTAGES = ("unreachable", "timeout", "answer_lost", "rate_limited")
 TROUBLES = (
@@ -29,6 +30,7 @@ TROUBLES = (
     "rate_limited_retry",
     "server_error",
     "server_error_after",
+    "still_running",
 )
 
 
@@ -49,7 +51,7 @@ class Stage:
         self._double = self._shop.double
         self._double.advance(days=rng.randint(0, 30), seconds=rng.choice((0, 0, 17, 3_599, 40_000)))
         self.town = Town(rng, rng.randint(1, plan.residents_max))
-        self._machine = Machine(self._shop, rng, data_dir)
+        self._machine = Machine(self._shop, rng, data_dir, rng.choice(BEHIND_MS))
         self._outage_ends: int | None = None
         self.told: list[str] = []
         self._checks = Checks(self._double, self.town, self._machine)
@@ -150,6 +152,8 @@ def _settings(rng: random.Random, plan: Plan) -> Settings:
         collects_payments=rng.random() < 0.7,
         duplicate_identifier_code=rng.choice((None, "duplicate_meter_event")),
         turns_in_flight=rng.randint(1, 3),
+        server_errors_are_final=rng.random() < 0.5,
+        running_seconds=rng.choice((5, 30, 80)),
     )
 
 

@@ -25,18 +25,23 @@ from tests.contract.calls.asking import (
     status,
     text,
 )
+from tests.contract.calls.odd_texts import ANSWERS, ODD_TEXTS, code_of, requests_with
 from tests.harness import Calls, ManualClock
 from tests.oracle.events import named_uuid
 from usage.v1 import billing_pb2, usage_pb2
 from usage.v1 import usage_pb2 as pb
 from usage_ledger.v1 import admin_pb2, publishing_pb2, queries_pb2
+from usage_ledger.v1 import billing_pb2 as billing_status_pb2
 
-FILES = (usage_pb2, billing_pb2, publishing_pb2, queries_pb2, admin_pb2)
-METHODS = [
-    (f"/{service.full_name}/{method.name}", method.client_streaming, method.server_streaming)
+FILES = (usage_pb2, billing_pb2, publishing_pb2, queries_pb2, admin_pb2, billing_status_pb2)
+DESCRIBED = {
+    f"/{service.full_name}/{method.name}": method
     for file in FILES
     for service in file.DESCRIPTOR.services_by_name.values()
     for method in service.methods
+}
+METHODS = [
+    (name, method.client_streaming, method.server_streaming) for name, method in DESCRIBED.items()
 ]
 UNARY = [name for name, asks_many, answers_many in METHODS if not asks_many and not answers_many]
 STREAMS = [name for name, asks_many, _ in METHODS if asks_many]
@@ -74,6 +79,15 @@ class TestMalformedProtobuf:
         request = pb.GetBalanceRequest(attribution_id=PAYER).SerializeToString()
         answer = ask_raw(calls, "/usage.v1.UsageService/GetBalance", request + b"\xf8\x07\x01")
         assert b"" == answer
+
+
+class TestTexts:
+    @pytest.mark.parametrize("odd", ODD_TEXTS)
+    def test_of_any_length_and_sign_get_an_answer(self, calls: Calls, odd: str) -> None:
+        for method in UNARY:
+            for field, request in requests_with(DESCRIBED[method], ODD_TEXTS[odd]):
+                code = code_of(calls.channel, method, request)
+                assert code in ANSWERS, (method, field, code)
 
 
 BAD_TIMES = [

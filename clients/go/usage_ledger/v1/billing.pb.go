@@ -95,8 +95,12 @@ type GetBillingStatusResponse struct {
 	// Webhooks that wait to be done, and those that failed at least once of them.
 	WebhooksWaiting int64 `protobuf:"varint,3,opt,name=webhooks_waiting,json=webhooksWaiting,proto3" json:"webhooks_waiting,omitempty"`
 	WebhooksFailing int64 `protobuf:"varint,4,opt,name=webhooks_failing,json=webhooksFailing,proto3" json:"webhooks_failing,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	// Webhooks that were tried for three days and can never be done, as far as can be known.
+	WebhooksGivenUp int64 `protobuf:"varint,5,opt,name=webhooks_given_up,json=webhooksGivenUp,proto3" json:"webhooks_given_up,omitempty"`
+	// Missing before the first.
+	LastRun       *BillingRun `protobuf:"bytes,6,opt,name=last_run,json=lastRun,proto3" json:"last_run,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *GetBillingStatusResponse) Reset() {
@@ -157,6 +161,108 @@ func (x *GetBillingStatusResponse) GetWebhooksFailing() int64 {
 	return 0
 }
 
+func (x *GetBillingStatusResponse) GetWebhooksGivenUp() int64 {
+	if x != nil {
+		return x.WebhooksGivenUp
+	}
+	return 0
+}
+
+func (x *GetBillingStatusResponse) GetLastRun() *BillingRun {
+	if x != nil {
+		return x.LastRun
+	}
+	return nil
+}
+
+// A run of ReconcileInvoices, by whatever process.
+type BillingRun struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Started *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=started,proto3" json:"started,omitempty"`
+	Ended   *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=ended,proto3" json:"ended,omitempty"`
+	// Payers of whom everything was done, and those of whom something failed.
+	PayersDone   int64 `protobuf:"varint,3,opt,name=payers_done,json=payersDone,proto3" json:"payers_done,omitempty"`
+	PayersFailed int64 `protobuf:"varint,4,opt,name=payers_failed,json=payersFailed,proto3" json:"payers_failed,omitempty"`
+	// Why it failed as a whole, such as a key that Stripe does not take; empty where each failure is a payer's own.
+	Error string `protobuf:"bytes,5,opt,name=error,proto3" json:"error,omitempty"`
+	// When the last one ended that did not fail as a whole; missing if none did.
+	LastSuccess   *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=last_success,json=lastSuccess,proto3" json:"last_success,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BillingRun) Reset() {
+	*x = BillingRun{}
+	mi := &file_usage_ledger_v1_billing_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BillingRun) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BillingRun) ProtoMessage() {}
+
+func (x *BillingRun) ProtoReflect() protoreflect.Message {
+	mi := &file_usage_ledger_v1_billing_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BillingRun.ProtoReflect.Descriptor instead.
+func (*BillingRun) Descriptor() ([]byte, []int) {
+	return file_usage_ledger_v1_billing_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *BillingRun) GetStarted() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Started
+	}
+	return nil
+}
+
+func (x *BillingRun) GetEnded() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Ended
+	}
+	return nil
+}
+
+func (x *BillingRun) GetPayersDone() int64 {
+	if x != nil {
+		return x.PayersDone
+	}
+	return 0
+}
+
+func (x *BillingRun) GetPayersFailed() int64 {
+	if x != nil {
+		return x.PayersFailed
+	}
+	return 0
+}
+
+func (x *BillingRun) GetError() string {
+	if x != nil {
+		return x.Error
+	}
+	return ""
+}
+
+func (x *BillingRun) GetLastSuccess() *timestamppb.Timestamp {
+	if x != nil {
+		return x.LastSuccess
+	}
+	return nil
+}
+
 // A payer on STRIPE, or with an account there.
 type BilledPayer struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -177,14 +283,20 @@ type BilledPayer struct {
 	// Why it does not go on; empty while it does.
 	WaitsFor string `protobuf:"bytes,9,opt,name=waits_for,json=waitsFor,proto3" json:"waits_for,omitempty"`
 	// When the account came into its state; missing without an account.
-	Since         *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=since,proto3" json:"since,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Since *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=since,proto3" json:"since,omitempty"`
+	// Since when it waits for that; missing while it waits for nothing.
+	WaitsSince *timestamppb.Timestamp `protobuf:"bytes,11,opt,name=waits_since,json=waitsSince,proto3" json:"waits_since,omitempty"`
+	// How many runs failed since then, those within five minutes counted as one; 0 for a report that was refused.
+	WaitsAttempts int64 `protobuf:"varint,12,opt,name=waits_attempts,json=waitsAttempts,proto3" json:"waits_attempts,omitempty"`
+	// What final invoices of the subscription, the last one if there is none, carry.
+	InvoicedCredits int64 `protobuf:"zigzag64,13,opt,name=invoiced_credits,json=invoicedCredits,proto3" json:"invoiced_credits,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *BilledPayer) Reset() {
 	*x = BilledPayer{}
-	mi := &file_usage_ledger_v1_billing_proto_msgTypes[2]
+	mi := &file_usage_ledger_v1_billing_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -196,7 +308,7 @@ func (x *BilledPayer) String() string {
 func (*BilledPayer) ProtoMessage() {}
 
 func (x *BilledPayer) ProtoReflect() protoreflect.Message {
-	mi := &file_usage_ledger_v1_billing_proto_msgTypes[2]
+	mi := &file_usage_ledger_v1_billing_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -209,7 +321,7 @@ func (x *BilledPayer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BilledPayer.ProtoReflect.Descriptor instead.
 func (*BilledPayer) Descriptor() ([]byte, []int) {
-	return file_usage_ledger_v1_billing_proto_rawDescGZIP(), []int{2}
+	return file_usage_ledger_v1_billing_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *BilledPayer) GetAttributionId() string {
@@ -282,6 +394,27 @@ func (x *BilledPayer) GetSince() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *BilledPayer) GetWaitsSince() *timestamppb.Timestamp {
+	if x != nil {
+		return x.WaitsSince
+	}
+	return nil
+}
+
+func (x *BilledPayer) GetWaitsAttempts() int64 {
+	if x != nil {
+		return x.WaitsAttempts
+	}
+	return 0
+}
+
+func (x *BilledPayer) GetInvoicedCredits() int64 {
+	if x != nil {
+		return x.InvoicedCredits
+	}
+	return 0
+}
+
 type CompareBillingRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Empty: every payer with a customer.
@@ -296,7 +429,7 @@ type CompareBillingRequest struct {
 
 func (x *CompareBillingRequest) Reset() {
 	*x = CompareBillingRequest{}
-	mi := &file_usage_ledger_v1_billing_proto_msgTypes[3]
+	mi := &file_usage_ledger_v1_billing_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -308,7 +441,7 @@ func (x *CompareBillingRequest) String() string {
 func (*CompareBillingRequest) ProtoMessage() {}
 
 func (x *CompareBillingRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_usage_ledger_v1_billing_proto_msgTypes[3]
+	mi := &file_usage_ledger_v1_billing_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -321,7 +454,7 @@ func (x *CompareBillingRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CompareBillingRequest.ProtoReflect.Descriptor instead.
 func (*CompareBillingRequest) Descriptor() ([]byte, []int) {
-	return file_usage_ledger_v1_billing_proto_rawDescGZIP(), []int{3}
+	return file_usage_ledger_v1_billing_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *CompareBillingRequest) GetAttributionId() string {
@@ -359,7 +492,7 @@ type CompareBillingResponse struct {
 
 func (x *CompareBillingResponse) Reset() {
 	*x = CompareBillingResponse{}
-	mi := &file_usage_ledger_v1_billing_proto_msgTypes[4]
+	mi := &file_usage_ledger_v1_billing_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -371,7 +504,7 @@ func (x *CompareBillingResponse) String() string {
 func (*CompareBillingResponse) ProtoMessage() {}
 
 func (x *CompareBillingResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_usage_ledger_v1_billing_proto_msgTypes[4]
+	mi := &file_usage_ledger_v1_billing_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -384,7 +517,7 @@ func (x *CompareBillingResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CompareBillingResponse.ProtoReflect.Descriptor instead.
 func (*CompareBillingResponse) Descriptor() ([]byte, []int) {
-	return file_usage_ledger_v1_billing_proto_rawDescGZIP(), []int{4}
+	return file_usage_ledger_v1_billing_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *CompareBillingResponse) GetPayers() int64 {
@@ -439,7 +572,7 @@ type BillingBreak struct {
 
 func (x *BillingBreak) Reset() {
 	*x = BillingBreak{}
-	mi := &file_usage_ledger_v1_billing_proto_msgTypes[5]
+	mi := &file_usage_ledger_v1_billing_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -451,7 +584,7 @@ func (x *BillingBreak) String() string {
 func (*BillingBreak) ProtoMessage() {}
 
 func (x *BillingBreak) ProtoReflect() protoreflect.Message {
-	mi := &file_usage_ledger_v1_billing_proto_msgTypes[5]
+	mi := &file_usage_ledger_v1_billing_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -464,7 +597,7 @@ func (x *BillingBreak) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BillingBreak.ProtoReflect.Descriptor instead.
 func (*BillingBreak) Descriptor() ([]byte, []int) {
-	return file_usage_ledger_v1_billing_proto_rawDescGZIP(), []int{5}
+	return file_usage_ledger_v1_billing_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *BillingBreak) GetAttributionId() string {
@@ -546,7 +679,7 @@ func (x *BillingBreak) GetProposal() string {
 
 type ListWebhooksRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// `waiting`, `done` or `ignored`; empty: all.
+	// `waiting`, `done`, `ignored` or `given-up`; empty: all.
 	State string `protobuf:"bytes,1,opt,name=state,proto3" json:"state,omitempty"`
 	// 0 means 50; at most 1000.
 	PageSize int32 `protobuf:"varint,2,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
@@ -558,7 +691,7 @@ type ListWebhooksRequest struct {
 
 func (x *ListWebhooksRequest) Reset() {
 	*x = ListWebhooksRequest{}
-	mi := &file_usage_ledger_v1_billing_proto_msgTypes[6]
+	mi := &file_usage_ledger_v1_billing_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -570,7 +703,7 @@ func (x *ListWebhooksRequest) String() string {
 func (*ListWebhooksRequest) ProtoMessage() {}
 
 func (x *ListWebhooksRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_usage_ledger_v1_billing_proto_msgTypes[6]
+	mi := &file_usage_ledger_v1_billing_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -583,7 +716,7 @@ func (x *ListWebhooksRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListWebhooksRequest.ProtoReflect.Descriptor instead.
 func (*ListWebhooksRequest) Descriptor() ([]byte, []int) {
-	return file_usage_ledger_v1_billing_proto_rawDescGZIP(), []int{6}
+	return file_usage_ledger_v1_billing_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *ListWebhooksRequest) GetState() string {
@@ -618,7 +751,7 @@ type ListWebhooksResponse struct {
 
 func (x *ListWebhooksResponse) Reset() {
 	*x = ListWebhooksResponse{}
-	mi := &file_usage_ledger_v1_billing_proto_msgTypes[7]
+	mi := &file_usage_ledger_v1_billing_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -630,7 +763,7 @@ func (x *ListWebhooksResponse) String() string {
 func (*ListWebhooksResponse) ProtoMessage() {}
 
 func (x *ListWebhooksResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_usage_ledger_v1_billing_proto_msgTypes[7]
+	mi := &file_usage_ledger_v1_billing_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -643,7 +776,7 @@ func (x *ListWebhooksResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListWebhooksResponse.ProtoReflect.Descriptor instead.
 func (*ListWebhooksResponse) Descriptor() ([]byte, []int) {
-	return file_usage_ledger_v1_billing_proto_rawDescGZIP(), []int{7}
+	return file_usage_ledger_v1_billing_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *ListWebhooksResponse) GetWebhooks() []*Webhook {
@@ -680,7 +813,7 @@ type Webhook struct {
 
 func (x *Webhook) Reset() {
 	*x = Webhook{}
-	mi := &file_usage_ledger_v1_billing_proto_msgTypes[8]
+	mi := &file_usage_ledger_v1_billing_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -692,7 +825,7 @@ func (x *Webhook) String() string {
 func (*Webhook) ProtoMessage() {}
 
 func (x *Webhook) ProtoReflect() protoreflect.Message {
-	mi := &file_usage_ledger_v1_billing_proto_msgTypes[8]
+	mi := &file_usage_ledger_v1_billing_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -705,7 +838,7 @@ func (x *Webhook) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Webhook.ProtoReflect.Descriptor instead.
 func (*Webhook) Descriptor() ([]byte, []int) {
-	return file_usage_ledger_v1_billing_proto_rawDescGZIP(), []int{8}
+	return file_usage_ledger_v1_billing_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Webhook) GetEventId() string {
@@ -780,7 +913,7 @@ type ReplayWebhookRequest struct {
 
 func (x *ReplayWebhookRequest) Reset() {
 	*x = ReplayWebhookRequest{}
-	mi := &file_usage_ledger_v1_billing_proto_msgTypes[9]
+	mi := &file_usage_ledger_v1_billing_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -792,7 +925,7 @@ func (x *ReplayWebhookRequest) String() string {
 func (*ReplayWebhookRequest) ProtoMessage() {}
 
 func (x *ReplayWebhookRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_usage_ledger_v1_billing_proto_msgTypes[9]
+	mi := &file_usage_ledger_v1_billing_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -805,7 +938,7 @@ func (x *ReplayWebhookRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReplayWebhookRequest.ProtoReflect.Descriptor instead.
 func (*ReplayWebhookRequest) Descriptor() ([]byte, []int) {
-	return file_usage_ledger_v1_billing_proto_rawDescGZIP(), []int{9}
+	return file_usage_ledger_v1_billing_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ReplayWebhookRequest) GetEventId() string {
@@ -824,7 +957,7 @@ type ReplayWebhookResponse struct {
 
 func (x *ReplayWebhookResponse) Reset() {
 	*x = ReplayWebhookResponse{}
-	mi := &file_usage_ledger_v1_billing_proto_msgTypes[10]
+	mi := &file_usage_ledger_v1_billing_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -836,7 +969,7 @@ func (x *ReplayWebhookResponse) String() string {
 func (*ReplayWebhookResponse) ProtoMessage() {}
 
 func (x *ReplayWebhookResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_usage_ledger_v1_billing_proto_msgTypes[10]
+	mi := &file_usage_ledger_v1_billing_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -849,7 +982,7 @@ func (x *ReplayWebhookResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReplayWebhookResponse.ProtoReflect.Descriptor instead.
 func (*ReplayWebhookResponse) Descriptor() ([]byte, []int) {
-	return file_usage_ledger_v1_billing_proto_rawDescGZIP(), []int{10}
+	return file_usage_ledger_v1_billing_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *ReplayWebhookResponse) GetWebhook() *Webhook {
@@ -857,6 +990,193 @@ func (x *ReplayWebhookResponse) GetWebhook() *Webhook {
 		return x.Webhook
 	}
 	return nil
+}
+
+type ResumeReportsRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	AttributionId string                 `protobuf:"bytes,1,opt,name=attribution_id,json=attributionId,proto3" json:"attribution_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ResumeReportsRequest) Reset() {
+	*x = ResumeReportsRequest{}
+	mi := &file_usage_ledger_v1_billing_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ResumeReportsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ResumeReportsRequest) ProtoMessage() {}
+
+func (x *ResumeReportsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_usage_ledger_v1_billing_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ResumeReportsRequest.ProtoReflect.Descriptor instead.
+func (*ResumeReportsRequest) Descriptor() ([]byte, []int) {
+	return file_usage_ledger_v1_billing_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *ResumeReportsRequest) GetAttributionId() string {
+	if x != nil {
+		return x.AttributionId
+	}
+	return ""
+}
+
+type ResumeReportsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Reports that were refused.
+	Resumed int64 `protobuf:"varint,1,opt,name=resumed,proto3" json:"resumed,omitempty"`
+	// Why something waits all the same; empty: Stripe has everything.
+	WaitsFor      string `protobuf:"bytes,2,opt,name=waits_for,json=waitsFor,proto3" json:"waits_for,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ResumeReportsResponse) Reset() {
+	*x = ResumeReportsResponse{}
+	mi := &file_usage_ledger_v1_billing_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ResumeReportsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ResumeReportsResponse) ProtoMessage() {}
+
+func (x *ResumeReportsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_usage_ledger_v1_billing_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ResumeReportsResponse.ProtoReflect.Descriptor instead.
+func (*ResumeReportsResponse) Descriptor() ([]byte, []int) {
+	return file_usage_ledger_v1_billing_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *ResumeReportsResponse) GetResumed() int64 {
+	if x != nil {
+		return x.Resumed
+	}
+	return 0
+}
+
+func (x *ResumeReportsResponse) GetWaitsFor() string {
+	if x != nil {
+		return x.WaitsFor
+	}
+	return ""
+}
+
+type SettleInvoiceRequest struct {
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	InvoiceId string                 `protobuf:"bytes,1,opt,name=invoice_id,json=invoiceId,proto3" json:"invoice_id,omitempty"`
+	// The whole credits that it bills.
+	Credits       int64 `protobuf:"varint,2,opt,name=credits,proto3" json:"credits,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SettleInvoiceRequest) Reset() {
+	*x = SettleInvoiceRequest{}
+	mi := &file_usage_ledger_v1_billing_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SettleInvoiceRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SettleInvoiceRequest) ProtoMessage() {}
+
+func (x *SettleInvoiceRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_usage_ledger_v1_billing_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SettleInvoiceRequest.ProtoReflect.Descriptor instead.
+func (*SettleInvoiceRequest) Descriptor() ([]byte, []int) {
+	return file_usage_ledger_v1_billing_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *SettleInvoiceRequest) GetInvoiceId() string {
+	if x != nil {
+		return x.InvoiceId
+	}
+	return ""
+}
+
+func (x *SettleInvoiceRequest) GetCredits() int64 {
+	if x != nil {
+		return x.Credits
+	}
+	return 0
+}
+
+type SettleInvoiceResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SettleInvoiceResponse) Reset() {
+	*x = SettleInvoiceResponse{}
+	mi := &file_usage_ledger_v1_billing_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SettleInvoiceResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SettleInvoiceResponse) ProtoMessage() {}
+
+func (x *SettleInvoiceResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_usage_ledger_v1_billing_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SettleInvoiceResponse.ProtoReflect.Descriptor instead.
+func (*SettleInvoiceResponse) Descriptor() ([]byte, []int) {
+	return file_usage_ledger_v1_billing_proto_rawDescGZIP(), []int{15}
 }
 
 var File_usage_ledger_v1_billing_proto protoreflect.FileDescriptor
@@ -867,13 +1187,24 @@ const file_usage_ledger_v1_billing_proto_rawDesc = "" +
 	"\x17GetBillingStatusRequest\x12%\n" +
 	"\x0eattribution_id\x18\x01 \x01(\tR\rattributionId\x12\x1b\n" +
 	"\tpage_size\x18\x02 \x01(\x05R\bpageSize\x12\x16\n" +
-	"\x06cursor\x18\x03 \x01(\tR\x06cursor\"\xc7\x01\n" +
+	"\x06cursor\x18\x03 \x01(\tR\x06cursor\"\xab\x02\n" +
 	"\x18GetBillingStatusResponse\x124\n" +
 	"\x06payers\x18\x01 \x03(\v2\x1c.usage_ledger.v1.BilledPayerR\x06payers\x12\x1f\n" +
 	"\vnext_cursor\x18\x02 \x01(\tR\n" +
 	"nextCursor\x12)\n" +
 	"\x10webhooks_waiting\x18\x03 \x01(\x03R\x0fwebhooksWaiting\x12)\n" +
-	"\x10webhooks_failing\x18\x04 \x01(\x03R\x0fwebhooksFailing\"\x89\x03\n" +
+	"\x10webhooks_failing\x18\x04 \x01(\x03R\x0fwebhooksFailing\x12*\n" +
+	"\x11webhooks_given_up\x18\x05 \x01(\x03R\x0fwebhooksGivenUp\x126\n" +
+	"\blast_run\x18\x06 \x01(\v2\x1b.usage_ledger.v1.BillingRunR\alastRun\"\x8f\x02\n" +
+	"\n" +
+	"BillingRun\x124\n" +
+	"\astarted\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\astarted\x120\n" +
+	"\x05ended\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x05ended\x12\x1f\n" +
+	"\vpayers_done\x18\x03 \x01(\x03R\n" +
+	"payersDone\x12#\n" +
+	"\rpayers_failed\x18\x04 \x01(\x03R\fpayersFailed\x12\x14\n" +
+	"\x05error\x18\x05 \x01(\tR\x05error\x12=\n" +
+	"\flast_success\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\vlastSuccess\"\x98\x04\n" +
 	"\vBilledPayer\x12%\n" +
 	"\x0eattribution_id\x18\x01 \x01(\tR\rattributionId\x12\x14\n" +
 	"\x05state\x18\x02 \x01(\tR\x05state\x12,\n" +
@@ -885,7 +1216,11 @@ const file_usage_ledger_v1_billing_proto_rawDesc = "" +
 	"\bunbilled\x18\b \x01(\bR\bunbilled\x12\x1b\n" +
 	"\twaits_for\x18\t \x01(\tR\bwaitsFor\x120\n" +
 	"\x05since\x18\n" +
-	" \x01(\v2\x1a.google.protobuf.TimestampR\x05since\"s\n" +
+	" \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x12;\n" +
+	"\vwaits_since\x18\v \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"waitsSince\x12%\n" +
+	"\x0ewaits_attempts\x18\f \x01(\x03R\rwaitsAttempts\x12)\n" +
+	"\x10invoiced_credits\x18\r \x01(\x12R\x0finvoicedCredits\"s\n" +
 	"\x15CompareBillingRequest\x12%\n" +
 	"\x0eattribution_id\x18\x01 \x01(\tR\rattributionId\x12\x1b\n" +
 	"\tpage_size\x18\x02 \x01(\x05R\bpageSize\x12\x16\n" +
@@ -932,12 +1267,24 @@ const file_usage_ledger_v1_billing_proto_rawDesc = "" +
 	"\x14ReplayWebhookRequest\x12\x19\n" +
 	"\bevent_id\x18\x01 \x01(\tR\aeventId\"K\n" +
 	"\x15ReplayWebhookResponse\x122\n" +
-	"\awebhook\x18\x01 \x01(\v2\x18.usage_ledger.v1.WebhookR\awebhook2\x9f\x03\n" +
+	"\awebhook\x18\x01 \x01(\v2\x18.usage_ledger.v1.WebhookR\awebhook\"=\n" +
+	"\x14ResumeReportsRequest\x12%\n" +
+	"\x0eattribution_id\x18\x01 \x01(\tR\rattributionId\"N\n" +
+	"\x15ResumeReportsResponse\x12\x18\n" +
+	"\aresumed\x18\x01 \x01(\x03R\aresumed\x12\x1b\n" +
+	"\twaits_for\x18\x02 \x01(\tR\bwaitsFor\"O\n" +
+	"\x14SettleInvoiceRequest\x12\x1d\n" +
+	"\n" +
+	"invoice_id\x18\x01 \x01(\tR\tinvoiceId\x12\x18\n" +
+	"\acredits\x18\x02 \x01(\x03R\acredits\"\x17\n" +
+	"\x15SettleInvoiceResponse2\xdf\x04\n" +
 	"\x14BillingStatusService\x12g\n" +
 	"\x10GetBillingStatus\x12(.usage_ledger.v1.GetBillingStatusRequest\x1a).usage_ledger.v1.GetBillingStatusResponse\x12a\n" +
 	"\x0eCompareBilling\x12&.usage_ledger.v1.CompareBillingRequest\x1a'.usage_ledger.v1.CompareBillingResponse\x12[\n" +
 	"\fListWebhooks\x12$.usage_ledger.v1.ListWebhooksRequest\x1a%.usage_ledger.v1.ListWebhooksResponse\x12^\n" +
-	"\rReplayWebhook\x12%.usage_ledger.v1.ReplayWebhookRequest\x1a&.usage_ledger.v1.ReplayWebhookResponseBOZMgithub.com/usage-ledger/usage-ledger/clients/go/usage_ledger/v1;usageledgerv1b\x06proto3"
+	"\rReplayWebhook\x12%.usage_ledger.v1.ReplayWebhookRequest\x1a&.usage_ledger.v1.ReplayWebhookResponse\x12^\n" +
+	"\rResumeReports\x12%.usage_ledger.v1.ResumeReportsRequest\x1a&.usage_ledger.v1.ResumeReportsResponse\x12^\n" +
+	"\rSettleInvoice\x12%.usage_ledger.v1.SettleInvoiceRequest\x1a&.usage_ledger.v1.SettleInvoiceResponseBOZMgithub.com/usage-ledger/usage-ledger/clients/go/usage_ledger/v1;usageledgerv1b\x06proto3"
 
 var (
 	file_usage_ledger_v1_billing_proto_rawDescOnce sync.Once
@@ -951,45 +1298,59 @@ func file_usage_ledger_v1_billing_proto_rawDescGZIP() []byte {
 	return file_usage_ledger_v1_billing_proto_rawDescData
 }
 
-var file_usage_ledger_v1_billing_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
+var file_usage_ledger_v1_billing_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
 var file_usage_ledger_v1_billing_proto_goTypes = []any{
 	(*GetBillingStatusRequest)(nil),  // 0: usage_ledger.v1.GetBillingStatusRequest
 	(*GetBillingStatusResponse)(nil), // 1: usage_ledger.v1.GetBillingStatusResponse
-	(*BilledPayer)(nil),              // 2: usage_ledger.v1.BilledPayer
-	(*CompareBillingRequest)(nil),    // 3: usage_ledger.v1.CompareBillingRequest
-	(*CompareBillingResponse)(nil),   // 4: usage_ledger.v1.CompareBillingResponse
-	(*BillingBreak)(nil),             // 5: usage_ledger.v1.BillingBreak
-	(*ListWebhooksRequest)(nil),      // 6: usage_ledger.v1.ListWebhooksRequest
-	(*ListWebhooksResponse)(nil),     // 7: usage_ledger.v1.ListWebhooksResponse
-	(*Webhook)(nil),                  // 8: usage_ledger.v1.Webhook
-	(*ReplayWebhookRequest)(nil),     // 9: usage_ledger.v1.ReplayWebhookRequest
-	(*ReplayWebhookResponse)(nil),    // 10: usage_ledger.v1.ReplayWebhookResponse
-	(*timestamppb.Timestamp)(nil),    // 11: google.protobuf.Timestamp
+	(*BillingRun)(nil),               // 2: usage_ledger.v1.BillingRun
+	(*BilledPayer)(nil),              // 3: usage_ledger.v1.BilledPayer
+	(*CompareBillingRequest)(nil),    // 4: usage_ledger.v1.CompareBillingRequest
+	(*CompareBillingResponse)(nil),   // 5: usage_ledger.v1.CompareBillingResponse
+	(*BillingBreak)(nil),             // 6: usage_ledger.v1.BillingBreak
+	(*ListWebhooksRequest)(nil),      // 7: usage_ledger.v1.ListWebhooksRequest
+	(*ListWebhooksResponse)(nil),     // 8: usage_ledger.v1.ListWebhooksResponse
+	(*Webhook)(nil),                  // 9: usage_ledger.v1.Webhook
+	(*ReplayWebhookRequest)(nil),     // 10: usage_ledger.v1.ReplayWebhookRequest
+	(*ReplayWebhookResponse)(nil),    // 11: usage_ledger.v1.ReplayWebhookResponse
+	(*ResumeReportsRequest)(nil),     // 12: usage_ledger.v1.ResumeReportsRequest
+	(*ResumeReportsResponse)(nil),    // 13: usage_ledger.v1.ResumeReportsResponse
+	(*SettleInvoiceRequest)(nil),     // 14: usage_ledger.v1.SettleInvoiceRequest
+	(*SettleInvoiceResponse)(nil),    // 15: usage_ledger.v1.SettleInvoiceResponse
+	(*timestamppb.Timestamp)(nil),    // 16: google.protobuf.Timestamp
 }
 var file_usage_ledger_v1_billing_proto_depIdxs = []int32{
-	2,  // 0: usage_ledger.v1.GetBillingStatusResponse.payers:type_name -> usage_ledger.v1.BilledPayer
-	11, // 1: usage_ledger.v1.BilledPayer.since:type_name -> google.protobuf.Timestamp
-	5,  // 2: usage_ledger.v1.CompareBillingResponse.breaks:type_name -> usage_ledger.v1.BillingBreak
-	11, // 3: usage_ledger.v1.BillingBreak.period_start:type_name -> google.protobuf.Timestamp
-	11, // 4: usage_ledger.v1.BillingBreak.period_end:type_name -> google.protobuf.Timestamp
-	8,  // 5: usage_ledger.v1.ListWebhooksResponse.webhooks:type_name -> usage_ledger.v1.Webhook
-	11, // 6: usage_ledger.v1.Webhook.created:type_name -> google.protobuf.Timestamp
-	11, // 7: usage_ledger.v1.Webhook.received:type_name -> google.protobuf.Timestamp
-	11, // 8: usage_ledger.v1.Webhook.tried:type_name -> google.protobuf.Timestamp
-	8,  // 9: usage_ledger.v1.ReplayWebhookResponse.webhook:type_name -> usage_ledger.v1.Webhook
-	0,  // 10: usage_ledger.v1.BillingStatusService.GetBillingStatus:input_type -> usage_ledger.v1.GetBillingStatusRequest
-	3,  // 11: usage_ledger.v1.BillingStatusService.CompareBilling:input_type -> usage_ledger.v1.CompareBillingRequest
-	6,  // 12: usage_ledger.v1.BillingStatusService.ListWebhooks:input_type -> usage_ledger.v1.ListWebhooksRequest
-	9,  // 13: usage_ledger.v1.BillingStatusService.ReplayWebhook:input_type -> usage_ledger.v1.ReplayWebhookRequest
-	1,  // 14: usage_ledger.v1.BillingStatusService.GetBillingStatus:output_type -> usage_ledger.v1.GetBillingStatusResponse
-	4,  // 15: usage_ledger.v1.BillingStatusService.CompareBilling:output_type -> usage_ledger.v1.CompareBillingResponse
-	7,  // 16: usage_ledger.v1.BillingStatusService.ListWebhooks:output_type -> usage_ledger.v1.ListWebhooksResponse
-	10, // 17: usage_ledger.v1.BillingStatusService.ReplayWebhook:output_type -> usage_ledger.v1.ReplayWebhookResponse
-	14, // [14:18] is the sub-list for method output_type
-	10, // [10:14] is the sub-list for method input_type
-	10, // [10:10] is the sub-list for extension type_name
-	10, // [10:10] is the sub-list for extension extendee
-	0,  // [0:10] is the sub-list for field type_name
+	3,  // 0: usage_ledger.v1.GetBillingStatusResponse.payers:type_name -> usage_ledger.v1.BilledPayer
+	2,  // 1: usage_ledger.v1.GetBillingStatusResponse.last_run:type_name -> usage_ledger.v1.BillingRun
+	16, // 2: usage_ledger.v1.BillingRun.started:type_name -> google.protobuf.Timestamp
+	16, // 3: usage_ledger.v1.BillingRun.ended:type_name -> google.protobuf.Timestamp
+	16, // 4: usage_ledger.v1.BillingRun.last_success:type_name -> google.protobuf.Timestamp
+	16, // 5: usage_ledger.v1.BilledPayer.since:type_name -> google.protobuf.Timestamp
+	16, // 6: usage_ledger.v1.BilledPayer.waits_since:type_name -> google.protobuf.Timestamp
+	6,  // 7: usage_ledger.v1.CompareBillingResponse.breaks:type_name -> usage_ledger.v1.BillingBreak
+	16, // 8: usage_ledger.v1.BillingBreak.period_start:type_name -> google.protobuf.Timestamp
+	16, // 9: usage_ledger.v1.BillingBreak.period_end:type_name -> google.protobuf.Timestamp
+	9,  // 10: usage_ledger.v1.ListWebhooksResponse.webhooks:type_name -> usage_ledger.v1.Webhook
+	16, // 11: usage_ledger.v1.Webhook.created:type_name -> google.protobuf.Timestamp
+	16, // 12: usage_ledger.v1.Webhook.received:type_name -> google.protobuf.Timestamp
+	16, // 13: usage_ledger.v1.Webhook.tried:type_name -> google.protobuf.Timestamp
+	9,  // 14: usage_ledger.v1.ReplayWebhookResponse.webhook:type_name -> usage_ledger.v1.Webhook
+	0,  // 15: usage_ledger.v1.BillingStatusService.GetBillingStatus:input_type -> usage_ledger.v1.GetBillingStatusRequest
+	4,  // 16: usage_ledger.v1.BillingStatusService.CompareBilling:input_type -> usage_ledger.v1.CompareBillingRequest
+	7,  // 17: usage_ledger.v1.BillingStatusService.ListWebhooks:input_type -> usage_ledger.v1.ListWebhooksRequest
+	10, // 18: usage_ledger.v1.BillingStatusService.ReplayWebhook:input_type -> usage_ledger.v1.ReplayWebhookRequest
+	12, // 19: usage_ledger.v1.BillingStatusService.ResumeReports:input_type -> usage_ledger.v1.ResumeReportsRequest
+	14, // 20: usage_ledger.v1.BillingStatusService.SettleInvoice:input_type -> usage_ledger.v1.SettleInvoiceRequest
+	1,  // 21: usage_ledger.v1.BillingStatusService.GetBillingStatus:output_type -> usage_ledger.v1.GetBillingStatusResponse
+	5,  // 22: usage_ledger.v1.BillingStatusService.CompareBilling:output_type -> usage_ledger.v1.CompareBillingResponse
+	8,  // 23: usage_ledger.v1.BillingStatusService.ListWebhooks:output_type -> usage_ledger.v1.ListWebhooksResponse
+	11, // 24: usage_ledger.v1.BillingStatusService.ReplayWebhook:output_type -> usage_ledger.v1.ReplayWebhookResponse
+	13, // 25: usage_ledger.v1.BillingStatusService.ResumeReports:output_type -> usage_ledger.v1.ResumeReportsResponse
+	15, // 26: usage_ledger.v1.BillingStatusService.SettleInvoice:output_type -> usage_ledger.v1.SettleInvoiceResponse
+	21, // [21:27] is the sub-list for method output_type
+	15, // [15:21] is the sub-list for method input_type
+	15, // [15:15] is the sub-list for extension type_name
+	15, // [15:15] is the sub-list for extension extendee
+	0,  // [0:15] is the sub-list for field type_name
 }
 
 func init() { file_usage_ledger_v1_billing_proto_init() }
@@ -1003,7 +1364,7 @@ func file_usage_ledger_v1_billing_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_usage_ledger_v1_billing_proto_rawDesc), len(file_usage_ledger_v1_billing_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   11,
+			NumMessages:   16,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -25,6 +25,8 @@ const (
 	BillingStatusService_CompareBilling_FullMethodName   = "/usage_ledger.v1.BillingStatusService/CompareBilling"
 	BillingStatusService_ListWebhooks_FullMethodName     = "/usage_ledger.v1.BillingStatusService/ListWebhooks"
 	BillingStatusService_ReplayWebhook_FullMethodName    = "/usage_ledger.v1.BillingStatusService/ReplayWebhook"
+	BillingStatusService_ResumeReports_FullMethodName    = "/usage_ledger.v1.BillingStatusService/ResumeReports"
+	BillingStatusService_SettleInvoice_FullMethodName    = "/usage_ledger.v1.BillingStatusService/SettleInvoice"
 )
 
 // BillingStatusServiceClient is the client API for BillingStatusService service.
@@ -41,6 +43,10 @@ type BillingStatusServiceClient interface {
 	ListWebhooks(ctx context.Context, in *ListWebhooksRequest, opts ...grpc.CallOption) (*ListWebhooksResponse, error)
 	// Does what a webhook asks for again, by looking at what is true now.
 	ReplayWebhook(ctx context.Context, in *ReplayWebhookRequest, opts ...grpc.CallOption) (*ReplayWebhookResponse, error)
+	// Sends a payer's reports again that Stripe refused, under the same names.
+	ResumeReports(ctx context.Context, in *ResumeReportsRequest, opts ...grpc.CallOption) (*ResumeReportsResponse, error)
+	// Settles by hand an invoice whose credits cannot be counted. FAILED_PRECONDITION for others.
+	SettleInvoice(ctx context.Context, in *SettleInvoiceRequest, opts ...grpc.CallOption) (*SettleInvoiceResponse, error)
 }
 
 type billingStatusServiceClient struct {
@@ -91,6 +97,26 @@ func (c *billingStatusServiceClient) ReplayWebhook(ctx context.Context, in *Repl
 	return out, nil
 }
 
+func (c *billingStatusServiceClient) ResumeReports(ctx context.Context, in *ResumeReportsRequest, opts ...grpc.CallOption) (*ResumeReportsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ResumeReportsResponse)
+	err := c.cc.Invoke(ctx, BillingStatusService_ResumeReports_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *billingStatusServiceClient) SettleInvoice(ctx context.Context, in *SettleInvoiceRequest, opts ...grpc.CallOption) (*SettleInvoiceResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(SettleInvoiceResponse)
+	err := c.cc.Invoke(ctx, BillingStatusService_SettleInvoice_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // BillingStatusServiceServer is the server API for BillingStatusService service.
 // All implementations must embed UnimplementedBillingStatusServiceServer
 // for forward compatibility.
@@ -105,6 +131,10 @@ type BillingStatusServiceServer interface {
 	ListWebhooks(context.Context, *ListWebhooksRequest) (*ListWebhooksResponse, error)
 	// Does what a webhook asks for again, by looking at what is true now.
 	ReplayWebhook(context.Context, *ReplayWebhookRequest) (*ReplayWebhookResponse, error)
+	// Sends a payer's reports again that Stripe refused, under the same names.
+	ResumeReports(context.Context, *ResumeReportsRequest) (*ResumeReportsResponse, error)
+	// Settles by hand an invoice whose credits cannot be counted. FAILED_PRECONDITION for others.
+	SettleInvoice(context.Context, *SettleInvoiceRequest) (*SettleInvoiceResponse, error)
 	mustEmbedUnimplementedBillingStatusServiceServer()
 }
 
@@ -126,6 +156,12 @@ func (UnimplementedBillingStatusServiceServer) ListWebhooks(context.Context, *Li
 }
 func (UnimplementedBillingStatusServiceServer) ReplayWebhook(context.Context, *ReplayWebhookRequest) (*ReplayWebhookResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ReplayWebhook not implemented")
+}
+func (UnimplementedBillingStatusServiceServer) ResumeReports(context.Context, *ResumeReportsRequest) (*ResumeReportsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ResumeReports not implemented")
+}
+func (UnimplementedBillingStatusServiceServer) SettleInvoice(context.Context, *SettleInvoiceRequest) (*SettleInvoiceResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method SettleInvoice not implemented")
 }
 func (UnimplementedBillingStatusServiceServer) mustEmbedUnimplementedBillingStatusServiceServer() {}
 func (UnimplementedBillingStatusServiceServer) testEmbeddedByValue()                              {}
@@ -220,6 +256,42 @@ func _BillingStatusService_ReplayWebhook_Handler(srv interface{}, ctx context.Co
 	return interceptor(ctx, in, info, handler)
 }
 
+func _BillingStatusService_ResumeReports_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ResumeReportsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(BillingStatusServiceServer).ResumeReports(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: BillingStatusService_ResumeReports_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(BillingStatusServiceServer).ResumeReports(ctx, req.(*ResumeReportsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _BillingStatusService_SettleInvoice_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(SettleInvoiceRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(BillingStatusServiceServer).SettleInvoice(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: BillingStatusService_SettleInvoice_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(BillingStatusServiceServer).SettleInvoice(ctx, req.(*SettleInvoiceRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // BillingStatusService_ServiceDesc is the grpc.ServiceDesc for BillingStatusService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -242,6 +314,14 @@ var BillingStatusService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ReplayWebhook",
 			Handler:    _BillingStatusService_ReplayWebhook_Handler,
+		},
+		{
+			MethodName: "ResumeReports",
+			Handler:    _BillingStatusService_ResumeReports_Handler,
+		},
+		{
+			MethodName: "SettleInvoice",
+			Handler:    _BillingStatusService_SettleInvoice_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

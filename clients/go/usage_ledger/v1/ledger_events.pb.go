@@ -132,6 +132,8 @@ type RecordedEvent struct {
 	//	*RecordedEvent_DisputeOpened
 	//	*RecordedEvent_DisputingUserBlocked
 	//	*RecordedEvent_StripeIdClaimed
+	//	*RecordedEvent_SubscriptionPeriodTold
+	//	*RecordedEvent_UsageReportResumed
 	Event isRecordedEvent_Event `protobuf_oneof:"event"`
 	// With an event that corrects a final entry: how the entry stood, so that a reader need not keep
 	// entries that are final.
@@ -606,6 +608,24 @@ func (x *RecordedEvent) GetStripeIdClaimed() *StripeIdClaimed {
 	return nil
 }
 
+func (x *RecordedEvent) GetSubscriptionPeriodTold() *SubscriptionPeriodTold {
+	if x != nil {
+		if x, ok := x.Event.(*RecordedEvent_SubscriptionPeriodTold); ok {
+			return x.SubscriptionPeriodTold
+		}
+	}
+	return nil
+}
+
+func (x *RecordedEvent) GetUsageReportResumed() *UsageReportResumed {
+	if x != nil {
+		if x, ok := x.Event.(*RecordedEvent_UsageReportResumed); ok {
+			return x.UsageReportResumed
+		}
+	}
+	return nil
+}
+
 func (x *RecordedEvent) GetCorrection() *EntryCorrection {
 	if x != nil {
 		return x.Correction
@@ -789,6 +809,14 @@ type RecordedEvent_StripeIdClaimed struct {
 	StripeIdClaimed *StripeIdClaimed `protobuf:"bytes,55,opt,name=stripe_id_claimed,json=stripeIdClaimed,proto3,oneof"`
 }
 
+type RecordedEvent_SubscriptionPeriodTold struct {
+	SubscriptionPeriodTold *SubscriptionPeriodTold `protobuf:"bytes,56,opt,name=subscription_period_told,json=subscriptionPeriodTold,proto3,oneof"`
+}
+
+type RecordedEvent_UsageReportResumed struct {
+	UsageReportResumed *UsageReportResumed `protobuf:"bytes,57,opt,name=usage_report_resumed,json=usageReportResumed,proto3,oneof"`
+}
+
 func (*RecordedEvent_WorkspaceInstanceStarted) isRecordedEvent_Event() {}
 
 func (*RecordedEvent_WorkspaceInstanceStopping) isRecordedEvent_Event() {}
@@ -874,6 +902,10 @@ func (*RecordedEvent_DisputeOpened) isRecordedEvent_Event() {}
 func (*RecordedEvent_DisputingUserBlocked) isRecordedEvent_Event() {}
 
 func (*RecordedEvent_StripeIdClaimed) isRecordedEvent_Event() {}
+
+func (*RecordedEvent_SubscriptionPeriodTold) isRecordedEvent_Event() {}
+
+func (*RecordedEvent_UsageReportResumed) isRecordedEvent_Event() {}
 
 // What an event that `corrects` does to the entry of its instance.
 type EntryCorrection struct {
@@ -3817,7 +3849,7 @@ type ReportedCycleClosed struct {
 	// Rows stamped in the cycle.
 	SentCredits     int64 `protobuf:"varint,6,opt,name=sent_credits,json=sentCredits,proto3" json:"sent_credits,omitempty"`
 	InvoicedCredits int64 `protobuf:"varint,7,opt,name=invoiced_credits,json=invoicedCredits,proto3" json:"invoiced_credits,omitempty"`
-	// Max(0, sent - invoiced).
+	// Sent - invoiced; negative as far as rows of the cycle were to take something back.
 	ShortfallCredits int64 `protobuf:"varint,8,opt,name=shortfall_credits,json=shortfallCredits,proto3" json:"shortfall_credits,omitempty"`
 	unknownFields    protoimpl.UnknownFields
 	sizeCache        protoimpl.SizeCache
@@ -4017,7 +4049,8 @@ type InvoiceCorrected struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	AttributionId string                 `protobuf:"bytes,1,opt,name=attribution_id,json=attributionId,proto3" json:"attribution_id,omitempty"`
 	InvoiceId     string                 `protobuf:"bytes,2,opt,name=invoice_id,json=invoiceId,proto3" json:"invoice_id,omitempty"`
-	// `voided`, `uncollectible`, `credit-note:<id>`; `undone:` before one that holds no more.
+	// `voided`, `uncollectible`, `credit-note:<id>`; `#2` and so on behind one that came again;
+	// `undone:` before one that holds no more.
 	Cause         string                 `protobuf:"bytes,3,opt,name=cause,proto3" json:"cause,omitempty"`
 	CreditCents   int64                  `protobuf:"zigzag64,4,opt,name=credit_cents,json=creditCents,proto3" json:"credit_cents,omitempty"`
 	EffectiveTime *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=effective_time,json=effectiveTime,proto3" json:"effective_time,omitempty"`
@@ -4265,13 +4298,144 @@ func (x *StripeIdClaimed) GetAttributionId() string {
 	return ""
 }
 
+// Stripe told of a period that months counted from the subscription's start do not give: its
+// billing anchor was moved, say. Later periods are counted from this one.
+type SubscriptionPeriodTold struct {
+	state          protoimpl.MessageState `protogen:"open.v1"`
+	AttributionId  string                 `protobuf:"bytes,1,opt,name=attribution_id,json=attributionId,proto3" json:"attribution_id,omitempty"`
+	SubscriptionId string                 `protobuf:"bytes,2,opt,name=subscription_id,json=subscriptionId,proto3" json:"subscription_id,omitempty"`
+	PeriodStart    *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=period_start,json=periodStart,proto3" json:"period_start,omitempty"`
+	PeriodEnd      *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=period_end,json=periodEnd,proto3" json:"period_end,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *SubscriptionPeriodTold) Reset() {
+	*x = SubscriptionPeriodTold{}
+	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[47]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SubscriptionPeriodTold) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SubscriptionPeriodTold) ProtoMessage() {}
+
+func (x *SubscriptionPeriodTold) ProtoReflect() protoreflect.Message {
+	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[47]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SubscriptionPeriodTold.ProtoReflect.Descriptor instead.
+func (*SubscriptionPeriodTold) Descriptor() ([]byte, []int) {
+	return file_usage_ledger_v1_ledger_events_proto_rawDescGZIP(), []int{47}
+}
+
+func (x *SubscriptionPeriodTold) GetAttributionId() string {
+	if x != nil {
+		return x.AttributionId
+	}
+	return ""
+}
+
+func (x *SubscriptionPeriodTold) GetSubscriptionId() string {
+	if x != nil {
+		return x.SubscriptionId
+	}
+	return ""
+}
+
+func (x *SubscriptionPeriodTold) GetPeriodStart() *timestamppb.Timestamp {
+	if x != nil {
+		return x.PeriodStart
+	}
+	return nil
+}
+
+func (x *SubscriptionPeriodTold) GetPeriodEnd() *timestamppb.Timestamp {
+	if x != nil {
+		return x.PeriodEnd
+	}
+	return nil
+}
+
+// A report that Stripe had refused is sent again, under the same name and the same time.
+type UsageReportResumed struct {
+	state          protoimpl.MessageState `protogen:"open.v1"`
+	AttributionId  string                 `protobuf:"bytes,1,opt,name=attribution_id,json=attributionId,proto3" json:"attribution_id,omitempty"`
+	SubscriptionId string                 `protobuf:"bytes,2,opt,name=subscription_id,json=subscriptionId,proto3" json:"subscription_id,omitempty"`
+	Seq            int64                  `protobuf:"varint,3,opt,name=seq,proto3" json:"seq,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *UsageReportResumed) Reset() {
+	*x = UsageReportResumed{}
+	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[48]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UsageReportResumed) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UsageReportResumed) ProtoMessage() {}
+
+func (x *UsageReportResumed) ProtoReflect() protoreflect.Message {
+	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[48]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UsageReportResumed.ProtoReflect.Descriptor instead.
+func (*UsageReportResumed) Descriptor() ([]byte, []int) {
+	return file_usage_ledger_v1_ledger_events_proto_rawDescGZIP(), []int{48}
+}
+
+func (x *UsageReportResumed) GetAttributionId() string {
+	if x != nil {
+		return x.AttributionId
+	}
+	return ""
+}
+
+func (x *UsageReportResumed) GetSubscriptionId() string {
+	if x != nil {
+		return x.SubscriptionId
+	}
+	return ""
+}
+
+func (x *UsageReportResumed) GetSeq() int64 {
+	if x != nil {
+		return x.Seq
+	}
+	return 0
+}
+
 var File_usage_ledger_v1_ledger_events_proto protoreflect.FileDescriptor
 
 const file_usage_ledger_v1_ledger_events_proto_rawDesc = "" +
 	"\n" +
 	"#usage_ledger/v1/ledger_events.proto\x12\x0fusage_ledger.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a usage_ledger/v1/publishing.proto\"H\n" +
 	"\x0eRecordedEvents\x126\n" +
-	"\x06events\x18\x01 \x03(\v2\x1e.usage_ledger.v1.RecordedEventR\x06events\"\xfd\x1f\n" +
+	"\x06events\x18\x01 \x03(\v2\x1e.usage_ledger.v1.RecordedEventR\x06events\"\xbb!\n" +
 	"\rRecordedEvent\x125\n" +
 	"\bposition\x18\x01 \x01(\v2\x19.usage_ledger.v1.PositionR\bposition\x12\x16\n" +
 	"\x06stream\x18\x02 \x01(\tR\x06stream\x12\x18\n" +
@@ -4323,7 +4487,9 @@ const file_usage_ledger_v1_ledger_events_proto_rawDesc = "" +
 	"\x11invoice_corrected\x184 \x01(\v2!.usage_ledger.v1.InvoiceCorrectedH\x00R\x10invoiceCorrected\x12G\n" +
 	"\x0edispute_opened\x185 \x01(\v2\x1e.usage_ledger.v1.DisputeOpenedH\x00R\rdisputeOpened\x12]\n" +
 	"\x16disputing_user_blocked\x186 \x01(\v2%.usage_ledger.v1.DisputingUserBlockedH\x00R\x14disputingUserBlocked\x12N\n" +
-	"\x11stripe_id_claimed\x187 \x01(\v2 .usage_ledger.v1.StripeIdClaimedH\x00R\x0fstripeIdClaimed\x12@\n" +
+	"\x11stripe_id_claimed\x187 \x01(\v2 .usage_ledger.v1.StripeIdClaimedH\x00R\x0fstripeIdClaimed\x12c\n" +
+	"\x18subscription_period_told\x188 \x01(\v2'.usage_ledger.v1.SubscriptionPeriodToldH\x00R\x16subscriptionPeriodTold\x12W\n" +
+	"\x14usage_report_resumed\x189 \x01(\v2#.usage_ledger.v1.UsageReportResumedH\x00R\x12usageReportResumed\x12@\n" +
 	"\n" +
 	"correction\x18\x1c \x01(\v2 .usage_ledger.v1.EntryCorrectionR\n" +
 	"correctionB\a\n" +
@@ -4635,7 +4801,17 @@ const file_usage_ledger_v1_ledger_events_proto_rawDesc = "" +
 	"dispute_id\x18\x02 \x01(\tR\tdisputeId\x12\x17\n" +
 	"\auser_id\x18\x03 \x01(\tR\x06userId\"8\n" +
 	"\x0fStripeIdClaimed\x12%\n" +
-	"\x0eattribution_id\x18\x01 \x01(\tR\rattributionIdBOZMgithub.com/usage-ledger/usage-ledger/clients/go/usage_ledger/v1;usageledgerv1b\x06proto3"
+	"\x0eattribution_id\x18\x01 \x01(\tR\rattributionId\"\xe2\x01\n" +
+	"\x16SubscriptionPeriodTold\x12%\n" +
+	"\x0eattribution_id\x18\x01 \x01(\tR\rattributionId\x12'\n" +
+	"\x0fsubscription_id\x18\x02 \x01(\tR\x0esubscriptionId\x12=\n" +
+	"\fperiod_start\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\vperiodStart\x129\n" +
+	"\n" +
+	"period_end\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\tperiodEnd\"v\n" +
+	"\x12UsageReportResumed\x12%\n" +
+	"\x0eattribution_id\x18\x01 \x01(\tR\rattributionId\x12'\n" +
+	"\x0fsubscription_id\x18\x02 \x01(\tR\x0esubscriptionId\x12\x10\n" +
+	"\x03seq\x18\x03 \x01(\x03R\x03seqBOZMgithub.com/usage-ledger/usage-ledger/clients/go/usage_ledger/v1;usageledgerv1b\x06proto3"
 
 var (
 	file_usage_ledger_v1_ledger_events_proto_rawDescOnce sync.Once
@@ -4649,7 +4825,7 @@ func file_usage_ledger_v1_ledger_events_proto_rawDescGZIP() []byte {
 	return file_usage_ledger_v1_ledger_events_proto_rawDescData
 }
 
-var file_usage_ledger_v1_ledger_events_proto_msgTypes = make([]protoimpl.MessageInfo, 48)
+var file_usage_ledger_v1_ledger_events_proto_msgTypes = make([]protoimpl.MessageInfo, 50)
 var file_usage_ledger_v1_ledger_events_proto_goTypes = []any{
 	(*RecordedEvents)(nil),              // 0: usage_ledger.v1.RecordedEvents
 	(*RecordedEvent)(nil),               // 1: usage_ledger.v1.RecordedEvent
@@ -4698,14 +4874,16 @@ var file_usage_ledger_v1_ledger_events_proto_goTypes = []any{
 	(*DisputeOpened)(nil),               // 44: usage_ledger.v1.DisputeOpened
 	(*DisputingUserBlocked)(nil),        // 45: usage_ledger.v1.DisputingUserBlocked
 	(*StripeIdClaimed)(nil),             // 46: usage_ledger.v1.StripeIdClaimed
-	nil,                                 // 47: usage_ledger.v1.PriceListPublished.CreditsPerMinuteEntry
-	(*Position)(nil),                    // 48: usage_ledger.v1.Position
-	(*timestamppb.Timestamp)(nil),       // 49: google.protobuf.Timestamp
+	(*SubscriptionPeriodTold)(nil),      // 47: usage_ledger.v1.SubscriptionPeriodTold
+	(*UsageReportResumed)(nil),          // 48: usage_ledger.v1.UsageReportResumed
+	nil,                                 // 49: usage_ledger.v1.PriceListPublished.CreditsPerMinuteEntry
+	(*Position)(nil),                    // 50: usage_ledger.v1.Position
+	(*timestamppb.Timestamp)(nil),       // 51: google.protobuf.Timestamp
 }
 var file_usage_ledger_v1_ledger_events_proto_depIdxs = []int32{
 	1,  // 0: usage_ledger.v1.RecordedEvents.events:type_name -> usage_ledger.v1.RecordedEvent
-	48, // 1: usage_ledger.v1.RecordedEvent.position:type_name -> usage_ledger.v1.Position
-	49, // 2: usage_ledger.v1.RecordedEvent.recorded:type_name -> google.protobuf.Timestamp
+	50, // 1: usage_ledger.v1.RecordedEvent.position:type_name -> usage_ledger.v1.Position
+	51, // 2: usage_ledger.v1.RecordedEvent.recorded:type_name -> google.protobuf.Timestamp
 	3,  // 3: usage_ledger.v1.RecordedEvent.workspace_instance_started:type_name -> usage_ledger.v1.WorkspaceInstanceStarted
 	4,  // 4: usage_ledger.v1.RecordedEvent.workspace_instance_stopping:type_name -> usage_ledger.v1.WorkspaceInstanceStopping
 	5,  // 5: usage_ledger.v1.RecordedEvent.workspace_instance_stopped:type_name -> usage_ledger.v1.WorkspaceInstanceStopped
@@ -4749,56 +4927,60 @@ var file_usage_ledger_v1_ledger_events_proto_depIdxs = []int32{
 	44, // 43: usage_ledger.v1.RecordedEvent.dispute_opened:type_name -> usage_ledger.v1.DisputeOpened
 	45, // 44: usage_ledger.v1.RecordedEvent.disputing_user_blocked:type_name -> usage_ledger.v1.DisputingUserBlocked
 	46, // 45: usage_ledger.v1.RecordedEvent.stripe_id_claimed:type_name -> usage_ledger.v1.StripeIdClaimed
-	2,  // 46: usage_ledger.v1.RecordedEvent.correction:type_name -> usage_ledger.v1.EntryCorrection
-	49, // 47: usage_ledger.v1.EntryCorrection.dated:type_name -> google.protobuf.Timestamp
-	49, // 48: usage_ledger.v1.WorkspaceInstanceStarted.creation_time:type_name -> google.protobuf.Timestamp
-	49, // 49: usage_ledger.v1.WorkspaceInstanceStarted.started_time:type_name -> google.protobuf.Timestamp
-	49, // 50: usage_ledger.v1.WorkspaceInstanceStopping.stopping_time:type_name -> google.protobuf.Timestamp
-	49, // 51: usage_ledger.v1.WorkspaceInstanceStopping.corrects:type_name -> google.protobuf.Timestamp
-	49, // 52: usage_ledger.v1.WorkspaceInstanceStopped.stopped_time:type_name -> google.protobuf.Timestamp
-	49, // 53: usage_ledger.v1.WorkspaceInstanceEnded.ended_time:type_name -> google.protobuf.Timestamp
-	49, // 54: usage_ledger.v1.WorkspaceInstanceEnded.corrects:type_name -> google.protobuf.Timestamp
-	49, // 55: usage_ledger.v1.WorkspaceInstanceImported.creation_time:type_name -> google.protobuf.Timestamp
-	49, // 56: usage_ledger.v1.WorkspaceInstanceImported.started_time:type_name -> google.protobuf.Timestamp
-	49, // 57: usage_ledger.v1.WorkspaceInstanceImported.stopping_time:type_name -> google.protobuf.Timestamp
-	49, // 58: usage_ledger.v1.WorkspaceInstanceImported.stopped_time:type_name -> google.protobuf.Timestamp
-	49, // 59: usage_ledger.v1.WorkspaceInstanceImported.effective_time:type_name -> google.protobuf.Timestamp
-	49, // 60: usage_ledger.v1.CreditNoteIssued.effective_time:type_name -> google.protobuf.Timestamp
-	49, // 61: usage_ledger.v1.EntryImported.effective_time:type_name -> google.protobuf.Timestamp
-	49, // 62: usage_ledger.v1.CostCenterOpened.cycle_start:type_name -> google.protobuf.Timestamp
-	49, // 63: usage_ledger.v1.CostCenterOpened.next_billing:type_name -> google.protobuf.Timestamp
-	49, // 64: usage_ledger.v1.BillingCycleClosed.closed_at:type_name -> google.protobuf.Timestamp
-	49, // 65: usage_ledger.v1.BillingCycleStarted.cycle_start:type_name -> google.protobuf.Timestamp
-	49, // 66: usage_ledger.v1.BillingCycleStarted.next_billing:type_name -> google.protobuf.Timestamp
-	49, // 67: usage_ledger.v1.BillingCycleStarted.anchor:type_name -> google.protobuf.Timestamp
-	15, // 68: usage_ledger.v1.CostCenterImported.history:type_name -> usage_ledger.v1.CostCenterTerms
-	49, // 69: usage_ledger.v1.CostCenterImported.next_billing:type_name -> google.protobuf.Timestamp
-	49, // 70: usage_ledger.v1.CostCenterTerms.created:type_name -> google.protobuf.Timestamp
-	49, // 71: usage_ledger.v1.CostCenterTerms.cycle_start:type_name -> google.protobuf.Timestamp
-	49, // 72: usage_ledger.v1.CostCenterTerms.next_billing:type_name -> google.protobuf.Timestamp
-	49, // 73: usage_ledger.v1.UsageReconciled.instant:type_name -> google.protobuf.Timestamp
-	49, // 74: usage_ledger.v1.UsageReconciled.from_time:type_name -> google.protobuf.Timestamp
-	49, // 75: usage_ledger.v1.UsageReconciled.to_time:type_name -> google.protobuf.Timestamp
-	49, // 76: usage_ledger.v1.ClockConfirmed.instant:type_name -> google.protobuf.Timestamp
-	49, // 77: usage_ledger.v1.PriceListPublished.in_force_from:type_name -> google.protobuf.Timestamp
-	47, // 78: usage_ledger.v1.PriceListPublished.credits_per_minute:type_name -> usage_ledger.v1.PriceListPublished.CreditsPerMinuteEntry
-	49, // 79: usage_ledger.v1.MemberImported.joined:type_name -> google.protobuf.Timestamp
-	49, // 80: usage_ledger.v1.StripeCustomerBound.creation_time:type_name -> google.protobuf.Timestamp
-	49, // 81: usage_ledger.v1.SubscriptionCreated.period_start:type_name -> google.protobuf.Timestamp
-	49, // 82: usage_ledger.v1.SubscriptionCreated.period_end:type_name -> google.protobuf.Timestamp
-	49, // 83: usage_ledger.v1.SubscriptionEnded.ended_at:type_name -> google.protobuf.Timestamp
-	49, // 84: usage_ledger.v1.UsageReportStamped.timestamp:type_name -> google.protobuf.Timestamp
-	49, // 85: usage_ledger.v1.ReportedCycleClosed.period_start:type_name -> google.protobuf.Timestamp
-	49, // 86: usage_ledger.v1.ReportedCycleClosed.period_end:type_name -> google.protobuf.Timestamp
-	49, // 87: usage_ledger.v1.InvoiceSettled.effective_time:type_name -> google.protobuf.Timestamp
-	49, // 88: usage_ledger.v1.InvoiceSettled.period_start:type_name -> google.protobuf.Timestamp
-	49, // 89: usage_ledger.v1.InvoiceSettled.period_end:type_name -> google.protobuf.Timestamp
-	49, // 90: usage_ledger.v1.InvoiceCorrected.effective_time:type_name -> google.protobuf.Timestamp
-	91, // [91:91] is the sub-list for method output_type
-	91, // [91:91] is the sub-list for method input_type
-	91, // [91:91] is the sub-list for extension type_name
-	91, // [91:91] is the sub-list for extension extendee
-	0,  // [0:91] is the sub-list for field type_name
+	47, // 46: usage_ledger.v1.RecordedEvent.subscription_period_told:type_name -> usage_ledger.v1.SubscriptionPeriodTold
+	48, // 47: usage_ledger.v1.RecordedEvent.usage_report_resumed:type_name -> usage_ledger.v1.UsageReportResumed
+	2,  // 48: usage_ledger.v1.RecordedEvent.correction:type_name -> usage_ledger.v1.EntryCorrection
+	51, // 49: usage_ledger.v1.EntryCorrection.dated:type_name -> google.protobuf.Timestamp
+	51, // 50: usage_ledger.v1.WorkspaceInstanceStarted.creation_time:type_name -> google.protobuf.Timestamp
+	51, // 51: usage_ledger.v1.WorkspaceInstanceStarted.started_time:type_name -> google.protobuf.Timestamp
+	51, // 52: usage_ledger.v1.WorkspaceInstanceStopping.stopping_time:type_name -> google.protobuf.Timestamp
+	51, // 53: usage_ledger.v1.WorkspaceInstanceStopping.corrects:type_name -> google.protobuf.Timestamp
+	51, // 54: usage_ledger.v1.WorkspaceInstanceStopped.stopped_time:type_name -> google.protobuf.Timestamp
+	51, // 55: usage_ledger.v1.WorkspaceInstanceEnded.ended_time:type_name -> google.protobuf.Timestamp
+	51, // 56: usage_ledger.v1.WorkspaceInstanceEnded.corrects:type_name -> google.protobuf.Timestamp
+	51, // 57: usage_ledger.v1.WorkspaceInstanceImported.creation_time:type_name -> google.protobuf.Timestamp
+	51, // 58: usage_ledger.v1.WorkspaceInstanceImported.started_time:type_name -> google.protobuf.Timestamp
+	51, // 59: usage_ledger.v1.WorkspaceInstanceImported.stopping_time:type_name -> google.protobuf.Timestamp
+	51, // 60: usage_ledger.v1.WorkspaceInstanceImported.stopped_time:type_name -> google.protobuf.Timestamp
+	51, // 61: usage_ledger.v1.WorkspaceInstanceImported.effective_time:type_name -> google.protobuf.Timestamp
+	51, // 62: usage_ledger.v1.CreditNoteIssued.effective_time:type_name -> google.protobuf.Timestamp
+	51, // 63: usage_ledger.v1.EntryImported.effective_time:type_name -> google.protobuf.Timestamp
+	51, // 64: usage_ledger.v1.CostCenterOpened.cycle_start:type_name -> google.protobuf.Timestamp
+	51, // 65: usage_ledger.v1.CostCenterOpened.next_billing:type_name -> google.protobuf.Timestamp
+	51, // 66: usage_ledger.v1.BillingCycleClosed.closed_at:type_name -> google.protobuf.Timestamp
+	51, // 67: usage_ledger.v1.BillingCycleStarted.cycle_start:type_name -> google.protobuf.Timestamp
+	51, // 68: usage_ledger.v1.BillingCycleStarted.next_billing:type_name -> google.protobuf.Timestamp
+	51, // 69: usage_ledger.v1.BillingCycleStarted.anchor:type_name -> google.protobuf.Timestamp
+	15, // 70: usage_ledger.v1.CostCenterImported.history:type_name -> usage_ledger.v1.CostCenterTerms
+	51, // 71: usage_ledger.v1.CostCenterImported.next_billing:type_name -> google.protobuf.Timestamp
+	51, // 72: usage_ledger.v1.CostCenterTerms.created:type_name -> google.protobuf.Timestamp
+	51, // 73: usage_ledger.v1.CostCenterTerms.cycle_start:type_name -> google.protobuf.Timestamp
+	51, // 74: usage_ledger.v1.CostCenterTerms.next_billing:type_name -> google.protobuf.Timestamp
+	51, // 75: usage_ledger.v1.UsageReconciled.instant:type_name -> google.protobuf.Timestamp
+	51, // 76: usage_ledger.v1.UsageReconciled.from_time:type_name -> google.protobuf.Timestamp
+	51, // 77: usage_ledger.v1.UsageReconciled.to_time:type_name -> google.protobuf.Timestamp
+	51, // 78: usage_ledger.v1.ClockConfirmed.instant:type_name -> google.protobuf.Timestamp
+	51, // 79: usage_ledger.v1.PriceListPublished.in_force_from:type_name -> google.protobuf.Timestamp
+	49, // 80: usage_ledger.v1.PriceListPublished.credits_per_minute:type_name -> usage_ledger.v1.PriceListPublished.CreditsPerMinuteEntry
+	51, // 81: usage_ledger.v1.MemberImported.joined:type_name -> google.protobuf.Timestamp
+	51, // 82: usage_ledger.v1.StripeCustomerBound.creation_time:type_name -> google.protobuf.Timestamp
+	51, // 83: usage_ledger.v1.SubscriptionCreated.period_start:type_name -> google.protobuf.Timestamp
+	51, // 84: usage_ledger.v1.SubscriptionCreated.period_end:type_name -> google.protobuf.Timestamp
+	51, // 85: usage_ledger.v1.SubscriptionEnded.ended_at:type_name -> google.protobuf.Timestamp
+	51, // 86: usage_ledger.v1.UsageReportStamped.timestamp:type_name -> google.protobuf.Timestamp
+	51, // 87: usage_ledger.v1.ReportedCycleClosed.period_start:type_name -> google.protobuf.Timestamp
+	51, // 88: usage_ledger.v1.ReportedCycleClosed.period_end:type_name -> google.protobuf.Timestamp
+	51, // 89: usage_ledger.v1.InvoiceSettled.effective_time:type_name -> google.protobuf.Timestamp
+	51, // 90: usage_ledger.v1.InvoiceSettled.period_start:type_name -> google.protobuf.Timestamp
+	51, // 91: usage_ledger.v1.InvoiceSettled.period_end:type_name -> google.protobuf.Timestamp
+	51, // 92: usage_ledger.v1.InvoiceCorrected.effective_time:type_name -> google.protobuf.Timestamp
+	51, // 93: usage_ledger.v1.SubscriptionPeriodTold.period_start:type_name -> google.protobuf.Timestamp
+	51, // 94: usage_ledger.v1.SubscriptionPeriodTold.period_end:type_name -> google.protobuf.Timestamp
+	95, // [95:95] is the sub-list for method output_type
+	95, // [95:95] is the sub-list for method input_type
+	95, // [95:95] is the sub-list for extension type_name
+	95, // [95:95] is the sub-list for extension extendee
+	0,  // [0:95] is the sub-list for field type_name
 }
 
 func init() { file_usage_ledger_v1_ledger_events_proto_init() }
@@ -4851,6 +5033,8 @@ func file_usage_ledger_v1_ledger_events_proto_init() {
 		(*RecordedEvent_DisputeOpened)(nil),
 		(*RecordedEvent_DisputingUserBlocked)(nil),
 		(*RecordedEvent_StripeIdClaimed)(nil),
+		(*RecordedEvent_SubscriptionPeriodTold)(nil),
+		(*RecordedEvent_UsageReportResumed)(nil),
 	}
 	file_usage_ledger_v1_ledger_events_proto_msgTypes[7].OneofWrappers = []any{}
 	type x struct{}
@@ -4859,7 +5043,7 @@ func file_usage_ledger_v1_ledger_events_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_usage_ledger_v1_ledger_events_proto_rawDesc), len(file_usage_ledger_v1_ledger_events_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   48,
+			NumMessages:   50,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

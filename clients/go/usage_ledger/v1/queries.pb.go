@@ -549,9 +549,12 @@ type BilledDraft struct {
 	// Reported and on no final invoice yet: what the open cycle's invoice will carry.
 	OpenCredits int64 `protobuf:"zigzag64,5,opt,name=open_credits,json=openCredits,proto3" json:"open_credits,omitempty"`
 	// The newest settled invoices, newest first.
-	Invoices      []*SettledInvoice `protobuf:"bytes,6,rep,name=invoices,proto3" json:"invoices,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Invoices []*SettledInvoice `protobuf:"bytes,6,rep,name=invoices,proto3" json:"invoices,omitempty"`
+	// What final invoices of the subscription, the last one if there is none, carry; what was taken back of them
+	// is not taken off.
+	InvoicedCredits int64 `protobuf:"zigzag64,7,opt,name=invoiced_credits,json=invoicedCredits,proto3" json:"invoiced_credits,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *BilledDraft) Reset() {
@@ -624,6 +627,13 @@ func (x *BilledDraft) GetInvoices() []*SettledInvoice {
 		return x.Invoices
 	}
 	return nil
+}
+
+func (x *BilledDraft) GetInvoicedCredits() int64 {
+	if x != nil {
+		return x.InvoicedCredits
+	}
+	return 0
 }
 
 type SettledInvoice struct {
@@ -3490,14 +3500,15 @@ const file_usage_ledger_v1_queries_proto_rawDesc = "" +
 	"\x0eattribution_id\x18\x01 \x01(\tR\rattributionId\"\x93\x01\n" +
 	"\x17GetInvoiceDraftResponse\x12B\n" +
 	"\rinvoice_draft\x18\x01 \x01(\v2\x1d.usage_ledger.v1.InvoiceDraftR\finvoiceDraft\x124\n" +
-	"\x06billed\x18\x02 \x01(\v2\x1c.usage_ledger.v1.BilledDraftR\x06billed\"\x97\x02\n" +
+	"\x06billed\x18\x02 \x01(\v2\x1c.usage_ledger.v1.BilledDraftR\x06billed\"\xc2\x02\n" +
 	"\vBilledDraft\x12'\n" +
 	"\x0fsubscription_id\x18\x01 \x01(\tR\x0esubscriptionId\x12)\n" +
 	"\x10billable_credits\x18\x02 \x01(\x12R\x0fbillableCredits\x12+\n" +
 	"\x11requested_credits\x18\x03 \x01(\x12R\x10requestedCredits\x12'\n" +
 	"\x0fwaiting_credits\x18\x04 \x01(\x12R\x0ewaitingCredits\x12!\n" +
 	"\fopen_credits\x18\x05 \x01(\x12R\vopenCredits\x12;\n" +
-	"\binvoices\x18\x06 \x03(\v2\x1f.usage_ledger.v1.SettledInvoiceR\binvoices\"\xaf\x02\n" +
+	"\binvoices\x18\x06 \x03(\v2\x1f.usage_ledger.v1.SettledInvoiceR\binvoices\x12)\n" +
+	"\x10invoiced_credits\x18\a \x01(\x12R\x0finvoicedCredits\"\xaf\x02\n" +
 	"\x0eSettledInvoice\x12\x1d\n" +
 	"\n" +
 	"invoice_id\x18\x01 \x01(\tR\tinvoiceId\x128\n" +

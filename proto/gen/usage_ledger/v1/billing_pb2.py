@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dusage_ledger/v1/billing.proto\x12\x0fusage_ledger.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"T\n\x17GetBillingStatusRequest\x12\x16\n\x0e\x61ttribution_id\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x0e\n\x06\x63ursor\x18\x03 \x01(\t\"\x91\x01\n\x18GetBillingStatusResponse\x12,\n\x06payers\x18\x01 \x03(\x0b\x32\x1c.usage_ledger.v1.BilledPayer\x12\x13\n\x0bnext_cursor\x18\x02 \x01(\t\x12\x18\n\x10webhooks_waiting\x18\x03 \x01(\x03\x12\x18\n\x10webhooks_failing\x18\x04 \x01(\x03\"\x85\x02\n\x0b\x42illedPayer\x12\x16\n\x0e\x61ttribution_id\x18\x01 \x01(\t\x12\r\n\x05state\x18\x02 \x01(\t\x12\x1a\n\x12stripe_customer_id\x18\x03 \x01(\t\x12\x17\n\x0fsubscription_id\x18\x04 \x01(\t\x12\x16\n\x0e\x62illable_cents\x18\x05 \x01(\x12\x12\x19\n\x11requested_credits\x18\x06 \x01(\x12\x12\x17\n\x0fwaiting_credits\x18\x07 \x01(\x12\x12\x10\n\x08unbilled\x18\x08 \x01(\x08\x12\x11\n\twaits_for\x18\t \x01(\t\x12)\n\x05since\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"R\n\x15\x43ompareBillingRequest\x12\x16\n\x0e\x61ttribution_id\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x0e\n\x06\x63ursor\x18\x03 \x01(\t\"|\n\x16\x43ompareBillingResponse\x12\x0e\n\x06payers\x18\x01 \x01(\x03\x12\x0e\n\x06\x63ycles\x18\x02 \x01(\x03\x12-\n\x06\x62reaks\x18\x03 \x03(\x0b\x32\x1d.usage_ledger.v1.BillingBreak\x12\x13\n\x0bnext_cursor\x18\x04 \x01(\t\"\xbb\x02\n\x0c\x42illingBreak\x12\x16\n\x0e\x61ttribution_id\x18\x01 \x01(\t\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12\x17\n\x0fsubscription_id\x18\x03 \x01(\t\x12\x12\n\ninvoice_id\x18\x04 \x01(\t\x12\x30\n\x0cperiod_start\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nperiod_end\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\x0eledger_credits\x18\x07 \x01(\x12\x12\x1a\n\x12projection_credits\x18\x08 \x01(\x12\x12\x16\n\x0esummed_credits\x18\t \x01(\x12\x12\x18\n\x10invoiced_credits\x18\n \x01(\x12\x12\x10\n\x08proposal\x18\x0b \x01(\t\"G\n\x13ListWebhooksRequest\x12\r\n\x05state\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x0e\n\x06\x63ursor\x18\x03 \x01(\t\"W\n\x14ListWebhooksResponse\x12*\n\x08webhooks\x18\x01 \x03(\x0b\x32\x18.usage_ledger.v1.Webhook\x12\x13\n\x0bnext_cursor\x18\x02 \x01(\t\"\xf2\x01\n\x07Webhook\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12\x0c\n\x04type\x18\x02 \x01(\t\x12\x11\n\tobject_id\x18\x03 \x01(\t\x12+\n\x07\x63reated\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08received\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05state\x18\x06 \x01(\t\x12\x10\n\x08\x61ttempts\x18\x07 \x01(\x03\x12)\n\x05tried\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05\x65rror\x18\t \x01(\t\"(\n\x14ReplayWebhookRequest\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\"B\n\x15ReplayWebhookResponse\x12)\n\x07webhook\x18\x01 \x01(\x0b\x32\x18.usage_ledger.v1.Webhook2\x9f\x03\n\x14\x42illingStatusService\x12g\n\x10GetBillingStatus\x12(.usage_ledger.v1.GetBillingStatusRequest\x1a).usage_ledger.v1.GetBillingStatusResponse\x12\x61\n\x0e\x43ompareBilling\x12&.usage_ledger.v1.CompareBillingRequest\x1a\'.usage_ledger.v1.CompareBillingResponse\x12[\n\x0cListWebhooks\x12$.usage_ledger.v1.ListWebhooksRequest\x1a%.usage_ledger.v1.ListWebhooksResponse\x12^\n\rReplayWebhook\x12%.usage_ledger.v1.ReplayWebhookRequest\x1a&.usage_ledger.v1.ReplayWebhookResponseBOZMgithub.com/usage-ledger/usage-ledger/clients/go/usage_ledger/v1;usageledgerv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dusage_ledger/v1/billing.proto\x12\x0fusage_ledger.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"T\n\x17GetBillingStatusRequest\x12\x16\n\x0e\x61ttribution_id\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x0e\n\x06\x63ursor\x18\x03 \x01(\t\"\xdb\x01\n\x18GetBillingStatusResponse\x12,\n\x06payers\x18\x01 \x03(\x0b\x32\x1c.usage_ledger.v1.BilledPayer\x12\x13\n\x0bnext_cursor\x18\x02 \x01(\t\x12\x18\n\x10webhooks_waiting\x18\x03 \x01(\x03\x12\x18\n\x10webhooks_failing\x18\x04 \x01(\x03\x12\x19\n\x11webhooks_given_up\x18\x05 \x01(\x03\x12-\n\x08last_run\x18\x06 \x01(\x0b\x32\x1b.usage_ledger.v1.BillingRun\"\xd1\x01\n\nBillingRun\x12+\n\x07started\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12)\n\x05\x65nded\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0bpayers_done\x18\x03 \x01(\x03\x12\x15\n\rpayers_failed\x18\x04 \x01(\x03\x12\r\n\x05\x65rror\x18\x05 \x01(\t\x12\x30\n\x0clast_success\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xe8\x02\n\x0b\x42illedPayer\x12\x16\n\x0e\x61ttribution_id\x18\x01 \x01(\t\x12\r\n\x05state\x18\x02 \x01(\t\x12\x1a\n\x12stripe_customer_id\x18\x03 \x01(\t\x12\x17\n\x0fsubscription_id\x18\x04 \x01(\t\x12\x16\n\x0e\x62illable_cents\x18\x05 \x01(\x12\x12\x19\n\x11requested_credits\x18\x06 \x01(\x12\x12\x17\n\x0fwaiting_credits\x18\x07 \x01(\x12\x12\x10\n\x08unbilled\x18\x08 \x01(\x08\x12\x11\n\twaits_for\x18\t \x01(\t\x12)\n\x05since\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bwaits_since\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\x0ewaits_attempts\x18\x0c \x01(\x03\x12\x18\n\x10invoiced_credits\x18\r \x01(\x12\"R\n\x15\x43ompareBillingRequest\x12\x16\n\x0e\x61ttribution_id\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x0e\n\x06\x63ursor\x18\x03 \x01(\t\"|\n\x16\x43ompareBillingResponse\x12\x0e\n\x06payers\x18\x01 \x01(\x03\x12\x0e\n\x06\x63ycles\x18\x02 \x01(\x03\x12-\n\x06\x62reaks\x18\x03 \x03(\x0b\x32\x1d.usage_ledger.v1.BillingBreak\x12\x13\n\x0bnext_cursor\x18\x04 \x01(\t\"\xbb\x02\n\x0c\x42illingBreak\x12\x16\n\x0e\x61ttribution_id\x18\x01 \x01(\t\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12\x17\n\x0fsubscription_id\x18\x03 \x01(\t\x12\x12\n\ninvoice_id\x18\x04 \x01(\t\x12\x30\n\x0cperiod_start\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nperiod_end\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\x0eledger_credits\x18\x07 \x01(\x12\x12\x1a\n\x12projection_credits\x18\x08 \x01(\x12\x12\x16\n\x0esummed_credits\x18\t \x01(\x12\x12\x18\n\x10invoiced_credits\x18\n \x01(\x12\x12\x10\n\x08proposal\x18\x0b \x01(\t\"G\n\x13ListWebhooksRequest\x12\r\n\x05state\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x0e\n\x06\x63ursor\x18\x03 \x01(\t\"W\n\x14ListWebhooksResponse\x12*\n\x08webhooks\x18\x01 \x03(\x0b\x32\x18.usage_ledger.v1.Webhook\x12\x13\n\x0bnext_cursor\x18\x02 \x01(\t\"\xf2\x01\n\x07Webhook\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12\x0c\n\x04type\x18\x02 \x01(\t\x12\x11\n\tobject_id\x18\x03 \x01(\t\x12+\n\x07\x63reated\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08received\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05state\x18\x06 \x01(\t\x12\x10\n\x08\x61ttempts\x18\x07 \x01(\x03\x12)\n\x05tried\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05\x65rror\x18\t \x01(\t\"(\n\x14ReplayWebhookRequest\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\"B\n\x15ReplayWebhookResponse\x12)\n\x07webhook\x18\x01 \x01(\x0b\x32\x18.usage_ledger.v1.Webhook\".\n\x14ResumeReportsRequest\x12\x16\n\x0e\x61ttribution_id\x18\x01 \x01(\t\";\n\x15ResumeReportsResponse\x12\x0f\n\x07resumed\x18\x01 \x01(\x03\x12\x11\n\twaits_for\x18\x02 \x01(\t\";\n\x14SettleInvoiceRequest\x12\x12\n\ninvoice_id\x18\x01 \x01(\t\x12\x0f\n\x07\x63redits\x18\x02 \x01(\x03\"\x17\n\x15SettleInvoiceResponse2\xdf\x04\n\x14\x42illingStatusService\x12g\n\x10GetBillingStatus\x12(.usage_ledger.v1.GetBillingStatusRequest\x1a).usage_ledger.v1.GetBillingStatusResponse\x12\x61\n\x0e\x43ompareBilling\x12&.usage_ledger.v1.CompareBillingRequest\x1a\'.usage_ledger.v1.CompareBillingResponse\x12[\n\x0cListWebhooks\x12$.usage_ledger.v1.ListWebhooksRequest\x1a%.usage_ledger.v1.ListWebhooksResponse\x12^\n\rReplayWebhook\x12%.usage_ledger.v1.ReplayWebhookRequest\x1a&.usage_ledger.v1.ReplayWebhookResponse\x12^\n\rResumeReports\x12%.usage_ledger.v1.ResumeReportsRequest\x1a&.usage_ledger.v1.ResumeReportsResponse\x12^\n\rSettleInvoice\x12%.usage_ledger.v1.SettleInvoiceRequest\x1a&.usage_ledger.v1.SettleInvoiceResponseBOZMgithub.com/usage-ledger/usage-ledger/clients/go/usage_ledger/v1;usageledgerv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,25 +36,35 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETBILLINGSTATUSREQUEST']._serialized_start=83
   _globals['_GETBILLINGSTATUSREQUEST']._serialized_end=167
   _globals['_GETBILLINGSTATUSRESPONSE']._serialized_start=170
-  _globals['_GETBILLINGSTATUSRESPONSE']._serialized_end=315
-  _globals['_BILLEDPAYER']._serialized_start=318
-  _globals['_BILLEDPAYER']._serialized_end=579
-  _globals['_COMPAREBILLINGREQUEST']._serialized_start=581
-  _globals['_COMPAREBILLINGREQUEST']._serialized_end=663
-  _globals['_COMPAREBILLINGRESPONSE']._serialized_start=665
-  _globals['_COMPAREBILLINGRESPONSE']._serialized_end=789
-  _globals['_BILLINGBREAK']._serialized_start=792
-  _globals['_BILLINGBREAK']._serialized_end=1107
-  _globals['_LISTWEBHOOKSREQUEST']._serialized_start=1109
-  _globals['_LISTWEBHOOKSREQUEST']._serialized_end=1180
-  _globals['_LISTWEBHOOKSRESPONSE']._serialized_start=1182
-  _globals['_LISTWEBHOOKSRESPONSE']._serialized_end=1269
-  _globals['_WEBHOOK']._serialized_start=1272
-  _globals['_WEBHOOK']._serialized_end=1514
-  _globals['_REPLAYWEBHOOKREQUEST']._serialized_start=1516
-  _globals['_REPLAYWEBHOOKREQUEST']._serialized_end=1556
-  _globals['_REPLAYWEBHOOKRESPONSE']._serialized_start=1558
-  _globals['_REPLAYWEBHOOKRESPONSE']._serialized_end=1624
-  _globals['_BILLINGSTATUSSERVICE']._serialized_start=1627
-  _globals['_BILLINGSTATUSSERVICE']._serialized_end=2042
+  _globals['_GETBILLINGSTATUSRESPONSE']._serialized_end=389
+  _globals['_BILLINGRUN']._serialized_start=392
+  _globals['_BILLINGRUN']._serialized_end=601
+  _globals['_BILLEDPAYER']._serialized_start=604
+  _globals['_BILLEDPAYER']._serialized_end=964
+  _globals['_COMPAREBILLINGREQUEST']._serialized_start=966
+  _globals['_COMPAREBILLINGREQUEST']._serialized_end=1048
+  _globals['_COMPAREBILLINGRESPONSE']._serialized_start=1050
+  _globals['_COMPAREBILLINGRESPONSE']._serialized_end=1174
+  _globals['_BILLINGBREAK']._serialized_start=1177
+  _globals['_BILLINGBREAK']._serialized_end=1492
+  _globals['_LISTWEBHOOKSREQUEST']._serialized_start=1494
+  _globals['_LISTWEBHOOKSREQUEST']._serialized_end=1565
+  _globals['_LISTWEBHOOKSRESPONSE']._serialized_start=1567
+  _globals['_LISTWEBHOOKSRESPONSE']._serialized_end=1654
+  _globals['_WEBHOOK']._serialized_start=1657
+  _globals['_WEBHOOK']._serialized_end=1899
+  _globals['_REPLAYWEBHOOKREQUEST']._serialized_start=1901
+  _globals['_REPLAYWEBHOOKREQUEST']._serialized_end=1941
+  _globals['_REPLAYWEBHOOKRESPONSE']._serialized_start=1943
+  _globals['_REPLAYWEBHOOKRESPONSE']._serialized_end=2009
+  _globals['_RESUMEREPORTSREQUEST']._serialized_start=2011
+  _globals['_RESUMEREPORTSREQUEST']._serialized_end=2057
+  _globals['_RESUMEREPORTSRESPONSE']._serialized_start=2059
+  _globals['_RESUMEREPORTSRESPONSE']._serialized_end=2118
+  _globals['_SETTLEINVOICEREQUEST']._serialized_start=2120
+  _globals['_SETTLEINVOICEREQUEST']._serialized_end=2179
+  _globals['_SETTLEINVOICERESPONSE']._serialized_start=2181
+  _globals['_SETTLEINVOICERESPONSE']._serialized_end=2204
+  _globals['_BILLINGSTATUSSERVICE']._serialized_start=2207
+  _globals['_BILLINGSTATUSSERVICE']._serialized_end=2814
 # @@protoc_insertion_point(module_scope)

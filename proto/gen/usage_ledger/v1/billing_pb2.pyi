@@ -55,13 +55,21 @@ class GetBillingStatusResponse(_message.Message):
     NEXT_CURSOR_FIELD_NUMBER: _builtins.int
     WEBHOOKS_WAITING_FIELD_NUMBER: _builtins.int
     WEBHOOKS_FAILING_FIELD_NUMBER: _builtins.int
+    WEBHOOKS_GIVEN_UP_FIELD_NUMBER: _builtins.int
+    LAST_RUN_FIELD_NUMBER: _builtins.int
     next_cursor: _builtins.str
     """Empty on the last page."""
     webhooks_waiting: _builtins.int
     """Webhooks that wait to be done, and those that failed at least once of them."""
     webhooks_failing: _builtins.int
+    webhooks_given_up: _builtins.int
+    """Webhooks that were tried for three days and can never be done, as far as can be known."""
     @_builtins.property
     def payers(self) -> _containers.RepeatedCompositeFieldContainer[Global___BilledPayer]: ...
+    @_builtins.property
+    def last_run(self) -> Global___BillingRun:
+        """Missing before the first."""
+
     def __init__(
         self,
         *,
@@ -69,14 +77,59 @@ class GetBillingStatusResponse(_message.Message):
         next_cursor: _builtins.str = ...,
         webhooks_waiting: _builtins.int = ...,
         webhooks_failing: _builtins.int = ...,
+        webhooks_given_up: _builtins.int = ...,
+        last_run: Global___BillingRun | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["last_run", b"last_run"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_cursor", b"next_cursor", "payers", b"payers", "webhooks_failing", b"webhooks_failing", "webhooks_waiting", b"webhooks_waiting"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["last_run", b"last_run", "next_cursor", b"next_cursor", "payers", b"payers", "webhooks_failing", b"webhooks_failing", "webhooks_given_up", b"webhooks_given_up", "webhooks_waiting", b"webhooks_waiting"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetBillingStatusResponse: _TypeAlias = GetBillingStatusResponse  # noqa: Y015
+
+@_typing.final
+class BillingRun(_message.Message):
+    """A run of ReconcileInvoices, by whatever process."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STARTED_FIELD_NUMBER: _builtins.int
+    ENDED_FIELD_NUMBER: _builtins.int
+    PAYERS_DONE_FIELD_NUMBER: _builtins.int
+    PAYERS_FAILED_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
+    LAST_SUCCESS_FIELD_NUMBER: _builtins.int
+    payers_done: _builtins.int
+    """Payers of whom everything was done, and those of whom something failed."""
+    payers_failed: _builtins.int
+    error: _builtins.str
+    """Why it failed as a whole, such as a key that Stripe does not take; empty where each failure is a payer's own."""
+    @_builtins.property
+    def started(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def ended(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def last_success(self) -> _timestamp_pb2.Timestamp:
+        """When the last one ended that did not fail as a whole; missing if none did."""
+
+    def __init__(
+        self,
+        *,
+        started: _timestamp_pb2.Timestamp | None = ...,
+        ended: _timestamp_pb2.Timestamp | None = ...,
+        payers_done: _builtins.int = ...,
+        payers_failed: _builtins.int = ...,
+        error: _builtins.str = ...,
+        last_success: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["ended", b"ended", "last_success", b"last_success", "started", b"started"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ended", b"ended", "error", b"error", "last_success", b"last_success", "payers_done", b"payers_done", "payers_failed", b"payers_failed", "started", b"started"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BillingRun: _TypeAlias = BillingRun  # noqa: Y015
 
 @_typing.final
 class BilledPayer(_message.Message):
@@ -94,6 +147,9 @@ class BilledPayer(_message.Message):
     UNBILLED_FIELD_NUMBER: _builtins.int
     WAITS_FOR_FIELD_NUMBER: _builtins.int
     SINCE_FIELD_NUMBER: _builtins.int
+    WAITS_SINCE_FIELD_NUMBER: _builtins.int
+    WAITS_ATTEMPTS_FIELD_NUMBER: _builtins.int
+    INVOICED_CREDITS_FIELD_NUMBER: _builtins.int
     attribution_id: _builtins.str
     state: _builtins.str
     """`customer-requested`, `customer`, `subscription-requested`, `hold-verified`, `subscription-created`,
@@ -111,9 +167,17 @@ class BilledPayer(_message.Message):
     """On STRIPE without a subscription, so that nobody bills it."""
     waits_for: _builtins.str
     """Why it does not go on; empty while it does."""
+    waits_attempts: _builtins.int
+    """How many runs failed since then, those within five minutes counted as one; 0 for a report that was refused."""
+    invoiced_credits: _builtins.int
+    """What final invoices of the subscription, the last one if there is none, carry."""
     @_builtins.property
     def since(self) -> _timestamp_pb2.Timestamp:
         """When the account came into its state; missing without an account."""
+
+    @_builtins.property
+    def waits_since(self) -> _timestamp_pb2.Timestamp:
+        """Since when it waits for that; missing while it waits for nothing."""
 
     def __init__(
         self,
@@ -128,10 +192,13 @@ class BilledPayer(_message.Message):
         unbilled: _builtins.bool = ...,
         waits_for: _builtins.str = ...,
         since: _timestamp_pb2.Timestamp | None = ...,
+        waits_since: _timestamp_pb2.Timestamp | None = ...,
+        waits_attempts: _builtins.int = ...,
+        invoiced_credits: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["since", b"since"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["since", b"since", "waits_since", b"waits_since"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attribution_id", b"attribution_id", "billable_cents", b"billable_cents", "requested_credits", b"requested_credits", "since", b"since", "state", b"state", "stripe_customer_id", b"stripe_customer_id", "subscription_id", b"subscription_id", "unbilled", b"unbilled", "waiting_credits", b"waiting_credits", "waits_for", b"waits_for"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attribution_id", b"attribution_id", "billable_cents", b"billable_cents", "invoiced_credits", b"invoiced_credits", "requested_credits", b"requested_credits", "since", b"since", "state", b"state", "stripe_customer_id", b"stripe_customer_id", "subscription_id", b"subscription_id", "unbilled", b"unbilled", "waiting_credits", b"waiting_credits", "waits_attempts", b"waits_attempts", "waits_for", b"waits_for", "waits_since", b"waits_since"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -262,7 +329,7 @@ class ListWebhooksRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     CURSOR_FIELD_NUMBER: _builtins.int
     state: _builtins.str
-    """`waiting`, `done` or `ignored`; empty: all."""
+    """`waiting`, `done`, `ignored` or `given-up`; empty: all."""
     page_size: _builtins.int
     """0 means 50; at most 1000."""
     cursor: _builtins.str
@@ -395,3 +462,84 @@ class ReplayWebhookResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ReplayWebhookResponse: _TypeAlias = ReplayWebhookResponse  # noqa: Y015
+
+@_typing.final
+class ResumeReportsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ATTRIBUTION_ID_FIELD_NUMBER: _builtins.int
+    attribution_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        attribution_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attribution_id", b"attribution_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ResumeReportsRequest: _TypeAlias = ResumeReportsRequest  # noqa: Y015
+
+@_typing.final
+class ResumeReportsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RESUMED_FIELD_NUMBER: _builtins.int
+    WAITS_FOR_FIELD_NUMBER: _builtins.int
+    resumed: _builtins.int
+    """Reports that were refused."""
+    waits_for: _builtins.str
+    """Why something waits all the same; empty: Stripe has everything."""
+    def __init__(
+        self,
+        *,
+        resumed: _builtins.int = ...,
+        waits_for: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["resumed", b"resumed", "waits_for", b"waits_for"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ResumeReportsResponse: _TypeAlias = ResumeReportsResponse  # noqa: Y015
+
+@_typing.final
+class SettleInvoiceRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INVOICE_ID_FIELD_NUMBER: _builtins.int
+    CREDITS_FIELD_NUMBER: _builtins.int
+    invoice_id: _builtins.str
+    credits: _builtins.int
+    """The whole credits that it bills."""
+    def __init__(
+        self,
+        *,
+        invoice_id: _builtins.str = ...,
+        credits: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["credits", b"credits", "invoice_id", b"invoice_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SettleInvoiceRequest: _TypeAlias = SettleInvoiceRequest  # noqa: Y015
+
+@_typing.final
+class SettleInvoiceResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SettleInvoiceResponse: _TypeAlias = SettleInvoiceResponse  # noqa: Y015

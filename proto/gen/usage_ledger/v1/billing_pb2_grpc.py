@@ -55,6 +55,16 @@ class BillingStatusServiceStub:
                 request_serializer=usage__ledger_dot_v1_dot_billing__pb2.ReplayWebhookRequest.SerializeToString,
                 response_deserializer=usage__ledger_dot_v1_dot_billing__pb2.ReplayWebhookResponse.FromString,
                 _registered_method=True)
+        self.ResumeReports = channel.unary_unary(
+                '/usage_ledger.v1.BillingStatusService/ResumeReports',
+                request_serializer=usage__ledger_dot_v1_dot_billing__pb2.ResumeReportsRequest.SerializeToString,
+                response_deserializer=usage__ledger_dot_v1_dot_billing__pb2.ResumeReportsResponse.FromString,
+                _registered_method=True)
+        self.SettleInvoice = channel.unary_unary(
+                '/usage_ledger.v1.BillingStatusService/SettleInvoice',
+                request_serializer=usage__ledger_dot_v1_dot_billing__pb2.SettleInvoiceRequest.SerializeToString,
+                response_deserializer=usage__ledger_dot_v1_dot_billing__pb2.SettleInvoiceResponse.FromString,
+                _registered_method=True)
 
 
 class BillingStatusServiceServicer:
@@ -89,6 +99,20 @@ class BillingStatusServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ResumeReports(self, request, context):
+        """Sends a payer's reports again that Stripe refused, under the same names.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SettleInvoice(self, request, context):
+        """Settles by hand an invoice whose credits cannot be counted. FAILED_PRECONDITION for others.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_BillingStatusServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -111,6 +135,16 @@ def add_BillingStatusServiceServicer_to_server(servicer, server):
                     servicer.ReplayWebhook,
                     request_deserializer=usage__ledger_dot_v1_dot_billing__pb2.ReplayWebhookRequest.FromString,
                     response_serializer=usage__ledger_dot_v1_dot_billing__pb2.ReplayWebhookResponse.SerializeToString,
+            ),
+            'ResumeReports': grpc.unary_unary_rpc_method_handler(
+                    servicer.ResumeReports,
+                    request_deserializer=usage__ledger_dot_v1_dot_billing__pb2.ResumeReportsRequest.FromString,
+                    response_serializer=usage__ledger_dot_v1_dot_billing__pb2.ResumeReportsResponse.SerializeToString,
+            ),
+            'SettleInvoice': grpc.unary_unary_rpc_method_handler(
+                    servicer.SettleInvoice,
+                    request_deserializer=usage__ledger_dot_v1_dot_billing__pb2.SettleInvoiceRequest.FromString,
+                    response_serializer=usage__ledger_dot_v1_dot_billing__pb2.SettleInvoiceResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -222,6 +256,60 @@ class BillingStatusService:
             '/usage_ledger.v1.BillingStatusService/ReplayWebhook',
             usage__ledger_dot_v1_dot_billing__pb2.ReplayWebhookRequest.SerializeToString,
             usage__ledger_dot_v1_dot_billing__pb2.ReplayWebhookResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ResumeReports(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/usage_ledger.v1.BillingStatusService/ResumeReports',
+            usage__ledger_dot_v1_dot_billing__pb2.ResumeReportsRequest.SerializeToString,
+            usage__ledger_dot_v1_dot_billing__pb2.ResumeReportsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SettleInvoice(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/usage_ledger.v1.BillingStatusService/SettleInvoice',
+            usage__ledger_dot_v1_dot_billing__pb2.SettleInvoiceRequest.SerializeToString,
+            usage__ledger_dot_v1_dot_billing__pb2.SettleInvoiceResponse.FromString,
             options,
             channel_credentials,
             insecure,

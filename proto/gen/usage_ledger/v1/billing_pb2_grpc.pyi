@@ -41,6 +41,10 @@ class BillingStatusServiceStub:
     """What Stripe has told, newest first."""
     ReplayWebhook: _grpc.UnaryUnaryMultiCallable[_billing_pb2.ReplayWebhookRequest, _billing_pb2.ReplayWebhookResponse]
     """Does what a webhook asks for again, by looking at what is true now."""
+    ResumeReports: _grpc.UnaryUnaryMultiCallable[_billing_pb2.ResumeReportsRequest, _billing_pb2.ResumeReportsResponse]
+    """Sends a payer's reports again that Stripe refused, under the same names."""
+    SettleInvoice: _grpc.UnaryUnaryMultiCallable[_billing_pb2.SettleInvoiceRequest, _billing_pb2.SettleInvoiceResponse]
+    """Settles by hand an invoice whose credits cannot be counted. FAILED_PRECONDITION for others."""
 
 @_typing.type_check_only
 class BillingStatusServiceAsyncStub(BillingStatusServiceStub):
@@ -55,6 +59,10 @@ class BillingStatusServiceAsyncStub(BillingStatusServiceStub):
     """What Stripe has told, newest first."""
     ReplayWebhook: _aio.UnaryUnaryMultiCallable[_billing_pb2.ReplayWebhookRequest, _billing_pb2.ReplayWebhookResponse]  # type: ignore[assignment]
     """Does what a webhook asks for again, by looking at what is true now."""
+    ResumeReports: _aio.UnaryUnaryMultiCallable[_billing_pb2.ResumeReportsRequest, _billing_pb2.ResumeReportsResponse]  # type: ignore[assignment]
+    """Sends a payer's reports again that Stripe refused, under the same names."""
+    SettleInvoice: _aio.UnaryUnaryMultiCallable[_billing_pb2.SettleInvoiceRequest, _billing_pb2.SettleInvoiceResponse]  # type: ignore[assignment]
+    """Settles by hand an invoice whose credits cannot be counted. FAILED_PRECONDITION for others."""
 
 class BillingStatusServiceServicer(metaclass=_abc_1.ABCMeta):
     """UNIMPLEMENTED where billing is not configured."""
@@ -90,5 +98,21 @@ class BillingStatusServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_billing_pb2.ReplayWebhookResponse, _abc.Awaitable[_billing_pb2.ReplayWebhookResponse]]:
         """Does what a webhook asks for again, by looking at what is true now."""
+
+    @_abc_1.abstractmethod
+    def ResumeReports(
+        self,
+        request: _billing_pb2.ResumeReportsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_billing_pb2.ResumeReportsResponse, _abc.Awaitable[_billing_pb2.ResumeReportsResponse]]:
+        """Sends a payer's reports again that Stripe refused, under the same names."""
+
+    @_abc_1.abstractmethod
+    def SettleInvoice(
+        self,
+        request: _billing_pb2.SettleInvoiceRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_billing_pb2.SettleInvoiceResponse, _abc.Awaitable[_billing_pb2.SettleInvoiceResponse]]:
+        """Settles by hand an invoice whose credits cannot be counted. FAILED_PRECONDITION for others."""
 
 def add_BillingStatusServiceServicer_to_server(servicer: BillingStatusServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -103,6 +103,8 @@ class RecordedEvent(_message.Message):
     DISPUTE_OPENED_FIELD_NUMBER: _builtins.int
     DISPUTING_USER_BLOCKED_FIELD_NUMBER: _builtins.int
     STRIPE_ID_CLAIMED_FIELD_NUMBER: _builtins.int
+    SUBSCRIPTION_PERIOD_TOLD_FIELD_NUMBER: _builtins.int
+    USAGE_REPORT_RESUMED_FIELD_NUMBER: _builtins.int
     CORRECTION_FIELD_NUMBER: _builtins.int
     stream: _builtins.str
     """For example `instance:<uuid>`."""
@@ -205,6 +207,10 @@ class RecordedEvent(_message.Message):
     @_builtins.property
     def stripe_id_claimed(self) -> Global___StripeIdClaimed: ...
     @_builtins.property
+    def subscription_period_told(self) -> Global___SubscriptionPeriodTold: ...
+    @_builtins.property
+    def usage_report_resumed(self) -> Global___UsageReportResumed: ...
+    @_builtins.property
     def correction(self) -> Global___EntryCorrection:
         """With an event that corrects a final entry: how the entry stood, so that a reader need not keep
         entries that are final.
@@ -262,13 +268,15 @@ class RecordedEvent(_message.Message):
         dispute_opened: Global___DisputeOpened | None = ...,
         disputing_user_blocked: Global___DisputingUserBlocked | None = ...,
         stripe_id_claimed: Global___StripeIdClaimed | None = ...,
+        subscription_period_told: Global___SubscriptionPeriodTold | None = ...,
+        usage_report_resumed: Global___UsageReportResumed | None = ...,
         correction: Global___EntryCorrection | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["billing_cycle_closed", b"billing_cycle_closed", "billing_cycle_started", b"billing_cycle_started", "clock_confirmed", b"clock_confirmed", "correction", b"correction", "cost_center_imported", b"cost_center_imported", "cost_center_opened", b"cost_center_opened", "credit_note_issued", b"credit_note_issued", "dispute_opened", b"dispute_opened", "disputing_user_blocked", b"disputing_user_blocked", "entry_imported", b"entry_imported", "event", b"event", "free_credit_claimed", b"free_credit_claimed", "hold_placed", b"hold_placed", "hold_released", b"hold_released", "hold_requested", b"hold_requested", "hold_verified", b"hold_verified", "invoice_corrected", b"invoice_corrected", "invoice_settled", b"invoice_settled", "member_imported", b"member_imported", "position", b"position", "price_list_published", b"price_list_published", "recorded", b"recorded", "reported_cycle_closed", b"reported_cycle_closed", "spending_limit_set", b"spending_limit_set", "stripe_customer_bound", b"stripe_customer_bound", "stripe_customer_gone", b"stripe_customer_gone", "stripe_customer_refused", b"stripe_customer_refused", "stripe_customer_requested", b"stripe_customer_requested", "stripe_id_claimed", b"stripe_id_claimed", "stripe_tax_state_told", b"stripe_tax_state_told", "subscription_activated", b"subscription_activated", "subscription_cancel_requested", b"subscription_cancel_requested", "subscription_created", b"subscription_created", "subscription_ended", b"subscription_ended", "subscription_refused", b"subscription_refused", "subscription_requested", b"subscription_requested", "unsettled_usage_kept", b"unsettled_usage_kept", "usage_reconciled", b"usage_reconciled", "usage_report_rejected", b"usage_report_rejected", "usage_report_requested", b"usage_report_requested", "usage_report_stamped", b"usage_report_stamped", "usage_reported", b"usage_reported", "workspace_instance_ended", b"workspace_instance_ended", "workspace_instance_imported", b"workspace_instance_imported", "workspace_instance_started", b"workspace_instance_started", "workspace_instance_stopped", b"workspace_instance_stopped", "workspace_instance_stopping", b"workspace_instance_stopping"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["billing_cycle_closed", b"billing_cycle_closed", "billing_cycle_started", b"billing_cycle_started", "clock_confirmed", b"clock_confirmed", "correction", b"correction", "cost_center_imported", b"cost_center_imported", "cost_center_opened", b"cost_center_opened", "credit_note_issued", b"credit_note_issued", "dispute_opened", b"dispute_opened", "disputing_user_blocked", b"disputing_user_blocked", "entry_imported", b"entry_imported", "event", b"event", "free_credit_claimed", b"free_credit_claimed", "hold_placed", b"hold_placed", "hold_released", b"hold_released", "hold_requested", b"hold_requested", "hold_verified", b"hold_verified", "invoice_corrected", b"invoice_corrected", "invoice_settled", b"invoice_settled", "member_imported", b"member_imported", "position", b"position", "price_list_published", b"price_list_published", "recorded", b"recorded", "reported_cycle_closed", b"reported_cycle_closed", "spending_limit_set", b"spending_limit_set", "stripe_customer_bound", b"stripe_customer_bound", "stripe_customer_gone", b"stripe_customer_gone", "stripe_customer_refused", b"stripe_customer_refused", "stripe_customer_requested", b"stripe_customer_requested", "stripe_id_claimed", b"stripe_id_claimed", "stripe_tax_state_told", b"stripe_tax_state_told", "subscription_activated", b"subscription_activated", "subscription_cancel_requested", b"subscription_cancel_requested", "subscription_created", b"subscription_created", "subscription_ended", b"subscription_ended", "subscription_period_told", b"subscription_period_told", "subscription_refused", b"subscription_refused", "subscription_requested", b"subscription_requested", "unsettled_usage_kept", b"unsettled_usage_kept", "usage_reconciled", b"usage_reconciled", "usage_report_rejected", b"usage_report_rejected", "usage_report_requested", b"usage_report_requested", "usage_report_resumed", b"usage_report_resumed", "usage_report_stamped", b"usage_report_stamped", "usage_reported", b"usage_reported", "workspace_instance_ended", b"workspace_instance_ended", "workspace_instance_imported", b"workspace_instance_imported", "workspace_instance_started", b"workspace_instance_started", "workspace_instance_stopped", b"workspace_instance_stopped", "workspace_instance_stopping", b"workspace_instance_stopping"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["author", b"author", "billing_cycle_closed", b"billing_cycle_closed", "billing_cycle_started", b"billing_cycle_started", "clock_confirmed", b"clock_confirmed", "correction", b"correction", "cost_center_imported", b"cost_center_imported", "cost_center_opened", b"cost_center_opened", "credit_note_issued", b"credit_note_issued", "dispute_opened", b"dispute_opened", "disputing_user_blocked", b"disputing_user_blocked", "entry_imported", b"entry_imported", "event", b"event", "free_credit_claimed", b"free_credit_claimed", "hold_placed", b"hold_placed", "hold_released", b"hold_released", "hold_requested", b"hold_requested", "hold_verified", b"hold_verified", "invoice_corrected", b"invoice_corrected", "invoice_settled", b"invoice_settled", "member_imported", b"member_imported", "position", b"position", "price_list_published", b"price_list_published", "recorded", b"recorded", "reported_cycle_closed", b"reported_cycle_closed", "spending_limit_set", b"spending_limit_set", "stream", b"stream", "stripe_customer_bound", b"stripe_customer_bound", "stripe_customer_gone", b"stripe_customer_gone", "stripe_customer_refused", b"stripe_customer_refused", "stripe_customer_requested", b"stripe_customer_requested", "stripe_id_claimed", b"stripe_id_claimed", "stripe_tax_state_told", b"stripe_tax_state_told", "subscription_activated", b"subscription_activated", "subscription_cancel_requested", b"subscription_cancel_requested", "subscription_created", b"subscription_created", "subscription_ended", b"subscription_ended", "subscription_refused", b"subscription_refused", "subscription_requested", b"subscription_requested", "topic", b"topic", "unsettled_usage_kept", b"unsettled_usage_kept", "usage_reconciled", b"usage_reconciled", "usage_report_rejected", b"usage_report_rejected", "usage_report_requested", b"usage_report_requested", "usage_report_stamped", b"usage_report_stamped", "usage_reported", b"usage_reported", "version", b"version", "workspace_instance_ended", b"workspace_instance_ended", "workspace_instance_imported", b"workspace_instance_imported", "workspace_instance_started", b"workspace_instance_started", "workspace_instance_stopped", b"workspace_instance_stopped", "workspace_instance_stopping", b"workspace_instance_stopping"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["author", b"author", "billing_cycle_closed", b"billing_cycle_closed", "billing_cycle_started", b"billing_cycle_started", "clock_confirmed", b"clock_confirmed", "correction", b"correction", "cost_center_imported", b"cost_center_imported", "cost_center_opened", b"cost_center_opened", "credit_note_issued", b"credit_note_issued", "dispute_opened", b"dispute_opened", "disputing_user_blocked", b"disputing_user_blocked", "entry_imported", b"entry_imported", "event", b"event", "free_credit_claimed", b"free_credit_claimed", "hold_placed", b"hold_placed", "hold_released", b"hold_released", "hold_requested", b"hold_requested", "hold_verified", b"hold_verified", "invoice_corrected", b"invoice_corrected", "invoice_settled", b"invoice_settled", "member_imported", b"member_imported", "position", b"position", "price_list_published", b"price_list_published", "recorded", b"recorded", "reported_cycle_closed", b"reported_cycle_closed", "spending_limit_set", b"spending_limit_set", "stream", b"stream", "stripe_customer_bound", b"stripe_customer_bound", "stripe_customer_gone", b"stripe_customer_gone", "stripe_customer_refused", b"stripe_customer_refused", "stripe_customer_requested", b"stripe_customer_requested", "stripe_id_claimed", b"stripe_id_claimed", "stripe_tax_state_told", b"stripe_tax_state_told", "subscription_activated", b"subscription_activated", "subscription_cancel_requested", b"subscription_cancel_requested", "subscription_created", b"subscription_created", "subscription_ended", b"subscription_ended", "subscription_period_told", b"subscription_period_told", "subscription_refused", b"subscription_refused", "subscription_requested", b"subscription_requested", "topic", b"topic", "unsettled_usage_kept", b"unsettled_usage_kept", "usage_reconciled", b"usage_reconciled", "usage_report_rejected", b"usage_report_rejected", "usage_report_requested", b"usage_report_requested", "usage_report_resumed", b"usage_report_resumed", "usage_report_stamped", b"usage_report_stamped", "usage_reported", b"usage_reported", "version", b"version", "workspace_instance_ended", b"workspace_instance_ended", "workspace_instance_imported", b"workspace_instance_imported", "workspace_instance_started", b"workspace_instance_started", "workspace_instance_stopped", b"workspace_instance_stopped", "workspace_instance_stopping", b"workspace_instance_stopping"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["workspace_instance_started", "workspace_instance_stopping", "workspace_instance_stopped", "credit_note_issued", "usage_reconciled", "workspace_instance_ended", "workspace_instance_imported", "entry_imported", "cost_center_opened", "spending_limit_set", "billing_cycle_closed", "billing_cycle_started", "cost_center_imported", "clock_confirmed", "price_list_published", "free_credit_claimed", "member_imported", "stripe_customer_requested", "stripe_customer_refused", "stripe_customer_bound", "stripe_tax_state_told", "stripe_customer_gone", "hold_requested", "hold_placed", "hold_released", "subscription_requested", "hold_verified", "subscription_created", "subscription_activated", "subscription_refused", "subscription_cancel_requested", "subscription_ended", "unsettled_usage_kept", "usage_report_requested", "usage_report_stamped", "usage_reported", "usage_report_rejected", "reported_cycle_closed", "invoice_settled", "invoice_corrected", "dispute_opened", "disputing_user_blocked", "stripe_id_claimed"]  # noqa: Y015
+    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["workspace_instance_started", "workspace_instance_stopping", "workspace_instance_stopped", "credit_note_issued", "usage_reconciled", "workspace_instance_ended", "workspace_instance_imported", "entry_imported", "cost_center_opened", "spending_limit_set", "billing_cycle_closed", "billing_cycle_started", "cost_center_imported", "clock_confirmed", "price_list_published", "free_credit_claimed", "member_imported", "stripe_customer_requested", "stripe_customer_refused", "stripe_customer_bound", "stripe_tax_state_told", "stripe_customer_gone", "hold_requested", "hold_placed", "hold_released", "subscription_requested", "hold_verified", "subscription_created", "subscription_activated", "subscription_refused", "subscription_cancel_requested", "subscription_ended", "unsettled_usage_kept", "usage_report_requested", "usage_report_stamped", "usage_reported", "usage_report_rejected", "reported_cycle_closed", "invoice_settled", "invoice_corrected", "dispute_opened", "disputing_user_blocked", "stripe_id_claimed", "subscription_period_told", "usage_report_resumed"]  # noqa: Y015
     _WhichOneofArgType_event: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_event) -> _WhichOneofReturnType_event | None: ...
 
@@ -1655,7 +1663,7 @@ class ReportedCycleClosed(_message.Message):
     """Rows stamped in the cycle."""
     invoiced_credits: _builtins.int
     shortfall_credits: _builtins.int
-    """Max(0, sent - invoiced)."""
+    """Sent - invoiced; negative as far as rows of the cycle were to take something back."""
     @_builtins.property
     def period_start(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
@@ -1742,7 +1750,9 @@ class InvoiceCorrected(_message.Message):
     attribution_id: _builtins.str
     invoice_id: _builtins.str
     cause: _builtins.str
-    """`voided`, `uncollectible`, `credit-note:<id>`; `undone:` before one that holds no more."""
+    """`voided`, `uncollectible`, `credit-note:<id>`; `#2` and so on behind one that came again;
+    `undone:` before one that holds no more.
+    """
     credit_cents: _builtins.int
     @_builtins.property
     def effective_time(self) -> _timestamp_pb2.Timestamp: ...
@@ -1841,3 +1851,64 @@ class StripeIdClaimed(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___StripeIdClaimed: _TypeAlias = StripeIdClaimed  # noqa: Y015
+
+@_typing.final
+class SubscriptionPeriodTold(_message.Message):
+    """Stripe told of a period that months counted from the subscription's start do not give: its
+    billing anchor was moved, say. Later periods are counted from this one.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ATTRIBUTION_ID_FIELD_NUMBER: _builtins.int
+    SUBSCRIPTION_ID_FIELD_NUMBER: _builtins.int
+    PERIOD_START_FIELD_NUMBER: _builtins.int
+    PERIOD_END_FIELD_NUMBER: _builtins.int
+    attribution_id: _builtins.str
+    subscription_id: _builtins.str
+    @_builtins.property
+    def period_start(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def period_end(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        attribution_id: _builtins.str = ...,
+        subscription_id: _builtins.str = ...,
+        period_start: _timestamp_pb2.Timestamp | None = ...,
+        period_end: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["period_end", b"period_end", "period_start", b"period_start"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attribution_id", b"attribution_id", "period_end", b"period_end", "period_start", b"period_start", "subscription_id", b"subscription_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SubscriptionPeriodTold: _TypeAlias = SubscriptionPeriodTold  # noqa: Y015
+
+@_typing.final
+class UsageReportResumed(_message.Message):
+    """A report that Stripe had refused is sent again, under the same name and the same time."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ATTRIBUTION_ID_FIELD_NUMBER: _builtins.int
+    SUBSCRIPTION_ID_FIELD_NUMBER: _builtins.int
+    SEQ_FIELD_NUMBER: _builtins.int
+    attribution_id: _builtins.str
+    subscription_id: _builtins.str
+    seq: _builtins.int
+    def __init__(
+        self,
+        *,
+        attribution_id: _builtins.str = ...,
+        subscription_id: _builtins.str = ...,
+        seq: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attribution_id", b"attribution_id", "seq", b"seq", "subscription_id", b"subscription_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UsageReportResumed: _TypeAlias = UsageReportResumed  # noqa: Y015

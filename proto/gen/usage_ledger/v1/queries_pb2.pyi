@@ -241,6 +241,7 @@ class BilledDraft(_message.Message):
     WAITING_CREDITS_FIELD_NUMBER: _builtins.int
     OPEN_CREDITS_FIELD_NUMBER: _builtins.int
     INVOICES_FIELD_NUMBER: _builtins.int
+    INVOICED_CREDITS_FIELD_NUMBER: _builtins.int
     subscription_id: _builtins.str
     billable_credits: _builtins.int
     """The ceiling of all that was billable."""
@@ -250,6 +251,10 @@ class BilledDraft(_message.Message):
     """Of these, not known to be at Stripe."""
     open_credits: _builtins.int
     """Reported and on no final invoice yet: what the open cycle's invoice will carry."""
+    invoiced_credits: _builtins.int
+    """What final invoices of the subscription, the last one if there is none, carry; what was taken back of them
+    is not taken off.
+    """
     @_builtins.property
     def invoices(self) -> _containers.RepeatedCompositeFieldContainer[Global___SettledInvoice]:
         """The newest settled invoices, newest first."""
@@ -263,10 +268,11 @@ class BilledDraft(_message.Message):
         waiting_credits: _builtins.int = ...,
         open_credits: _builtins.int = ...,
         invoices: _abc.Iterable[Global___SettledInvoice] | None = ...,
+        invoiced_credits: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["billable_credits", b"billable_credits", "invoices", b"invoices", "open_credits", b"open_credits", "requested_credits", b"requested_credits", "subscription_id", b"subscription_id", "waiting_credits", b"waiting_credits"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["billable_credits", b"billable_credits", "invoiced_credits", b"invoiced_credits", "invoices", b"invoices", "open_credits", b"open_credits", "requested_credits", b"requested_credits", "subscription_id", b"subscription_id", "waiting_credits", b"waiting_credits"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -14,7 +14,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file usage_ledger/v1/billing.proto.
  */
 export const file_usage_ledger_v1_billing: GenFile = /*@__PURE__*/
-  fileDesc("Ch11c2FnZV9sZWRnZXIvdjEvYmlsbGluZy5wcm90bxIPdXNhZ2VfbGVkZ2VyLnYxIlQKF0dldEJpbGxpbmdTdGF0dXNSZXF1ZXN0EhYKDmF0dHJpYnV0aW9uX2lkGAEgASgJEhEKCXBhZ2Vfc2l6ZRgCIAEoBRIOCgZjdXJzb3IYAyABKAkikQEKGEdldEJpbGxpbmdTdGF0dXNSZXNwb25zZRIsCgZwYXllcnMYASADKAsyHC51c2FnZV9sZWRnZXIudjEuQmlsbGVkUGF5ZXISEwoLbmV4dF9jdXJzb3IYAiABKAkSGAoQd2ViaG9va3Nfd2FpdGluZxgDIAEoAxIYChB3ZWJob29rc19mYWlsaW5nGAQgASgDIoUCCgtCaWxsZWRQYXllchIWCg5hdHRyaWJ1dGlvbl9pZBgBIAEoCRINCgVzdGF0ZRgCIAEoCRIaChJzdHJpcGVfY3VzdG9tZXJfaWQYAyABKAkSFwoPc3Vic2NyaXB0aW9uX2lkGAQgASgJEhYKDmJpbGxhYmxlX2NlbnRzGAUgASgSEhkKEXJlcXVlc3RlZF9jcmVkaXRzGAYgASgSEhcKD3dhaXRpbmdfY3JlZGl0cxgHIAEoEhIQCgh1bmJpbGxlZBgIIAEoCBIRCgl3YWl0c19mb3IYCSABKAkSKQoFc2luY2UYCiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIlIKFUNvbXBhcmVCaWxsaW5nUmVxdWVzdBIWCg5hdHRyaWJ1dGlvbl9pZBgBIAEoCRIRCglwYWdlX3NpemUYAiABKAUSDgoGY3Vyc29yGAMgASgJInwKFkNvbXBhcmVCaWxsaW5nUmVzcG9uc2USDgoGcGF5ZXJzGAEgASgDEg4KBmN5Y2xlcxgCIAEoAxItCgZicmVha3MYAyADKAsyHS51c2FnZV9sZWRnZXIudjEuQmlsbGluZ0JyZWFrEhMKC25leHRfY3Vyc29yGAQgASgJIrsCCgxCaWxsaW5nQnJlYWsSFgoOYXR0cmlidXRpb25faWQYASABKAkSDAoEa2luZBgCIAEoCRIXCg9zdWJzY3JpcHRpb25faWQYAyABKAkSEgoKaW52b2ljZV9pZBgEIAEoCRIwCgxwZXJpb2Rfc3RhcnQYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi4KCnBlcmlvZF9lbmQYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhYKDmxlZGdlcl9jcmVkaXRzGAcgASgSEhoKEnByb2plY3Rpb25fY3JlZGl0cxgIIAEoEhIWCg5zdW1tZWRfY3JlZGl0cxgJIAEoEhIYChBpbnZvaWNlZF9jcmVkaXRzGAogASgSEhAKCHByb3Bvc2FsGAsgASgJIkcKE0xpc3RXZWJob29rc1JlcXVlc3QSDQoFc3RhdGUYASABKAkSEQoJcGFnZV9zaXplGAIgASgFEg4KBmN1cnNvchgDIAEoCSJXChRMaXN0V2ViaG9va3NSZXNwb25zZRIqCgh3ZWJob29rcxgBIAMoCzIYLnVzYWdlX2xlZGdlci52MS5XZWJob29rEhMKC25leHRfY3Vyc29yGAIgASgJIvIBCgdXZWJob29rEhAKCGV2ZW50X2lkGAEgASgJEgwKBHR5cGUYAiABKAkSEQoJb2JqZWN0X2lkGAMgASgJEisKB2NyZWF0ZWQYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiwKCHJlY2VpdmVkGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBINCgVzdGF0ZRgGIAEoCRIQCghhdHRlbXB0cxgHIAEoAxIpCgV0cmllZBgIIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDQoFZXJyb3IYCSABKAkiKAoUUmVwbGF5V2ViaG9va1JlcXVlc3QSEAoIZXZlbnRfaWQYASABKAkiQgoVUmVwbGF5V2ViaG9va1Jlc3BvbnNlEikKB3dlYmhvb2sYASABKAsyGC51c2FnZV9sZWRnZXIudjEuV2ViaG9vazKfAwoUQmlsbGluZ1N0YXR1c1NlcnZpY2USZwoQR2V0QmlsbGluZ1N0YXR1cxIoLnVzYWdlX2xlZGdlci52MS5HZXRCaWxsaW5nU3RhdHVzUmVxdWVzdBopLnVzYWdlX2xlZGdlci52MS5HZXRCaWxsaW5nU3RhdHVzUmVzcG9uc2USYQoOQ29tcGFyZUJpbGxpbmcSJi51c2FnZV9sZWRnZXIudjEuQ29tcGFyZUJpbGxpbmdSZXF1ZXN0GicudXNhZ2VfbGVkZ2VyLnYxLkNvbXBhcmVCaWxsaW5nUmVzcG9uc2USWwoMTGlzdFdlYmhvb2tzEiQudXNhZ2VfbGVkZ2VyLnYxLkxpc3RXZWJob29rc1JlcXVlc3QaJS51c2FnZV9sZWRnZXIudjEuTGlzdFdlYmhvb2tzUmVzcG9uc2USXgoNUmVwbGF5V2ViaG9vaxIlLnVzYWdlX2xlZGdlci52MS5SZXBsYXlXZWJob29rUmVxdWVzdBomLnVzYWdlX2xlZGdlci52MS5SZXBsYXlXZWJob29rUmVzcG9uc2VCT1pNZ2l0aHViLmNvbS91c2FnZS1sZWRnZXIvdXNhZ2UtbGVkZ2VyL2NsaWVudHMvZ28vdXNhZ2VfbGVkZ2VyL3YxO3VzYWdlbGVkZ2VydjFiBnByb3RvMw", [file_google_protobuf_timestamp]);
+  fileDesc("Ch11c2FnZV9sZWRnZXIvdjEvYmlsbGluZy5wcm90bxIPdXNhZ2VfbGVkZ2VyLnYxIlQKF0dldEJpbGxpbmdTdGF0dXNSZXF1ZXN0EhYKDmF0dHJpYnV0aW9uX2lkGAEgASgJEhEKCXBhZ2Vfc2l6ZRgCIAEoBRIOCgZjdXJzb3IYAyABKAki2wEKGEdldEJpbGxpbmdTdGF0dXNSZXNwb25zZRIsCgZwYXllcnMYASADKAsyHC51c2FnZV9sZWRnZXIudjEuQmlsbGVkUGF5ZXISEwoLbmV4dF9jdXJzb3IYAiABKAkSGAoQd2ViaG9va3Nfd2FpdGluZxgDIAEoAxIYChB3ZWJob29rc19mYWlsaW5nGAQgASgDEhkKEXdlYmhvb2tzX2dpdmVuX3VwGAUgASgDEi0KCGxhc3RfcnVuGAYgASgLMhsudXNhZ2VfbGVkZ2VyLnYxLkJpbGxpbmdSdW4i0QEKCkJpbGxpbmdSdW4SKwoHc3RhcnRlZBgBIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASKQoFZW5kZWQYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhMKC3BheWVyc19kb25lGAMgASgDEhUKDXBheWVyc19mYWlsZWQYBCABKAMSDQoFZXJyb3IYBSABKAkSMAoMbGFzdF9zdWNjZXNzGAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCLoAgoLQmlsbGVkUGF5ZXISFgoOYXR0cmlidXRpb25faWQYASABKAkSDQoFc3RhdGUYAiABKAkSGgoSc3RyaXBlX2N1c3RvbWVyX2lkGAMgASgJEhcKD3N1YnNjcmlwdGlvbl9pZBgEIAEoCRIWCg5iaWxsYWJsZV9jZW50cxgFIAEoEhIZChFyZXF1ZXN0ZWRfY3JlZGl0cxgGIAEoEhIXCg93YWl0aW5nX2NyZWRpdHMYByABKBISEAoIdW5iaWxsZWQYCCABKAgSEQoJd2FpdHNfZm9yGAkgASgJEikKBXNpbmNlGAogASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgt3YWl0c19zaW5jZRgLIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASFgoOd2FpdHNfYXR0ZW1wdHMYDCABKAMSGAoQaW52b2ljZWRfY3JlZGl0cxgNIAEoEiJSChVDb21wYXJlQmlsbGluZ1JlcXVlc3QSFgoOYXR0cmlidXRpb25faWQYASABKAkSEQoJcGFnZV9zaXplGAIgASgFEg4KBmN1cnNvchgDIAEoCSJ8ChZDb21wYXJlQmlsbGluZ1Jlc3BvbnNlEg4KBnBheWVycxgBIAEoAxIOCgZjeWNsZXMYAiABKAMSLQoGYnJlYWtzGAMgAygLMh0udXNhZ2VfbGVkZ2VyLnYxLkJpbGxpbmdCcmVhaxITCgtuZXh0X2N1cnNvchgEIAEoCSK7AgoMQmlsbGluZ0JyZWFrEhYKDmF0dHJpYnV0aW9uX2lkGAEgASgJEgwKBGtpbmQYAiABKAkSFwoPc3Vic2NyaXB0aW9uX2lkGAMgASgJEhIKCmludm9pY2VfaWQYBCABKAkSMAoMcGVyaW9kX3N0YXJ0GAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIuCgpwZXJpb2RfZW5kGAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIWCg5sZWRnZXJfY3JlZGl0cxgHIAEoEhIaChJwcm9qZWN0aW9uX2NyZWRpdHMYCCABKBISFgoOc3VtbWVkX2NyZWRpdHMYCSABKBISGAoQaW52b2ljZWRfY3JlZGl0cxgKIAEoEhIQCghwcm9wb3NhbBgLIAEoCSJHChNMaXN0V2ViaG9va3NSZXF1ZXN0Eg0KBXN0YXRlGAEgASgJEhEKCXBhZ2Vfc2l6ZRgCIAEoBRIOCgZjdXJzb3IYAyABKAkiVwoUTGlzdFdlYmhvb2tzUmVzcG9uc2USKgoId2ViaG9va3MYASADKAsyGC51c2FnZV9sZWRnZXIudjEuV2ViaG9vaxITCgtuZXh0X2N1cnNvchgCIAEoCSLyAQoHV2ViaG9vaxIQCghldmVudF9pZBgBIAEoCRIMCgR0eXBlGAIgASgJEhEKCW9iamVjdF9pZBgDIAEoCRIrCgdjcmVhdGVkGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIsCghyZWNlaXZlZBgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDQoFc3RhdGUYBiABKAkSEAoIYXR0ZW1wdHMYByABKAMSKQoFdHJpZWQYCCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg0KBWVycm9yGAkgASgJIigKFFJlcGxheVdlYmhvb2tSZXF1ZXN0EhAKCGV2ZW50X2lkGAEgASgJIkIKFVJlcGxheVdlYmhvb2tSZXNwb25zZRIpCgd3ZWJob29rGAEgASgLMhgudXNhZ2VfbGVkZ2VyLnYxLldlYmhvb2siLgoUUmVzdW1lUmVwb3J0c1JlcXVlc3QSFgoOYXR0cmlidXRpb25faWQYASABKAkiOwoVUmVzdW1lUmVwb3J0c1Jlc3BvbnNlEg8KB3Jlc3VtZWQYASABKAMSEQoJd2FpdHNfZm9yGAIgASgJIjsKFFNldHRsZUludm9pY2VSZXF1ZXN0EhIKCmludm9pY2VfaWQYASABKAkSDwoHY3JlZGl0cxgCIAEoAyIXChVTZXR0bGVJbnZvaWNlUmVzcG9uc2Uy3wQKFEJpbGxpbmdTdGF0dXNTZXJ2aWNlEmcKEEdldEJpbGxpbmdTdGF0dXMSKC51c2FnZV9sZWRnZXIudjEuR2V0QmlsbGluZ1N0YXR1c1JlcXVlc3QaKS51c2FnZV9sZWRnZXIudjEuR2V0QmlsbGluZ1N0YXR1c1Jlc3BvbnNlEmEKDkNvbXBhcmVCaWxsaW5nEiYudXNhZ2VfbGVkZ2VyLnYxLkNvbXBhcmVCaWxsaW5nUmVxdWVzdBonLnVzYWdlX2xlZGdlci52MS5Db21wYXJlQmlsbGluZ1Jlc3BvbnNlElsKDExpc3RXZWJob29rcxIkLnVzYWdlX2xlZGdlci52MS5MaXN0V2ViaG9va3NSZXF1ZXN0GiUudXNhZ2VfbGVkZ2VyLnYxLkxpc3RXZWJob29rc1Jlc3BvbnNlEl4KDVJlcGxheVdlYmhvb2sSJS51c2FnZV9sZWRnZXIudjEuUmVwbGF5V2ViaG9va1JlcXVlc3QaJi51c2FnZV9sZWRnZXIudjEuUmVwbGF5V2ViaG9va1Jlc3BvbnNlEl4KDVJlc3VtZVJlcG9ydHMSJS51c2FnZV9sZWRnZXIudjEuUmVzdW1lUmVwb3J0c1JlcXVlc3QaJi51c2FnZV9sZWRnZXIudjEuUmVzdW1lUmVwb3J0c1Jlc3BvbnNlEl4KDVNldHRsZUludm9pY2USJS51c2FnZV9sZWRnZXIudjEuU2V0dGxlSW52b2ljZVJlcXVlc3QaJi51c2FnZV9sZWRnZXIudjEuU2V0dGxlSW52b2ljZVJlc3BvbnNlQk9aTWdpdGh1Yi5jb20vdXNhZ2UtbGVkZ2VyL3VzYWdlLWxlZGdlci9jbGllbnRzL2dvL3VzYWdlX2xlZGdlci92MTt1c2FnZWxlZGdlcnYxYgZwcm90bzM", [file_google_protobuf_timestamp]);
 
 /**
  * @generated from message usage_ledger.v1.GetBillingStatusRequest
@@ -76,6 +76,20 @@ export type GetBillingStatusResponse = Message<"usage_ledger.v1.GetBillingStatus
    * @generated from field: int64 webhooks_failing = 4;
    */
   webhooksFailing: bigint;
+
+  /**
+   * Webhooks that were tried for three days and can never be done, as far as can be known.
+   *
+   * @generated from field: int64 webhooks_given_up = 5;
+   */
+  webhooksGivenUp: bigint;
+
+  /**
+   * Missing before the first.
+   *
+   * @generated from field: usage_ledger.v1.BillingRun last_run = 6;
+   */
+  lastRun?: BillingRun | undefined;
 };
 
 /**
@@ -84,6 +98,56 @@ export type GetBillingStatusResponse = Message<"usage_ledger.v1.GetBillingStatus
  */
 export const GetBillingStatusResponseSchema: GenMessage<GetBillingStatusResponse> = /*@__PURE__*/
   messageDesc(file_usage_ledger_v1_billing, 1);
+
+/**
+ * A run of ReconcileInvoices, by whatever process.
+ *
+ * @generated from message usage_ledger.v1.BillingRun
+ */
+export type BillingRun = Message<"usage_ledger.v1.BillingRun"> & {
+  /**
+   * @generated from field: google.protobuf.Timestamp started = 1;
+   */
+  started?: Timestamp | undefined;
+
+  /**
+   * @generated from field: google.protobuf.Timestamp ended = 2;
+   */
+  ended?: Timestamp | undefined;
+
+  /**
+   * Payers of whom everything was done, and those of whom something failed.
+   *
+   * @generated from field: int64 payers_done = 3;
+   */
+  payersDone: bigint;
+
+  /**
+   * @generated from field: int64 payers_failed = 4;
+   */
+  payersFailed: bigint;
+
+  /**
+   * Why it failed as a whole, such as a key that Stripe does not take; empty where each failure is a payer's own.
+   *
+   * @generated from field: string error = 5;
+   */
+  error: string;
+
+  /**
+   * When the last one ended that did not fail as a whole; missing if none did.
+   *
+   * @generated from field: google.protobuf.Timestamp last_success = 6;
+   */
+  lastSuccess?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message usage_ledger.v1.BillingRun.
+ * Use `create(BillingRunSchema)` to create a new message.
+ */
+export const BillingRunSchema: GenMessage<BillingRun> = /*@__PURE__*/
+  messageDesc(file_usage_ledger_v1_billing, 2);
 
 /**
  * A payer on STRIPE, or with an account there.
@@ -155,6 +219,27 @@ export type BilledPayer = Message<"usage_ledger.v1.BilledPayer"> & {
    * @generated from field: google.protobuf.Timestamp since = 10;
    */
   since?: Timestamp | undefined;
+
+  /**
+   * Since when it waits for that; missing while it waits for nothing.
+   *
+   * @generated from field: google.protobuf.Timestamp waits_since = 11;
+   */
+  waitsSince?: Timestamp | undefined;
+
+  /**
+   * How many runs failed since then, those within five minutes counted as one; 0 for a report that was refused.
+   *
+   * @generated from field: int64 waits_attempts = 12;
+   */
+  waitsAttempts: bigint;
+
+  /**
+   * What final invoices of the subscription, the last one if there is none, carry.
+   *
+   * @generated from field: sint64 invoiced_credits = 13;
+   */
+  invoicedCredits: bigint;
 };
 
 /**
@@ -162,7 +247,7 @@ export type BilledPayer = Message<"usage_ledger.v1.BilledPayer"> & {
  * Use `create(BilledPayerSchema)` to create a new message.
  */
 export const BilledPayerSchema: GenMessage<BilledPayer> = /*@__PURE__*/
-  messageDesc(file_usage_ledger_v1_billing, 2);
+  messageDesc(file_usage_ledger_v1_billing, 3);
 
 /**
  * @generated from message usage_ledger.v1.CompareBillingRequest
@@ -195,7 +280,7 @@ export type CompareBillingRequest = Message<"usage_ledger.v1.CompareBillingReque
  * Use `create(CompareBillingRequestSchema)` to create a new message.
  */
 export const CompareBillingRequestSchema: GenMessage<CompareBillingRequest> = /*@__PURE__*/
-  messageDesc(file_usage_ledger_v1_billing, 3);
+  messageDesc(file_usage_ledger_v1_billing, 4);
 
 /**
  * @generated from message usage_ledger.v1.CompareBillingResponse
@@ -231,7 +316,7 @@ export type CompareBillingResponse = Message<"usage_ledger.v1.CompareBillingResp
  * Use `create(CompareBillingResponseSchema)` to create a new message.
  */
 export const CompareBillingResponseSchema: GenMessage<CompareBillingResponse> = /*@__PURE__*/
-  messageDesc(file_usage_ledger_v1_billing, 4);
+  messageDesc(file_usage_ledger_v1_billing, 5);
 
 /**
  * A difference between two of the three.
@@ -308,14 +393,14 @@ export type BillingBreak = Message<"usage_ledger.v1.BillingBreak"> & {
  * Use `create(BillingBreakSchema)` to create a new message.
  */
 export const BillingBreakSchema: GenMessage<BillingBreak> = /*@__PURE__*/
-  messageDesc(file_usage_ledger_v1_billing, 5);
+  messageDesc(file_usage_ledger_v1_billing, 6);
 
 /**
  * @generated from message usage_ledger.v1.ListWebhooksRequest
  */
 export type ListWebhooksRequest = Message<"usage_ledger.v1.ListWebhooksRequest"> & {
   /**
-   * `waiting`, `done` or `ignored`; empty: all.
+   * `waiting`, `done`, `ignored` or `given-up`; empty: all.
    *
    * @generated from field: string state = 1;
    */
@@ -341,7 +426,7 @@ export type ListWebhooksRequest = Message<"usage_ledger.v1.ListWebhooksRequest">
  * Use `create(ListWebhooksRequestSchema)` to create a new message.
  */
 export const ListWebhooksRequestSchema: GenMessage<ListWebhooksRequest> = /*@__PURE__*/
-  messageDesc(file_usage_ledger_v1_billing, 6);
+  messageDesc(file_usage_ledger_v1_billing, 7);
 
 /**
  * @generated from message usage_ledger.v1.ListWebhooksResponse
@@ -365,7 +450,7 @@ export type ListWebhooksResponse = Message<"usage_ledger.v1.ListWebhooksResponse
  * Use `create(ListWebhooksResponseSchema)` to create a new message.
  */
 export const ListWebhooksResponseSchema: GenMessage<ListWebhooksResponse> = /*@__PURE__*/
-  messageDesc(file_usage_ledger_v1_billing, 7);
+  messageDesc(file_usage_ledger_v1_billing, 8);
 
 /**
  * What Stripe told; never the body.
@@ -428,7 +513,7 @@ export type Webhook = Message<"usage_ledger.v1.Webhook"> & {
  * Use `create(WebhookSchema)` to create a new message.
  */
 export const WebhookSchema: GenMessage<Webhook> = /*@__PURE__*/
-  messageDesc(file_usage_ledger_v1_billing, 8);
+  messageDesc(file_usage_ledger_v1_billing, 9);
 
 /**
  * @generated from message usage_ledger.v1.ReplayWebhookRequest
@@ -445,7 +530,7 @@ export type ReplayWebhookRequest = Message<"usage_ledger.v1.ReplayWebhookRequest
  * Use `create(ReplayWebhookRequestSchema)` to create a new message.
  */
 export const ReplayWebhookRequestSchema: GenMessage<ReplayWebhookRequest> = /*@__PURE__*/
-  messageDesc(file_usage_ledger_v1_billing, 9);
+  messageDesc(file_usage_ledger_v1_billing, 10);
 
 /**
  * @generated from message usage_ledger.v1.ReplayWebhookResponse
@@ -462,7 +547,87 @@ export type ReplayWebhookResponse = Message<"usage_ledger.v1.ReplayWebhookRespon
  * Use `create(ReplayWebhookResponseSchema)` to create a new message.
  */
 export const ReplayWebhookResponseSchema: GenMessage<ReplayWebhookResponse> = /*@__PURE__*/
-  messageDesc(file_usage_ledger_v1_billing, 10);
+  messageDesc(file_usage_ledger_v1_billing, 11);
+
+/**
+ * @generated from message usage_ledger.v1.ResumeReportsRequest
+ */
+export type ResumeReportsRequest = Message<"usage_ledger.v1.ResumeReportsRequest"> & {
+  /**
+   * @generated from field: string attribution_id = 1;
+   */
+  attributionId: string;
+};
+
+/**
+ * Describes the message usage_ledger.v1.ResumeReportsRequest.
+ * Use `create(ResumeReportsRequestSchema)` to create a new message.
+ */
+export const ResumeReportsRequestSchema: GenMessage<ResumeReportsRequest> = /*@__PURE__*/
+  messageDesc(file_usage_ledger_v1_billing, 12);
+
+/**
+ * @generated from message usage_ledger.v1.ResumeReportsResponse
+ */
+export type ResumeReportsResponse = Message<"usage_ledger.v1.ResumeReportsResponse"> & {
+  /**
+   * Reports that were refused.
+   *
+   * @generated from field: int64 resumed = 1;
+   */
+  resumed: bigint;
+
+  /**
+   * Why something waits all the same; empty: Stripe has everything.
+   *
+   * @generated from field: string waits_for = 2;
+   */
+  waitsFor: string;
+};
+
+/**
+ * Describes the message usage_ledger.v1.ResumeReportsResponse.
+ * Use `create(ResumeReportsResponseSchema)` to create a new message.
+ */
+export const ResumeReportsResponseSchema: GenMessage<ResumeReportsResponse> = /*@__PURE__*/
+  messageDesc(file_usage_ledger_v1_billing, 13);
+
+/**
+ * @generated from message usage_ledger.v1.SettleInvoiceRequest
+ */
+export type SettleInvoiceRequest = Message<"usage_ledger.v1.SettleInvoiceRequest"> & {
+  /**
+   * @generated from field: string invoice_id = 1;
+   */
+  invoiceId: string;
+
+  /**
+   * The whole credits that it bills.
+   *
+   * @generated from field: int64 credits = 2;
+   */
+  credits: bigint;
+};
+
+/**
+ * Describes the message usage_ledger.v1.SettleInvoiceRequest.
+ * Use `create(SettleInvoiceRequestSchema)` to create a new message.
+ */
+export const SettleInvoiceRequestSchema: GenMessage<SettleInvoiceRequest> = /*@__PURE__*/
+  messageDesc(file_usage_ledger_v1_billing, 14);
+
+/**
+ * @generated from message usage_ledger.v1.SettleInvoiceResponse
+ */
+export type SettleInvoiceResponse = Message<"usage_ledger.v1.SettleInvoiceResponse"> & {
+};
+
+/**
+ * Describes the message usage_ledger.v1.SettleInvoiceResponse.
+ * Use `create(SettleInvoiceResponseSchema)` to create a new message.
+ */
+export const SettleInvoiceResponseSchema: GenMessage<SettleInvoiceResponse> = /*@__PURE__*/
+  messageDesc(file_usage_ledger_v1_billing, 15);
 
 /**
  * UNIMPLEMENTED where billing is not configured.
@@ -509,6 +674,26 @@ export const BillingStatusService: GenService<{
     methodKind: "unary";
     input: typeof ReplayWebhookRequestSchema;
     output: typeof ReplayWebhookResponseSchema;
+  },
+  /**
+   * Sends a payer's reports again that Stripe refused, under the same names.
+   *
+   * @generated from rpc usage_ledger.v1.BillingStatusService.ResumeReports
+   */
+  resumeReports: {
+    methodKind: "unary";
+    input: typeof ResumeReportsRequestSchema;
+    output: typeof ResumeReportsResponseSchema;
+  },
+  /**
+   * Settles by hand an invoice whose credits cannot be counted. FAILED_PRECONDITION for others.
+   *
+   * @generated from rpc usage_ledger.v1.BillingStatusService.SettleInvoice
+   */
+  settleInvoice: {
+    methodKind: "unary";
+    input: typeof SettleInvoiceRequestSchema;
+    output: typeof SettleInvoiceResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_usage_ledger_v1_billing, 0);
