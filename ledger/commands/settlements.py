@@ -164,6 +164,21 @@ def close_books(
     return event
 
 
+def close_without_invoice(
+    group: Group, payer: bytes, subscription_id: str, *, period_start: int, period_end: int
+) -> ReportedCycleClosed | None:
+    """Close the books of a cycle for which Stripe makes no invoice.
+
+    None when that was done before, or when it is no cycle any more: somebody else may have noted
+    meanwhile that the billing anchor was moved, and its reports are counted in other cycles.
+    """
+    if (period_start, period_end) not in unclosed_cycles(group, payer, subscription_id):
+        return None
+    return close_books(
+        group, payer, subscription_id, period_start=period_start, period_end=period_end
+    )
+
+
 def unsettled_cents(group: Group, payer: bytes, account: BillingAccount) -> int:
     """Give U: what was reported before and no invoice has settled yet.
 
@@ -174,18 +189,14 @@ def unsettled_cents(group: Group, payer: bytes, account: BillingAccount) -> int:
 
 
 def unsettled_subscriptions(group: Group, payer: bytes) -> list[EndedSubscription]:
-    """Give the subscriptions that have ended and wait for an invoice, for whatever it tells.
+    """Give the subscriptions that have ended and of which books are open, for whatever comes.
 
-    Also where less was reported than settled: a cycle of rows that take back has no invoice.
+    What was reported in one cycle and taken back in the next one adds up to nothing, and neither
+    may ever have an invoice; yet each has its books.
     """
     refuse_if_paused(group, payer)
     ended = group.billing_account(payer).ended
-    return [
-        one
-        for one in ended
-        if _unsettled(group, one.subscription_id)
-        or group.transaction.open_reports(one.subscription_id)
-    ]
+    return [one for one in ended if unclosed_cycles(group, payer, one.subscription_id)]
 
 
 def _unsettled(group: Group, subscription_id: str) -> int:

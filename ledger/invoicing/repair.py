@@ -111,7 +111,7 @@ class Repair:
             if billing is None:
                 await shard.decide(
                     partial(
-                        commands.close_books,
+                        commands.close_without_invoice,
                         payer=payer,
                         subscription_id=subscription_id,
                         period_start=cycle[0],

@@ -19,6 +19,7 @@ from events import (
     UsageReported,
     UsageReportRejected,
     UsageReportRequested,
+    UsageReportResumed,
     UsageReportStamped,
 )
 
@@ -141,7 +142,7 @@ def _take(books: PayerBooks, event: LedgerEvent) -> None:
             books.ended[event.subscription_id] = event
         case UsageReportRequested() | UsageReportStamped() | UsageReported():
             _take_report(books, event)
-        case UsageReportRejected():
+        case UsageReportRejected() | UsageReportResumed():
             _take_report(books, event)
         case _:
             _take_money(books, event)
@@ -210,6 +211,8 @@ def _take_report(books: PayerBooks, event: LedgerEvent) -> None:
             row.stamped, row.state = event.timestamp, "stamped"
         case UsageReported():
             books.rows[event.subscription_id, event.seq].state = "delivered"
+        case UsageReportResumed():
+            books.rows[event.subscription_id, event.seq].state = "stamped"
         case UsageReportRejected():
             row = books.rows[event.subscription_id, event.seq]
             row.state = event.outcome

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -37,14 +37,34 @@ class Cycle(NamedTuple):
     where: str
     sent: int
     billed: int
-    closed: ReportedCycleClosed | None
+    closed: list[ReportedCycleClosed]
+
+    @property
+    def short(self) -> int:
+        """What was put back of it."""
+        return sum(one.shortfall_credits for one in self.closed)
 
 
-def _holds(key: tuple[str, int], books: PayerBooks, cycle: ClosedCycle) -> bool:
-    """Whether closed books are those of a cycle."""
-    name, start = key
-    end = max(books.closed[key].period_end, start + 1)
-    return name == cycle.subscription and start <= cycle.usage[0].start * 1_000 < end
+class _Stretch(NamedTuple):
+    """A cycle at Stripe, or one whose books are closed, in ms."""
+
+    start: int
+    end: int
+    cycle: ClosedCycle | None
+    books: ReportedCycleClosed | None
+
+
+def _together(stretches: Iterable[_Stretch]) -> Iterator[list[_Stretch]]:
+    """Give those together that overlap."""
+    group: list[_Stretch] = []
+    for one in sorted(stretches, key=lambda one: one[:2]):
+        # One may be of no length, in the second in which its subscription ended.
+        if group and one.start >= max(max(each.end, each.start + 1) for each in group):
+            yield group
+            group = []
+        group.append(one)
+    if group:
+        yield group
 
 
 class Checks:
@@ -125,8 +145,17 @@ class Checks:
     def _open_books(self, books: PayerBooks) -> Iterator[str]:
         """Cycles of which something missed its invoice, until that is put back."""
         for cycle in self._cycles_of(books):
-            if cycle.closed is None and cycle.sent != cycle.billed:
+            if cycle.sent - cycle.short != cycle.billed:
                 yield cycle.where
+
+    def refused(self) -> list[str]:
+        """Reports that wait for somebody who looks."""
+        return [
+            f"{row.identifier} is refused"
+            for books in self._books().values()
+            for row in books.rows.values()
+            if row.state == "refused"
+        ]
 
     def unfinished(self, *states: str) -> list[str]:
         """Accounts that somebody has to go on with, in one of these states."""
@@ -226,39 +255,48 @@ class Checks:
 
     def _cycles(self, books: PayerBooks) -> Iterator[str]:
         """Of every closed cycle: sent - shortfall = invoiced; its books say the same."""
-        for where, sent, billed, closed in self._cycles_of(books):
-            short = 0 if closed is None else closed.shortfall_credits
-            if sent - short != billed:
-                yield f"{where}: {sent} sent, {short} short, {billed} invoiced"
-            if closed is not None and (closed.sent_credits, closed.invoiced_credits) != (
-                sent,
-                billed,
-            ):
+        for cycle in self._cycles_of(books):
+            where, sent, billed, closed = cycle
+            if sent - cycle.short != billed:
+                yield f"{where}: {sent} sent, {cycle.short} short, {billed} invoiced"
+            said = (
+                sum(one.sent_credits for one in closed),
+                sum(one.invoiced_credits for one in closed),
+            )
+            if closed and said != (sent, billed):
                 yield f"{where}: {sent} sent and {billed} invoiced, and the books say {closed}"
 
     def _cycles_of(self, books: PayerBooks) -> Iterator[Cycle]:
-        """Give cycles that are over at Stripe, those together that have their books together.
+        """Give cycles that are over at Stripe; those together of which the ledger has others.
 
         Nothing but an invoice, and the subscription while it lasts, tells of one that began when an
         anchor was moved: of an empty one that was soon over nobody ever hears.
         """
-        together: dict[tuple[str, int], list[ClosedCycle]] = {}
-        names = {one.subscription_id for one in books.subscriptions}
-        for cycle in self._double.world.closed_cycles:
-            if cycle.subscription in names:
-                start = cycle.usage[0].start * 1_000
-                key = next((key for key in books.closed if _holds(key, books, cycle)), None)
-                together.setdefault(key or (cycle.subscription, start), []).append(cycle)
-        for (name, start), cycles in together.items():
-            invoices = [one.invoice for one in cycles if one.invoice is not None]
-            billed = sum(invoiced(self._double, self._double.world.invoices[i]) for i in invoices)
-            end = cycles[-1].usage[0].usage_end * 1_000
-            yield Cycle(
-                f"{name} cycle {cycles[-1].cycle}",
-                books.stamped_in(name, start, end),
-                billed,
-                books.closed.get((name, start)),
-            )
+        for name in (one.subscription_id for one in books.subscriptions):
+            cycles = [
+                _Stretch(one.usage[0].start * 1_000, one.usage[0].end * 1_000, one, None)
+                for one in self._double.world.closed_cycles
+                if one.subscription == name
+            ]
+            closed = [
+                _Stretch(one.period_start, one.period_end, None, one)
+                for one in books.closed.values()
+                if one.subscription_id == name
+            ]
+            for group in _together([*cycles, *closed]):
+                yield self._cycle(name, books, group)
+
+    def _cycle(self, name: str, books: PayerBooks, group: list[_Stretch]) -> Cycle:
+        cycles = [one.cycle for one in group if one.cycle is not None]
+        ends = [one.end for one in group] + [one.usage[0].usage_end * 1_000 for one in cycles]
+        invoices = [one.invoice for one in cycles if one.invoice is not None]
+        world = self._double.world
+        return Cycle(
+            f"{name} cycle {', '.join(str(one.cycle) for one in cycles)}",
+            books.stamped_in(name, group[0].start, max(ends)),
+            sum(invoiced(self._double, world.invoices[one]) for one in invoices),
+            [one.books for one in group if one.books is not None],
+        )
 
     def _subscriptions(self, resident: Resident, books: PayerBooks) -> Iterator[str]:
         """Of every subscription: Σ requested - Σ shortfalls = Σ invoiced; Stripe's is ours."""

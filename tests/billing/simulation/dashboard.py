@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from tests.billing.simulation.stage import AUTHOR, OUTAGES, TROUBLES, Stage
+from tests.billing.simulation.stage import OUTAGES, TROUBLES, Stage
 from tests.billing.simulation.town import DAY_MS, HOUR_MS, MINUTE_MS
-from tests.stripe_double import credit_notes
+from tests.stripe_double import credit_notes, invoices
 from tests.stripe_double.errors import StripeError
 from tests.stripe_double.faults import FaultRule
 from tests.stripe_double.invoice_lines import lines_of
@@ -55,27 +55,14 @@ class Dashboard(Stage):
         if invoice is not None:
             self._do_something(invoice)
 
-    async def _meanwhile(self) -> None:
-        """Somebody does, between two requests of two who settle the invoice."""
-        invoice = self._some_invoice()
-        if invoice is None:
-            return
-        # The clock moves with each request.
-        soon = self._double.clock.now + self._rng.choice((0, 0, 0, 1, 1, 2))
-        self._double.clock.at(soon, lambda: self._do_something(invoice))
-        await self._call(
-            f"FinalizeInvoice {invoice.id}, and something happens to it",
-            *[lambda: self._machine.billing.settlements.finalize(invoice.id, AUTHOR)] * 2,
-        )
-
     def _some_invoice(self) -> Invoice | None:
         """Choose one: most is done to what is open, and to what came last."""
         rng = self._rng
-        invoices = list(self._double.world.invoices.values())
-        if not invoices:
+        every = list(self._double.world.invoices.values())
+        if not every:
             return None
-        open_ones = [one for one in invoices if one.status == "open"]
-        return rng.choice(rng.choice((open_ones or invoices, invoices[-2:], invoices)))
+        open_ones = [one for one in every if one.status == "open"]
+        return rng.choice(rng.choice((open_ones or every, every[-2:], every)))
 
     def _do_something(self, invoice: Invoice) -> None:
         rng, outside = self._rng, self._double.outside
@@ -96,6 +83,28 @@ class Dashboard(Stage):
             self._tell(f"dashboard: {refusal}")
             return
         self._tell(f"dashboard: {invoice.id} is {invoice.status} now")
+
+    def _do_and_undo(self, invoice: Invoice) -> Callable[[], None]:
+        """Take an open invoice back in part or at all, and give what takes that back."""
+        world = self._double.world
+        if invoice.status != "open":
+            return lambda: self._do_something(invoice)
+        if self._rng.random() < 0.5:
+            self._double.outside.mark_uncollectible(invoice.id)
+            return lambda: self._if_possible(lambda: invoices.pay(world, invoice, out_of_band=True))
+        before = set(world.credit_notes)
+        self._if_possible(lambda: self._credit_lines(invoice))
+        made = [one for one in world.credit_notes if one not in before]
+        return lambda: self._if_possible(
+            lambda: [credit_notes.void(world, Call({}, (one,), "")) for one in made]
+        )
+
+    def _if_possible(self, act: Callable[[], object]) -> None:
+        try:
+            act()
+        except StripeError as refusal:
+            self._tell(f"dashboard: {refusal}")
+        self._double.deliver()
 
     def _credit_lines(self, invoice: Invoice) -> None:
         """Credit some units of a line of an invoice, or a part of its amount."""

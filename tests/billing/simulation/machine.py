@@ -27,6 +27,8 @@ from tests.stripe_double.http_client import DoubleHTTPClient
 
 PRICES = {"credits_per_minute": {"cent": "0.01", "large": "0.25", "default": "0.1666666667"}}
 TURNS_MAX = 3  # how often others may be first, before a command or a request takes effect
+# ... and before its answer arrives: now and then what it tells is old by then.
+ANSWER_TURNS = (0, 0, 0, 1, 3, 40)
 # How long a request, and its answer, may be on their way, in ms; now and then seconds.
 LATENCIES_MS = (0, 5, 40, 150, 150, 400, 2_500)
 
@@ -161,7 +163,10 @@ class Wire(DoubleHTTPClient):
         self._power.need()
         self._double.advance(milliseconds=self._rng.choice(LATENCIES_MS))
         try:
-            return await super().request_async(method, url, headers, post_data)
+            answer = await super().request_async(method, url, headers, post_data)
+            for _ in range(self._rng.choice(ANSWER_TURNS)):
+                await asyncio.sleep(0)
+            return answer
         finally:
             self._power.need()
             self._double.advance(milliseconds=self._rng.choice(LATENCIES_MS))

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
 from typing import Any
 
-from billing import Secret
+from billing import EventNotice, Secret
 from billing.webhooks import verify
 from tests.billing.simulation.stage import AUTHOR, Stage
 from tests.stripe_double import WEBHOOK_SECRET, Delivery
+
+TURNS_MAX = 12  # how many turns others may have first; a request takes a few
 
 
 class Post(Stage):
@@ -43,18 +47,25 @@ class Post(Stage):
             await self._process()
 
     async def _deliver(self, delivery: Delivery) -> None:
-        notice = verify(
-            delivery.body,
-            delivery.signature,
-            Secret(WEBHOOK_SECRET),
-            now_seconds=self._double.clock.now,
-        )
+        notice = _noticed(delivery, self._double.clock.now)
         boots = self._machine.boots
         await self._call(
             f"hears {notice.type} of {notice.object_id}",
             lambda: self._machine.billing.webhooks.keep(notice),
         )
         delivery.done(200 if self._machine.boots == boots else None)
+
+    async def _hear_at_once(self, act: Callable[[], None]) -> None:
+        """Let something happen at Stripe, hear of it and do what it asks for, beside others."""
+        for _ in range(self._rng.randint(0, TURNS_MAX)):
+            await asyncio.sleep(0)
+        act()
+        self._collect()
+        told, self._webhooks = self._webhooks, []
+        for delivery in told:
+            await self._machine.billing.webhooks.keep(_noticed(delivery, self._double.clock.now))
+            delivery.done(200)
+        await self._machine.billing.webhooks.process(AUTHOR)
 
     async def _process(self) -> None:
         await self._once_or_twice("process", lambda: self._machine.billing.webhooks.process(AUTHOR))
@@ -68,3 +79,9 @@ class Post(Stage):
             self._collect()
         while await self._call("process", lambda: self._machine.billing.webhooks.process(AUTHOR)):
             pass
+
+
+def _noticed(delivery: Delivery, now_seconds: int) -> EventNotice:
+    return verify(
+        delivery.body, delivery.signature, Secret(WEBHOOK_SECRET), now_seconds=now_seconds
+    )

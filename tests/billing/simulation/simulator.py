@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 
 from ledger.failpoints import OF_BILLING
 from tests.billing.simulation.checks import SIGNING_UP
@@ -10,6 +11,7 @@ from tests.billing.simulation.clients import Clients
 from tests.billing.simulation.dashboard import Dashboard
 from tests.billing.simulation.machine import new_loop
 from tests.billing.simulation.post import Post
+from tests.billing.simulation.stage import AUTHOR
 from tests.billing.simulation.town import DAY_MS, HOUR_MS
 
 KILLED_AT = (*OF_BILLING, "before-commit", "after-commit")
@@ -61,6 +63,26 @@ class Simulation(Clients, Dashboard, Post):
         for name in rng.choices(names, weights, k=rng.randint(1, 3)):
             await getattr(self, f"_{name}")()
 
+    async def _meanwhile(self) -> None:
+        """Two settle an invoice; in between something happens to it, and is heard of at once.
+
+        Half of the time what has just been done to it is undone then.
+        """
+        invoice = self._some_invoice()
+        if invoice is None:
+            return
+        if self._rng.random() < 0.5:
+            then = self._do_and_undo(invoice)
+        else:
+            then = partial(self._do_something, invoice)
+        settle = partial(self._machine.billing.settlements.finalize, invoice.id, AUTHOR)
+        await self._call(
+            f"FinalizeInvoice {invoice.id}, and something happens to it",
+            settle,
+            lambda: self._hear_at_once(then),
+            settle,
+        )
+
     async def _quiet(self) -> None:
         """No more faults; time passes until nothing waits any more."""
         self._tell("quiet")
@@ -80,6 +102,7 @@ class Simulation(Clients, Dashboard, Post):
             await self._hear_everything()
             await self._resume_all()
             await self._job()
+            self._hold(self._checks.refused())
             # Nothing is in the way of a sign-up any more, whatever Stripe has stored of a failure.
             self._hold(self._checks.unfinished(*SIGNING_UP))
             await self._hear_everything()
