@@ -4,7 +4,7 @@ import sys
 from itertools import chain
 
 from cli.connection import READ_SECONDS, WRITE_SECONDS, Services, connected
-from cli.exits import OK, REJECTED, USAGE, CommandFailed
+from cli.exits import FAILED, OK, REJECTED, USAGE, CommandFailed
 from cli.json_form import encode, plain
 from cli.pages import PAGE_SIZE_MAX, Page, show_listing, walk
 from cli.tables import note, print_table
@@ -122,8 +122,18 @@ def reconcile(payer: str, *, report: bool, target: str, as_json: bool) -> int:
     with connected(target) as services:
         _must_be_configured(services)
         services.billing.ReconcileInvoices(usage_billing.ReconcileInvoicesRequest())
-    note("Usage is reported; `usage-ledger billing status` shows what waits.")
-    return OK
+        told = services.billing_status.GetBillingStatus(
+            billing.GetBillingStatusRequest(page_size=1), timeout=READ_SECONDS
+        )
+    if as_json:
+        sys.stdout.write(f"{encode({'last_run': plain(told)['last_run']}, indent=2)}\n")
+    else:
+        _note_run(told)
+    run = told.last_run
+    if not run.payers_failed and not run.error:
+        return OK
+    note("`usage-ledger billing status` shows who waits, and for what; the next run goes on.")
+    return FAILED
 
 
 def compare(payer: str, *, target: str, as_json: bool) -> int:

@@ -105,6 +105,7 @@ class Runs:
             reason = reason_of(error)
         if reason:
             log.error("ReconcileInvoices failed as a whole: %s", reason)
+        log.info("ReconcileInvoices: %d payers done, %d failed", run.done, run.failed)
         now = self._ledger.now()
         row = BillingRun(run.started_at, now, run.done, run.failed, reason, 0 if reason else now)
         try:

@@ -189,6 +189,21 @@ def test_a_report_changes_nothing(scene: BillingScene) -> None:
     assert before == (len(log_of(scene.calls)), len(scene.double.journal.of("POST", METER_EVENTS)))
 
 
+def test_reconcile_tells_how_many_failed(scene: BillingScene) -> None:
+    scene.sign_up()
+    scene.use(3)
+    away = scene.double.faults.add("server_error", path="/v1/billing/meter_events")
+    ended = run(scene, "billing", "reconcile")
+    assert 1 == ended.returncode
+    assert "0 payers done, 1 failed" in ended.stdout
+    assert 1 == told(scene, "billing", "reconcile")["last_run"]["payers_failed"]
+    scene.double.faults.remove(away)
+    scene.double.advance(minutes=2)
+    ended = run(scene, "billing", "reconcile")
+    assert 0 == ended.returncode
+    assert "1 payers done, 0 failed" in ended.stdout
+
+
 def test_reconcile_of_one_payer_alone_is_refused_but_for_its_report(scene: BillingScene) -> None:
     scene.sign_up()
     before = len(scene.double.journal)
