@@ -125,15 +125,14 @@ def reconcile(payer: str, *, report: bool, target: str, as_json: bool) -> int:
         told = services.billing_status.GetBillingStatus(
             billing.GetBillingStatusRequest(page_size=1), timeout=READ_SECONDS
         )
+    failed = bool(told.last_run.payers_failed or told.last_run.error)
     if as_json:
         sys.stdout.write(f"{encode({'last_run': plain(told)['last_run']}, indent=2)}\n")
-    else:
-        _note_run(told)
-    run = told.last_run
-    if not run.payers_failed and not run.error:
-        return OK
-    note("`usage-ledger billing status` shows who waits, and for what; the next run goes on.")
-    return FAILED
+        return FAILED if failed else OK
+    _note_run(told)
+    if failed:
+        note("`usage-ledger billing status` shows who waits, and for what; the next run goes on.")
+    return FAILED if failed else OK
 
 
 def compare(payer: str, *, target: str, as_json: bool) -> int:
