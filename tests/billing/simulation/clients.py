@@ -102,7 +102,8 @@ class Clients(Stage):
 
     async def _correct(self) -> None:
         resident = self._somebody()
-        found = self.town.corrected(resident, self.now)
+        # By our clock, which may be behind: what lies ahead of it is refused.
+        found = self.town.corrected(resident, self._machine.ledger.now())
         if found is None:
             return
         ran, at = found
