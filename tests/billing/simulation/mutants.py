@@ -15,7 +15,6 @@ import ledger.commands.settlements
 import ledger.commands.usage_reports
 import ledger.invoicing.periods
 import ledger.invoicing.reports
-from aggregates import BillingAccount
 from billing.gateway import Gateway
 from ledger.invoicing.customers import Customers
 from tests.billing.simulation.plans import EVERYTHING, REPORTER, Plan
@@ -111,12 +110,6 @@ def what_stripe_took_back_stays_settled(_: Bug, *given: Any, **more: Any) -> boo
     return False
 
 
-@planted(ledger.commands.corrections, "correct_invoice", EVERYTHING)
-def what_an_old_look_booked_is_not_looked_at_again(original: Bug, *given: Any, **more: Any) -> bool:
-    original(*given, **more)
-    return False
-
-
 @planted(ledger.commands.settlements, "settle_invoice", EVERYTHING)
 def an_invoice_without_usage_closes_books(original: Bug, *given: Any, **more: Any) -> Any:
     settled = more["settled"]._replace(bills_usage=True, is_last=True)
@@ -175,18 +168,6 @@ async def a_deleted_customer_stays_bound(_: Bug, *given: Any) -> None:
 @planted(ledger.commands.billing_accounts, "renew_attempt", EVERYTHING)
 def a_sign_up_waits_until_its_key_is_forgotten(_: Bug, *given: Any, **more: Any) -> None:
     del given, more
-
-
-@planted(BillingAccount, "billed_until", EVERYTHING)
-def the_last_second_of_a_subscription_is_not_billed(_: Bug, *given: Any, **more: Any) -> int:
-    del given
-    return int(more["end"])
-
-
-@planted(ledger.commands.usage_reports, "_can_be_taken_back")
-def a_cycle_may_be_below_zero(_: Bug, *given: Any) -> bool:
-    del given
-    return True
 
 
 @planted(ledger.commands.corrections, "_over", EVERYTHING)
