@@ -15,7 +15,7 @@ from aggregates.billing_account import (
 )
 from aggregates.cost_center import CostCenter
 from aggregates.instance import REPEATED, Contradiction, Started, WorkspaceInstance
-from aggregates.periods import Period, Periods, month_at, month_from
+from aggregates.periods import Period, Periods, month_at, month_from, second_behind
 from aggregates.pricing import FALLBACK_RATE, PriceBook
 
 __all__ = [
@@ -38,4 +38,5 @@ __all__ = [
     "WorkspaceInstance",
     "month_at",
     "month_from",
+    "second_behind",
 ]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import msgspec
 
-from aggregates.periods import Periods
+from aggregates.periods import Periods, second_behind
 from events import (
     HoldPlaced,
     HoldReleased,
@@ -243,7 +243,7 @@ class BillingAccount(msgspec.Struct, gc=False):
         """
         known = self.known(subscription_id)
         is_whole = known is None or known.periods.has(start, end)
-        return end if is_whole else end // 1_000 * 1_000 + 1_000
+        return end if is_whole else second_behind(end)
 
     def unfinished_subscription(self) -> str:
         """Name the subscription or attempt in whose way another one would be; empty: none."""

@@ -31,6 +31,11 @@ def month_from(start: int) -> Period:
     return Period(start, add_months(start, 1), start, 0)
 
 
+def second_behind(instant: int) -> int:
+    """Give the start of the second behind the one that holds an instant, in ms."""
+    return (instant // 1_000 + 1) * 1_000
+
+
 def month_at(anchor: int, instant: int) -> Period:
     """Give the month, counted from an anchor, that holds an instant, or the first one."""
     number = periods_until(anchor, instant)

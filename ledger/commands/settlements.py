@@ -13,9 +13,6 @@ from ledger.commands.usage_reports import ReportKey, refuse_if_paused, report_re
 from ledger.group import Group
 from projections.billing import CLOSED
 
-BILLING = "billing"  # the projection
-FOREVER = 2**62  # ms
-
 
 class Settled(NamedTuple):
     """What a final invoice of Stripe says. Times in ms.

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from aggregates import second_behind
 from billing.reporting import next_delta, target_credits, usage_identifier
 from events import (
     STRIPE,
@@ -187,7 +188,7 @@ def _time_of_try(group: Group, key: ReportKey) -> int:
         ends = [
             one.ended_at for one in account.ended if one.customer_id == subscription.customer_id
         ]
-        behind = (max(ends) // 1_000 + 1) * 1_000 if ends else 0
+        behind = second_behind(max(ends)) if ends else 0
         begun = max(subscription.periods.newest_told, behind)
         if account.is_cancelling:
             begun = max(begun, subscription.periods.at(now).start)

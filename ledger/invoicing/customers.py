@@ -244,7 +244,7 @@ class Customers:
         if isinstance(made, LedgerError):
             return made
         self._ledger.failpoint("customer-made")
-        if is_resumed and (await self._current(made)).is_deleted:
+        if is_resumed and (await self._current(made.customer_id)).is_deleted:
             # Stripe repeats what it answered when it was made.
             await self._give_up(payer, wanted, commands.CUSTOMER_DELETED, author)
             return None
@@ -302,11 +302,12 @@ class Customers:
             return failure
         return made
 
-    async def _current(self, made: Customer) -> Customer:
+    async def _current(self, customer_id: str) -> Customer:
+        """Fetch a customer as it is now, a deleted one too."""
         try:
-            return await self._gateway.customer(made.customer_id)
+            return await self._gateway.customer(customer_id)
         except GatewayError as error:
-            raise told(error, f"customer {made.customer_id} is fetched") from error
+            raise told(error, f"customer {customer_id} is fetched") from error
 
     async def _give_up(
         self, payer: bytes, wanted: CustomerWanted, reason: str, author: str
@@ -329,11 +330,7 @@ class Customers:
         payer = await payer_of_stripe_id(self._ledger, customer_id)
         if payer is None:
             return None
-        try:
-            customer = await self._gateway.customer(customer_id)
-        except GatewayError as error:
-            raise told(error, f"customer {customer_id} is fetched") from error
-        if customer.is_deleted:
+        if (await self._current(customer_id)).is_deleted:
             await self._gone(payer, customer_id, author)
         return payer
 

@@ -2,15 +2,8 @@
 
 from __future__ import annotations
 
-from ledger.identifiers import parse_payer
-from tests.billing.scene import PAYER, BillingScene
+from tests.billing.scene import BillingScene
 from tests.contract.calls.asking import STRIPE
-
-
-def payer_key() -> bytes:
-    key = parse_payer(PAYER)
-    assert key is not None
-    return key
 
 
 def delete(scene: BillingScene) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
@@ -14,12 +15,15 @@ from billing.gateway import Gateway
 from ledger.clock import Clock
 from ledger.directory import Directory
 from ledger.identifiers import parse_payer
+from ledger.invoicing.service import Billing
+from tests.contract.calls.asking import log_of
 from tests.contract.data.scene import Line, bytes_of, ran
 from tests.harness import Calls, InProcessService, settings_for
 from tests.oracle import text_of
 from tests.oracle.events import named_uuid
 from tests.stripe_double import StripeDouble
 from usage.v1 import billing_pb2, usage_pb2
+from usage_ledger.v1 import billing_pb2 as status_pb2
 
 PAYER = f"team:{named_uuid('payer')}"
 METER_EVENT = "credits"
@@ -242,11 +246,14 @@ class BillingScene:
 
     def report(self, payer: str = PAYER) -> None:
         """Report usage, and do nothing else that belongs to a run."""
+        self.service.wait(self.billing.reports.report(payer_key(payer), "test"))
+
+    @property
+    def billing(self) -> Billing:
+        """What the service does with Stripe."""
         billing = self.service.ledger.billing
-        key = parse_payer(payer)
         assert billing is not None
-        assert key is not None
-        self.service.wait(billing.reports.report(key, "test"))
+        return billing
 
     def cents(self, payer: str = PAYER) -> int:
         """Give the balance in cents."""
@@ -266,3 +273,45 @@ class BillingScene:
         """Settle an invoice."""
         request = billing_pb2.FinalizeInvoiceRequest(invoice_id=invoice_id)
         self.calls.billing.FinalizeInvoice(request)
+
+    # What is told of it ------------------------------------------------------------------------
+
+    def logged(self, topic: str) -> list[dict[str, Any]]:
+        """Give what the log says of events of a topic, oldest first."""
+        return [json.loads(one.json) for one in log_of(self.calls, topic)]
+
+    def books(self) -> list[tuple[int, int, int]]:
+        """Give credits sent, invoiced and put back of each closed cycle."""
+        return [
+            (one["sent_credits"], one["invoiced_credits"], one["shortfall_credits"])
+            for one in self.logged("reported-cycle-closed")
+        ]
+
+    def compared(self) -> status_pb2.CompareBillingResponse:
+        """Compare ledger, rows and Stripe."""
+        return self.calls.billing_status.CompareBilling(status_pb2.CompareBillingRequest())
+
+    def breaks(self) -> list[str]:
+        """Name what does not agree."""
+        return [one.kind for one in self.compared().breaks]
+
+    def standing(self, payer: str = PAYER) -> status_pb2.BilledPayer:
+        """Give what `billing status` says of a payer."""
+        request = status_pb2.GetBillingStatusRequest(attribution_id=payer)
+        (found,) = self.calls.billing_status.GetBillingStatus(request).payers
+        return found
+
+    def invoiced(self) -> int:
+        """Give the credits on invoices of the payer's customer."""
+        return self.double.invoiced_credits(self.known_customer().id)
+
+    def reported(self, payer: str = PAYER) -> int:
+        """Give the credits that Stripe has of a payer's customer, counted by the meter or not."""
+        return sum(one.reported for one in self.double.money(self.known_customer(payer).id))
+
+
+def payer_key(payer: str = PAYER) -> bytes:
+    """Give a payer as the ledger keeps it."""
+    key = parse_payer(payer)
+    assert key is not None
+    return key

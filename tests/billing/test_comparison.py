@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -16,14 +17,6 @@ from usage_ledger.v1 import billing_pb2
 def scene() -> Iterator[BillingScene]:
     with BillingScene() as opened:
         yield opened
-
-
-def compare(scene: BillingScene) -> billing_pb2.CompareBillingResponse:
-    return scene.calls.billing_status.CompareBilling(billing_pb2.CompareBillingRequest())
-
-
-def kinds(scene: BillingScene) -> list[str]:
-    return [each.kind for each in compare(scene).breaks]
 
 
 def live_a_cycle(scene: BillingScene) -> str:
@@ -40,17 +33,17 @@ def live_a_cycle(scene: BillingScene) -> str:
 class TestComparison:
     def test_finds_nothing_where_all_agree(self, scene: BillingScene) -> None:
         scene.finalize(live_a_cycle(scene))
-        compared = compare(scene)
+        compared = scene.compared()
         assert (1, 1, []) == (compared.payers, compared.cycles, list(compared.breaks))
 
     def test_names_an_invoice_that_is_not_settled(self, scene: BillingScene) -> None:
         invoice = live_a_cycle(scene)
-        (found,) = [each for each in compare(scene).breaks if each.invoice_id]
+        (found,) = [each for each in scene.compared().breaks if each.invoice_id]
         assert ("invoice-not-settled", invoice) == (found.kind, found.invoice_id)
         assert (0, 7) == (found.ledger_credits, found.invoiced_credits)
         assert "FinalizeInvoice" in found.proposal
         scene.reconcile()
-        assert [] == kinds(scene)
+        assert [] == scene.breaks()
 
     def test_names_usage_that_somebody_else_reported(self, scene: BillingScene) -> None:
         subscription = scene.sign_up()
@@ -58,15 +51,15 @@ class TestComparison:
         scene.double.advance(days=2)
         scene.record(*minutes("a", "02", 601))
         scene.reconcile()
-        event = {
+        event: Any = {
             "event_name": "credits",
             "payload": {"stripe_customer_id": customer, "value": "5"},
             "identifier": "of somebody else",
         }
-        scene.shop.client.v1.billing.meter_events.create(event)  # type: ignore[arg-type]
+        scene.shop.client.v1.billing.meter_events.create(event)
         scene.double.advance(days=31)
         scene.reconcile()
-        assert {"stripe-sum-differs-from-sent", "invoiced-more-than-sent"} == set(kinds(scene))
+        assert {"stripe-sum-differs-from-sent", "invoiced-more-than-sent"} == set(scene.breaks())
 
     def test_names_a_subscription_that_is_not_bound(self, scene: BillingScene) -> None:
         subscription = scene.sign_up()
@@ -74,12 +67,12 @@ class TestComparison:
         scene.shop.client.v1.subscriptions.create(
             {"customer": str(bound.customer), "items": [{"price": scene.shop.prices["eur"]}]}
         )
-        assert ["subscription-at-stripe-is-not-bound"] == kinds(scene)
+        assert ["subscription-at-stripe-is-not-bound"] == scene.breaks()
 
     def test_names_the_lost_end_of_a_subscription(self, scene: BillingScene) -> None:
         subscription = scene.sign_up()
         scene.shop.client.v1.subscriptions.cancel(subscription)
-        assert ["bound-subscription-has-ended-at-stripe"] == kinds(scene)
+        assert ["bound-subscription-has-ended-at-stripe"] == scene.breaks()
 
 
 class TestStatus:

@@ -16,8 +16,8 @@ import pytest
 from billing import StripeMissingError
 from ledger.invoicing.comparison import Comparison
 from tests.billing.calls.failing import DOWN
-from tests.billing.deletions import alive, come_back, delete, payer_key
-from tests.billing.scene import PAYER, BillingScene
+from tests.billing.deletions import alive, come_back, delete
+from tests.billing.scene import PAYER, BillingScene, payer_key
 from tests.billing.webhook_scene import WebhookScene
 from tests.contract.calls.asking import STRIPE, log_of
 from tests.oracle.events import payer_of
@@ -34,11 +34,6 @@ def scene(tmp_path: Path) -> Iterator[WebhookScene]:
     with WebhookScene(tmp_path) as scene:
         yield scene
         assert [] == scene.calls.breaches()
-
-
-def kinds_of_breaks(scene: BillingScene) -> list[str]:
-    request = billing_pb2.CompareBillingRequest()
-    return [each.kind for each in scene.calls.billing_status.CompareBilling(request).breaks]
 
 
 class Beside:
@@ -235,14 +230,14 @@ class TestTheComparison:
         come_back(scene, first)
         scene.end_a_cycle(9)
         scene.reconcile()
-        assert [] == kinds_of_breaks(scene)
+        assert [] == scene.breaks()
         request = billing_pb2.CompareBillingRequest()
         assert 3 == scene.calls.billing_status.CompareBilling(request).cycles
 
     def test_names_the_end_that_nobody_has_heard_of(self, scene: WebhookScene) -> None:
         scene.sign_up()
         delete(scene)
-        assert ["bound-subscription-has-ended-at-stripe"] == kinds_of_breaks(scene)
+        assert ["bound-subscription-has-ended-at-stripe"] == scene.breaks()
 
     def test_goes_on_where_stripe_lists_nothing_of_a_deleted_one(self, scene: WebhookScene) -> None:
         """Whether it does is not documented."""

@@ -21,8 +21,8 @@ from events import (
 from ledger.errors import LedgerError
 from ledger.invoicing.subscriptions import Subscriptions
 from tests.billing.calls.failing import DOWN, NOT_FOUND, UNAVAILABLE
-from tests.billing.deletions import alive, come_back, delete, payer_key
-from tests.billing.scene import BillingScene
+from tests.billing.deletions import alive, come_back, delete
+from tests.billing.scene import BillingScene, payer_key
 from tests.billing.webhook_scene import WebhookScene
 from tests.contract.calls.asking import log_of, refused
 from usage.v1 import usage_pb2
@@ -41,9 +41,7 @@ class Meanwhile:
     """A gateway during one of whose calls the customer is deleted."""
 
     def __init__(self, scene: BillingScene, name: str, *, before: bool, is_told: bool) -> None:
-        billing = scene.service.ledger.billing
-        assert billing is not None
-        self._billing, self._scene = billing, scene
+        self._billing, self._scene = scene.billing, scene
         self._name, self._before, self._is_told = name, before, is_told
         self._customer = scene.known_customer().id
 
@@ -90,7 +88,7 @@ class TestWhileSigningUp:
         hold = scene.hold()
         with DOWN.of(scene, "/v1/payment_intents/*"), refused(UNAVAILABLE):
             scene.subscribe(hold=hold)  # asked for, and nothing has happened yet
-        known = scene.service.ledger.billing.subscriptions  # type: ignore[union-attr]
+        known = scene.billing.subscriptions
         gateway: Any = Meanwhile(scene, call, before=before, is_told=is_told)
         saga = Subscriptions(
             scene.service.ledger, gateway, known._customers, known._holds, known._flush

@@ -14,7 +14,7 @@ from typing import Any
 import grpc
 import pytest
 
-from tests.billing.scene import PAYER, BillingScene
+from tests.billing.scene import BillingScene
 from tests.billing.test_billing_commands import run
 from tests.contract.calls.asking import log_of, refused
 from usage_ledger.v1 import billing_pb2
@@ -37,20 +37,9 @@ def live_a_cycle(scene: BillingScene) -> str:
     return invoice
 
 
-def waits_for(scene: BillingScene) -> str:
-    request = billing_pb2.GetBillingStatusRequest(attribution_id=PAYER)
-    (payer,) = scene.calls.billing_status.GetBillingStatus(request).payers
-    return payer.waits_for
-
-
 def settle(scene: BillingScene, invoice: str, credits: int) -> None:
     request = billing_pb2.SettleInvoiceRequest(invoice_id=invoice, credits=credits)
     scene.calls.billing_status.SettleInvoice(request)
-
-
-def breaks(scene: BillingScene) -> list[str]:
-    request = billing_pb2.CompareBillingRequest()
-    return [one.kind for one in scene.calls.billing_status.CompareBilling(request).breaks]
 
 
 class TestAnInvoiceThatCannotBeCounted:
@@ -59,7 +48,7 @@ class TestAnInvoiceThatCannotBeCounted:
         scene.use(5)
         scene.reconcile()
         assert 5 == scene.double.money()[-1].reported
-        assert f"invoice {invoice} bills 6.5 credits" in waits_for(scene)
+        assert f"invoice {invoice} bills 6.5 credits" in scene.standing().waits_for
 
     def test_keeps_no_other_invoice_from_being_settled(self, scene: BillingScene) -> None:
         live_a_cycle(scene)
@@ -81,9 +70,9 @@ class TestAnInvoiceThatCannotBeCounted:
         scene.reconcile()
         settle(scene, invoice, 7)
         scene.reconcile()
-        assert (0, "") == (scene.cents(), waits_for(scene))
+        assert (0, "") == (scene.cents(), scene.standing().waits_for)
         assert 1 == len(log_of(scene.calls, "reported-cycle-closed"))
-        assert [] == breaks(scene)
+        assert [] == scene.breaks()
         scene.finalize(invoice)  # Stripe may tell of it once more
         assert 0 == scene.cents()
 

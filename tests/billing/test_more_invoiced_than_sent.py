@@ -19,7 +19,6 @@ from ledger.identifiers import parse_payer
 from tests.billing.scene import METER_EVENT, PAYER, BillingScene
 from tests.contract.calls.asking import log_of, submit
 from tests.stripe_double import Fault
-from usage_ledger.v1 import billing_pb2
 
 MORE = "invoiced-more-than-sent"
 ALARM = "credits that nobody sent"
@@ -60,28 +59,13 @@ def take_back_too_late(scene: BillingScene, credits: int) -> None:
     scene.reconcile()
 
 
-def books(scene: BillingScene) -> list[tuple[int, int, int]]:
-    """Sent, invoiced and put back of each closed cycle."""
-    told = [json.loads(one.json) for one in log_of(scene.calls, "reported-cycle-closed")]
-    return [
-        (one["sent_credits"], one["invoiced_credits"], one["shortfall_credits"]) for one in told
-    ]
-
-
-def breaks(scene: BillingScene) -> list[billing_pb2.BillingBreak]:
-    request = billing_pb2.CompareBillingRequest()
-    return list(scene.calls.billing_status.CompareBilling(request).breaks)
-
-
 def more(scene: BillingScene) -> list[tuple[int, int]]:
     """Cycles that the comparison says are billed too much: what was sent, and what is billed."""
-    return [(one.ledger_credits, one.invoiced_credits) for one in breaks(scene) if one.kind == MORE]
-
-
-def waits_for(scene: BillingScene) -> str:
-    request = billing_pb2.GetBillingStatusRequest(attribution_id=PAYER)
-    (payer,) = scene.calls.billing_status.GetBillingStatus(request).payers
-    return payer.waits_for
+    return [
+        (one.ledger_credits, one.invoiced_credits)
+        for one in scene.compared().breaks
+        if one.kind == MORE
+    ]
 
 
 class TestWhatTheCyclesOwnRowsWereToTakeBack:
@@ -92,14 +76,14 @@ class TestWhatTheCyclesOwnRowsWereToTakeBack:
         scene.use(10)
         scene.reconcile()
         take_back_too_late(scene, 3)
-        assert [(7, 10, -3)] == books(scene)
+        assert [(7, 10, -3)] == scene.books()
         assert ALARM not in caplog.text
-        assert [] == breaks(scene)
-        assert "" == waits_for(scene)
+        assert [] == scene.compared().breaks
+        assert "" == scene.standing().waits_for
         scene.use(5)  # of which two are billed, for three were given back
         scene.reconcile()
         end_the_cycle(scene)
-        assert [(7, 10, -3), (2, 2, 0)] == books(scene)
+        assert [(7, 10, -3), (2, 2, 0)] == scene.books()
         assert 0 == scene.cents()
 
 
@@ -112,15 +96,15 @@ class TestWhatNobodySent:
         scene.reconcile()
         reported_by_somebody_else(scene, 5)
         invoice = end_the_cycle(scene)
-        assert [(10, 15, 0)] == books(scene)
+        assert [(10, 15, 0)] == scene.books()
         assert f"invoice {invoice} of {PAYER} bills 5 {ALARM}" in caplog.text
         assert ["ERROR"] == [one.levelname for one in caplog.records if ALARM in one.message]
         assert [(10, 15)] == more(scene)
-        assert f"5 credits were invoiced that nobody sent ({invoice})" in waits_for(scene)
+        assert f"5 credits were invoiced that nobody sent ({invoice})" in scene.standing().waits_for
         scene.use(4)
         scene.reconcile()
         end_the_cycle(scene)
-        assert [(10, 15, 0), (4, 4, 0)] == books(scene)  # all of it is billed
+        assert [(10, 15, 0), (4, 4, 0)] == scene.books()  # all of it is billed
 
     def test_beside_what_was_to_be_taken_back_stays_an_alarm(
         self, scene: BillingScene, caplog: pytest.LogCaptureFixture
@@ -131,10 +115,10 @@ class TestWhatNobodySent:
         scene.reconcile()
         reported_by_somebody_else(scene, 2)
         take_back_too_late(scene, 3)
-        assert [(7, 12, -3)] == books(scene)
+        assert [(7, 12, -3)] == scene.books()
         assert f"bills 2 {ALARM}" in caplog.text
         assert [(7, 12)] == more(scene)
-        assert "2 credits were invoiced that nobody sent" in waits_for(scene)
+        assert "2 credits were invoiced that nobody sent" in scene.standing().waits_for
 
     def test_is_told_once_in_the_log(
         self, scene: BillingScene, caplog: pytest.LogCaptureFixture
@@ -163,7 +147,7 @@ class TestWhatNobodySent:
         scene.reconcile()
         left = [(1_010, 1_015 - units)] if units < 5 else []
         assert left == more(scene)
-        assert bool(left) == bool(waits_for(scene))
+        assert bool(left) == bool(scene.standing().waits_for)
 
     def test_is_over_once_the_invoice_is_voided(self, scene: BillingScene) -> None:
         scene.sign_up()
@@ -173,7 +157,7 @@ class TestWhatNobodySent:
         scene.double.outside.void_invoice(end_the_cycle(scene))
         scene.reconcile()
         assert [] == more(scene)
-        assert "" == waits_for(scene)
+        assert "" == scene.standing().waits_for
 
     def test_of_a_second_invoice_is_all_of_it(self, scene: BillingScene) -> None:
         subscription = scene.sign_up()
@@ -196,4 +180,4 @@ class TestWhatNobodySent:
         assert payer is not None
         act = partial(commands.settle_invoice, payer=payer, settled=again)
         assert [4, 0] == [submit(scene.service, act, PAYER) for _ in range(2)]
-        assert "4 credits were invoiced that nobody sent" in waits_for(scene)
+        assert "4 credits were invoiced that nobody sent" in scene.standing().waits_for

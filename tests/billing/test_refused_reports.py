@@ -27,17 +27,6 @@ def scene() -> Iterator[BillingScene]:
         assert [] == scene.calls.breaches()
 
 
-def reported(scene: BillingScene) -> int:
-    """Credits that Stripe has of the payer's customer."""
-    return sum(one.reported for one in scene.double.money(scene.known_customer().id))
-
-
-def waits_for(scene: BillingScene) -> str:
-    request = billing_pb2.GetBillingStatusRequest(attribution_id=PAYER)
-    (payer,) = scene.calls.billing_status.GetBillingStatus(request).payers
-    return payer.waits_for
-
-
 def resume(scene: BillingScene) -> billing_pb2.ResumeReportsResponse:
     request = billing_pb2.ResumeReportsRequest(attribution_id=PAYER)
     return scene.calls.billing_status.ResumeReports(request)
@@ -59,10 +48,13 @@ class TestARefusedReport:
         refuse_a_report(scene)
         scene.use(3)
         scene.reconcile()
-        assert (0, True) == (reported(scene), "was refused by Stripe" in waits_for(scene))
+        assert (0, True) == (
+            scene.reported(),
+            "was refused by Stripe" in scene.standing().waits_for,
+        )
         answer = resume(scene)
         assert (1, "") == (answer.resumed, answer.waits_for)
-        assert (8, "") == (reported(scene), waits_for(scene))
+        assert (8, "") == (scene.reported(), scene.standing().waits_for)
         taken = [one for each in scene.double.world.usage.by_payer.values() for one in each]
         assert [("1", 5), ("2", 3)] == [(one.identifier[-1], one.value) for one in taken]
 
@@ -82,7 +74,7 @@ class TestARefusedReport:
         assert 1 == answer.resumed
         assert "parameter_invalid" in answer.waits_for
         resume(scene)
-        assert 5 == reported(scene)
+        assert 5 == scene.reported()
 
     def test_is_resumed_while_stripe_is_away(self, scene: BillingScene) -> None:
         refuse_a_report(scene)
@@ -90,7 +82,7 @@ class TestARefusedReport:
         assert "cannot be asked now" in resume(scene).waits_for
         scene.double.faults.remove(rule)
         scene.reconcile()
-        assert 5 == reported(scene)
+        assert 5 == scene.reported()
 
     def test_that_stripe_had_all_the_same_counts_once(self, scene: BillingScene) -> None:
         """An earlier try had come through, and nobody knew."""
@@ -102,7 +94,7 @@ class TestARefusedReport:
             scene.reconcile()
             scene.double.faults.remove(rule)
         resume(scene)
-        assert 5 == reported(scene)
+        assert 5 == scene.reported()
 
     def test_that_is_resumed_a_day_later_is_looked_for_first(self, scene: BillingScene) -> None:
         """Stripe may have forgotten its name by then."""
@@ -111,7 +103,7 @@ class TestARefusedReport:
         resume(scene)
         for _ in range(2):
             scene.reconcile()
-        assert (5, "") == (reported(scene), waits_for(scene))
+        assert (5, "") == (scene.reported(), scene.standing().waits_for)
         scene.double.advance(days=31)
         scene.reconcile()
         assert 0 == scene.cents()
@@ -137,7 +129,7 @@ class TestARefusedReport:
         refuse_a_report(scene)
         done = run(scene, "billing", "resume", PAYER)
         assert (0, True) == (done.returncode, "1 refused reports" in done.stdout)
-        assert 5 == reported(scene)
+        assert 5 == scene.reported()
 
     def test_none_of_which_there_is_changes_nothing(self, scene: BillingScene) -> None:
         scene.sign_up()
@@ -166,13 +158,13 @@ class TestAMeterThatIsArchived:
             scene.double.advance(days=1)
             scene.use(5)
             scene.reconcile()
-        assert 55 == reported(scene)
+        assert 55 == scene.reported()
 
     def test_is_told_and_logged(
         self, scene: BillingScene, caplog: pytest.LogCaptureFixture
     ) -> None:
         self.archived(scene)
-        assert "its meter is archived at Stripe" in waits_for(scene)
+        assert "its meter is archived at Stripe" in scene.standing().waits_for
         assert any(one.levelname == "ERROR" and "archived" in one.message for one in caplog.records)
         assert [] == log_of(scene.calls, "usage-report-rejected")
 
@@ -198,8 +190,8 @@ class TestAMeterThatIsNotThere:
             (meter,) = scene.double.world.meters.values()
             meter.event_name, known = "another", meter.event_name
             scene.reconcile()
-            assert "stripe.meter_event_name" in waits_for(scene)
+            assert "stripe.meter_event_name" in scene.standing().waits_for
             meter.event_name = known
             scene.double.advance(minutes=1)
             scene.reconcile()
-            assert 5 == reported(scene)
+            assert 5 == scene.reported()

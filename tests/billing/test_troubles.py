@@ -49,12 +49,6 @@ def status(scene: BillingScene) -> status_pb.GetBillingStatusResponse:
     return scene.calls.billing_status.GetBillingStatus(status_pb.GetBillingStatusRequest())
 
 
-def told(scene: BillingScene, payer: str = PAYER) -> status_pb.BilledPayer:
-    request = status_pb.GetBillingStatusRequest(attribution_id=payer)
-    (found,) = scene.calls.billing_status.GetBillingStatus(request).payers
-    return found
-
-
 def bill(scene: BillingScene) -> None:
     """Report, and accrue nothing."""
     scene.calls.billing.ReconcileInvoices(pb.ReconcileInvoicesRequest())
@@ -79,11 +73,11 @@ class TestATrouble:
             for _ in range(3):
                 bill(scene)
                 scene.double.advance(hours=1)
-        found = told(scene)
+        found = scene.standing()
         assert "Stripe cannot be asked now" in found.waits_for
         assert (began, 3) == (found.waits_since.seconds, found.waits_attempts)
         bill(scene)
-        found = told(scene)
+        found = scene.standing()
         assert ("", False, 0) == (
             found.waits_for,
             found.HasField("waits_since"),
@@ -99,7 +93,7 @@ class TestATrouble:
         scene.double.advance(minutes=1)
         with SLOW.of(scene):
             bill(scene)
-        found = told(scene)
+        found = scene.standing()
         assert "did not answer in time" in found.waits_for
         assert (began, 2) == (found.waits_since.seconds, found.waits_attempts)
 
@@ -114,7 +108,7 @@ class TestATrouble:
         began = scene.double.clock.now
         with DOWN.of(scene):
             bill(scene)
-        assert (began, 1) == (told(scene).waits_since.seconds, told(scene).waits_attempts)
+        assert (began, 1) == (scene.standing().waits_since.seconds, scene.standing().waits_attempts)
 
     def test_of_a_payer_that_nobody_looks_after_any_more_is_forgotten(
         self, scene: BillingScene
@@ -141,8 +135,8 @@ class TestATrouble:
         bill(scene)
         scene.double.advance(days=1)
         bill(scene)
-        assert "was refused by Stripe" in told(scene).waits_for
-        assert began == told(scene).waits_since.seconds
+        assert "was refused by Stripe" in scene.standing().waits_for
+        assert began == scene.standing().waits_since.seconds
 
 
 class CountingShard:
@@ -168,7 +162,7 @@ class TestWhatIsKept:
         with BillingScene(shop, tmp_path) as after:
             assert expected == status(after)
             bill(after)
-            assert "" == told(after).waits_for
+            assert "" == after.standing().waits_for
 
     def test_outlives_a_fold_of_the_whole_log(self, tmp_path: Path) -> None:
         shop = Shop()
@@ -236,9 +230,9 @@ class TestWhatIsKept:
             bill(scene)
         run = status(scene).last_run
         assert (len(payers) - 4, 4) == (run.payers_done, run.payers_failed)
-        assert set(troubled) == {payer for payer in payers if told(scene, payer).waits_for}
+        assert set(troubled) == {payer for payer in payers if scene.standing(payer).waits_for}
         bill(scene)
-        assert [] == [payer for payer in payers if told(scene, payer).waits_for]
+        assert [] == [payer for payer in payers if scene.standing(payer).waits_for]
 
     def test_lies_with_everything_else_of_the_payer(self) -> None:
         payers = [payer_of(f"payer {number}") for number in range(6)]
@@ -252,10 +246,10 @@ class TestWhatIsKept:
             by_shard = [shard.queries.reader.billing_tallies().in_trouble for shard in shards]
             assert (3, 6) == (len(by_shard), sum(by_shard))
             assert all(by_shard), "chance has put no payer into one of the shards"
-            assert all(told(scene, payer).waits_for for payer in payers)
+            assert all(scene.standing(payer).waits_for for payer in payers)
             assert 6 == status(scene).last_run.payers_failed
             bill(scene)
-            assert not any(told(scene, payer).waits_for for payer in payers)
+            assert not any(scene.standing(payer).waits_for for payer in payers)
             assert 6 == status(scene).last_run.payers_done
 
     def test_is_a_sentence_of_ours_and_short(self) -> None:
@@ -332,8 +326,7 @@ class TestTheLastRun:
         assert "events that nobody heard of are listed: Stripe cannot be asked now" in run.error
 
     def test_that_an_error_of_ours_ended_says_where_to_look(self, scene: BillingScene) -> None:
-        assert scene.service.ledger.billing is not None
-        runs = scene.service.ledger.billing.runs
+        runs = scene.billing.runs
         run = runs.begin()
         run.count("")
         scene.service.wait(runs.end(run, StoreUnavailableError("password=secret")))
@@ -366,7 +359,7 @@ class TestTwoProcesses:
         with WRONG_KEY.of(runs):
             bill(runs)
         assert status(runs) == status(asked)
-        found = told(asked)
+        found = asked.standing()
         assert (began, 1) == (found.waits_since.seconds, found.waits_attempts)
         assert found.waits_for
         assert KEY_REFUSED == status(asked).last_run.error
@@ -381,7 +374,7 @@ class TestTwoProcesses:
             bill(first)
             first.double.advance(hours=1)
             bill(second)
-        assert 2 == told(first).waits_attempts
+        assert 2 == first.standing().waits_attempts
         bill(second)
         for scene in pair:
-            assert ("", "") == (told(scene).waits_for, status(scene).last_run.error)
+            assert ("", "") == (scene.standing().waits_for, status(scene).last_run.error)

@@ -67,9 +67,7 @@ class WebhookScene(BillingScene):
 
     def process(self) -> None:
         """Do what waits and is due, as the scheduler does."""
-        billing = self.service.ledger.billing
-        assert billing is not None
-        self.service.wait(billing.webhooks.process("test"))
+        self.service.wait(self.billing.webhooks.process("test"))
 
     def until(self, holds: Callable[[], bool]) -> None:
         """Wait until something holds."""

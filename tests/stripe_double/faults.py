@@ -28,16 +28,6 @@ class Fault(StrEnum):
     # holds its key until then.
     STILL_RUNNING = "still_running"
 
-    @property
-    def is_after(self) -> bool:
-        """Tell whether the request is executed."""
-        return self in {
-            Fault.ANSWER_LOST,
-            Fault.TIMEOUT_AFTER,
-            Fault.SERVER_ERROR_AFTER,
-            Fault.STILL_RUNNING,
-        }
-
 
 @dataclass(slots=True)
 class FaultRule:

@@ -12,26 +12,12 @@ from tests.stripe_double import Fault
 from tests.stripe_double.journal import JournalEntry
 from usage.v1 import billing_pb2 as pb
 from usage.v1 import usage_pb2
-from usage_ledger.v1 import billing_pb2 as status_pb
 
 OTHER = usage_pb2.CostCenter.BILLING_STRATEGY_OTHER
 RIVAL = payer_of("rival")
 EVENTS = "/v1/billing/meter_events"
 EVENTS_OF_STRIPE = "/v1/events"  # of which webhooks tell
 INVOICES_AND_EVENTS = "/v1/[ie]*"
-
-
-def reported(scene: BillingScene, payer: str = PAYER) -> int:
-    """Whole credits that Stripe has of a payer's customer, counted by the meter or not yet."""
-    customer = scene.known_customer(payer).id
-    return sum(one.reported for one in scene.double.money(customer))
-
-
-def told(scene: BillingScene, payer: str = PAYER) -> status_pb.BilledPayer:
-    """What `billing status` says of a payer."""
-    request = status_pb.GetBillingStatusRequest(attribution_id=payer)
-    (found,) = scene.calls.billing_status.GetBillingStatus(request).payers
-    return found
 
 
 class TestARun:
@@ -46,7 +32,7 @@ class TestARun:
             scene.double.advance(hours=1)
             scene.minutes(f"i{number}", 40)
             scene.reconcile()
-            assert expected == reported(scene)
+            assert expected == scene.reported()
 
     def test_again_reports_nothing(self, scene: BillingScene) -> None:
         scene.sign_up()
@@ -61,7 +47,7 @@ class TestARun:
         for _ in range(3):
             scene.use(5)
             scene.reconcile()
-        assert 15 == reported(scene)
+        assert 15 == scene.reported()
 
     def test_reports_no_credit(self, scene: BillingScene) -> None:
         scene.sign_up()
@@ -90,7 +76,7 @@ class TestARun:
         scene.use(5)
         scene.reconcile()
         assert [] == scene.double.journal.of("POST", EVENTS)
-        assert (True, 500) == (told(scene).unbilled, told(scene).billable_cents)
+        assert (True, 500) == (scene.standing().unbilled, scene.standing().billable_cents)
 
     def test_opens_no_cost_center(self, scene: BillingScene) -> None:
         """In the original loading the balances creates and resets cost centers."""
@@ -110,12 +96,12 @@ class TestOnePayersTrouble:
         customer = scene.known_customer(unlucky).id
         scene.double.faults.add(Fault.UNREACHABLE, path=EVENTS, times=3, naming=customer)
         scene.reconcile()
-        assert (0, 5) == (reported(scene, unlucky), reported(scene, lucky))
-        assert "Stripe cannot be asked now" in told(scene, unlucky).waits_for
-        assert "" == told(scene, lucky).waits_for
+        assert (0, 5) == (scene.reported(unlucky), scene.reported(lucky))
+        assert "Stripe cannot be asked now" in scene.standing(unlucky).waits_for
+        assert "" == scene.standing(lucky).waits_for
         scene.reconcile()
-        assert 5 == reported(scene, unlucky)
-        assert "" == told(scene, unlucky).waits_for
+        assert 5 == scene.reported(unlucky)
+        assert "" == scene.standing(unlucky).waits_for
 
     def test_that_stripe_refuses_stops_that_payer_and_skips_nothing(
         self, scene: BillingScene
@@ -128,8 +114,8 @@ class TestOnePayersTrouble:
             scene.reconcile()
         assert 1 == len(log_of(scene.calls, "usage-report-rejected"))
         assert 1 == len(log_of(scene.calls, "usage-report-requested"))
-        assert told(scene).waits_for
-        assert 5 == told(scene).waiting_credits
+        assert scene.standing().waits_for
+        assert 5 == scene.standing().waiting_credits
 
 
 class TestStripe:
@@ -142,11 +128,11 @@ class TestStripe:
             scene.reconcile()
             scene.use(3)
             scene.reconcile()
-        assert told(scene).waits_for
+        assert scene.standing().waits_for
         scene.double.advance(hours=1)
         scene.reconcile()
-        assert 8 == reported(scene)
-        assert "" == told(scene).waits_for
+        assert 8 == scene.reported()
+        assert "" == scene.standing().waits_for
         asked = [one for one in scene.double.journal.of("POST", EVENTS) if one.executed]
         names = {str(one.parameters["identifier"]).rpartition(":")[2] for one in asked}
         assert {"1", "2"} == names
@@ -161,7 +147,7 @@ class TestStripe:
         scene.reconcile()
         scene.double.advance(minutes=1)
         scene.reconcile()
-        assert 5 == reported(scene)
+        assert 5 == scene.reported()
         asked = scene.double.journal.of("POST", EVENTS)
         assert 1 == len({one.parameters["identifier"] for one in asked})
         assert 2 == len({one.idempotency_key for one in asked})
@@ -333,7 +319,7 @@ class TestTheJob:
         scene.sign_up()
         scene.use(5)
         scene.service.run_job("ledger")
-        assert 5 == reported(scene)
+        assert 5 == scene.reported()
         assert ["ledger", "reset"] == sorted(plan.name for plan in scene.service.scheduler.plans)
         assert 1 == len(scene.double.journal.of("POST", EVENTS))
 
@@ -349,4 +335,4 @@ class TestTheJob:
                     pb.GetPriceInformationRequest(attribution_id=PAYER)
                 )
         scene.service.run_job("ledger")
-        assert 9 == reported(scene)
+        assert 9 == scene.reported()

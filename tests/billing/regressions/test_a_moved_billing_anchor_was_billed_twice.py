@@ -6,14 +6,11 @@ again: month by month everything was billed twice.
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from events.readable import time_text
 from tests.billing.scene import PAYER, BillingScene, Shop
-from tests.contract.calls.asking import log_of
 from tests.stripe_double import Fault, Settings
-from usage_ledger.v1 import billing_pb2
 
 
 def move_anchor(scene: BillingScene, subscription: str) -> int:
@@ -44,21 +41,8 @@ def live(scene: BillingScene, weeks: int) -> None:
         scene.reconcile()
 
 
-def invoiced(scene: BillingScene) -> int:
-    return scene.double.invoiced_credits(scene.known_customer().id)
-
-
-def logged(scene: BillingScene, topic: str) -> list[dict[str, Any]]:
-    return [json.loads(one.json) for one in log_of(scene.calls, topic)]
-
-
 def _time(seconds: int) -> str:
     return time_text(seconds * 1_000)
-
-
-def breaks(scene: BillingScene) -> list[str]:
-    request = billing_pb2.CompareBillingRequest()
-    return [one.kind for one in scene.calls.billing_status.CompareBilling(request).breaks]
 
 
 class TestAMovedAnchor:
@@ -66,9 +50,9 @@ class TestAMovedAnchor:
         with BillingScene() as scene:
             move_anchor(scene, signed_up(scene))
             live(scene, weeks=16)
-            assert 170 == invoiced(scene)
+            assert 170 == scene.invoiced()
             assert 0 == scene.cents()
-            assert [] == breaks(scene)
+            assert [] == scene.breaks()
             assert [] == scene.calls.breaches()
 
     def test_of_which_no_webhook_tells_bills_every_credit_once(self) -> None:
@@ -84,9 +68,9 @@ class TestAMovedAnchor:
                 scene.reconcile()
             scene.double.faults.clear()
             live(scene, weeks=4)
-            assert 170 == invoiced(scene)
+            assert 170 == scene.invoiced()
             assert 0 == scene.cents()
-            assert [] == breaks(scene)
+            assert [] == scene.breaks()
 
     def test_without_an_invoice_bills_every_credit_once(self) -> None:
         """Nothing was used before it moved: only the subscription itself tells."""
@@ -95,9 +79,9 @@ class TestAMovedAnchor:
             scene.double.advance(days=10)
             move_anchor(scene, subscription)
             live(scene, weeks=16)
-            assert 160 == invoiced(scene)
+            assert 160 == scene.invoiced()
             assert 0 == scene.cents()
-            assert [] == breaks(scene)
+            assert [] == scene.breaks()
 
     def test_that_moves_again_and_again_bills_every_credit_once(self) -> None:
         with BillingScene() as scene:
@@ -105,9 +89,9 @@ class TestAMovedAnchor:
             for _ in range(6):
                 move_anchor(scene, subscription)
                 live(scene, weeks=3)
-            assert 190 == invoiced(scene)
+            assert 190 == scene.invoiced()
             assert 0 == scene.cents()
-            assert [] == breaks(scene)
+            assert [] == scene.breaks()
 
     def test_closes_the_books_of_stripes_cycles(self) -> None:
         with BillingScene() as scene:
@@ -115,7 +99,7 @@ class TestAMovedAnchor:
             begun = scene.cost_center().billing_cycle_start.seconds
             moved = move_anchor(scene, subscription)
             live(scene, weeks=1)
-            books = logged(scene, "reported-cycle-closed")
+            books = scene.logged("reported-cycle-closed")
             starts = [one["period_start"] for one in books]
             assert 3 == len(books)
             assert [_time(begun), _time(moved)] == starts[:2]
@@ -138,7 +122,7 @@ class TestAMovedAnchor:
         with BillingScene() as scene:
             moved = move_anchor(scene, signed_up(scene))
             live(scene, weeks=5)
-            (told,) = logged(scene, "subscription-period-told")
+            (told,) = scene.logged("subscription-period-told")
             assert (PAYER, _time(moved)) == (told["attribution_id"], told["period_start"])
 
     def test_takes_nothing_back_from_the_cycle_before(self) -> None:
@@ -152,7 +136,7 @@ class TestAMovedAnchor:
             scene.reconcile()
             assert [10, 0] == [one.reported for one in scene.double.money()]
             live(scene, weeks=2)
-            assert 26 == invoiced(scene)  # 10, and 20 of which 4 were given back
+            assert 26 == scene.invoiced()  # 10, and 20 of which 4 were given back
 
     def test_and_an_end_soon_after_bills_every_credit_once(self) -> None:
         shop = Shop(settings=Settings(final_grace_seconds=0))
@@ -167,9 +151,9 @@ class TestAMovedAnchor:
             for _ in range(10):
                 scene.double.advance(days=1)
                 scene.reconcile()
-            assert 15 == invoiced(scene)
+            assert 15 == scene.invoiced()
             assert 0 == scene.cents()
-            assert [] == breaks(scene)
+            assert [] == scene.breaks()
 
     def test_after_which_too_much_was_taken_back_leaves_nothing_open(self) -> None:
         """Nobody had told of it, and the cycle that it began ended below zero and with no invoice.

@@ -13,26 +13,14 @@ from typing import Any
 import grpc
 import pytest
 
-from tests.billing.scene import PAYER, BillingScene, Shop
+from tests.billing.scene import BillingScene, Shop
 from tests.contract.calls.asking import log_of
-from usage_ledger.v1 import billing_pb2
 
 
 def replaced(shop: Shop) -> dict[str, Any]:
     """Settings with other prices, and none of before."""
     new = {currency: shop.new_price(currency) for currency in shop.prices}
     return shop.settings(price_eur=new["eur"], price_usd=new["usd"])
-
-
-def breaks(scene: BillingScene) -> list[str]:
-    request = billing_pb2.CompareBillingRequest()
-    return [one.kind for one in scene.calls.billing_status.CompareBilling(request).breaks]
-
-
-def waits_for(scene: BillingScene) -> str:
-    request = billing_pb2.GetBillingStatusRequest(attribution_id=PAYER)
-    (payer,) = scene.calls.billing_status.GetBillingStatus(request).payers
-    return payer.waits_for
 
 
 class TestAPriceOfBefore:
@@ -51,7 +39,7 @@ class TestAPriceOfBefore:
             scene.double.advance(hours=2)
             scene.reconcile()
             assert 0 == scene.cents()
-            assert [] == breaks(scene)
+            assert [] == scene.breaks()
 
     def test_counts_in_a_credit_note(self, tmp_path: Path) -> None:
         shop = Shop()
@@ -68,7 +56,7 @@ class TestAPriceOfBefore:
             shop.client.v1.credit_notes.create(given)
             scene.finalize(invoice)
             assert 30_000 == scene.cents()
-            assert [] == breaks(scene)
+            assert [] == scene.breaks()
 
 
 class TestAPriceThatNobodyKnows:
@@ -98,7 +86,7 @@ class TestAPriceThatNobodyKnows:
             assert grpc.StatusCode.INTERNAL == refused.value.code()
             assert price in str(refused.value.details())
             scene.reconcile()
-            assert f"price {price}, which is not known" in waits_for(scene)
+            assert f"price {price}, which is not known" in scene.standing().waits_for
             assert [] == log_of(scene.calls, "invoice-settled")
             assert 4_000 == scene.cents()
 
@@ -121,8 +109,8 @@ class TestAPriceThatNobodyKnows:
             scene.reconcile()
         with BillingScene(shop, tmp_path, stripe=shop.settings(other_prices=[price])) as scene:
             scene.reconcile()
-            assert (0, "") == (scene.cents(), waits_for(scene))
-            assert [] == breaks(scene)
+            assert (0, "") == (scene.cents(), scene.standing().waits_for)
+            assert [] == scene.breaks()
 
     def test_of_another_product_is_no_trouble(self) -> None:
         """Seats, say, that somebody added to the subscription."""
@@ -140,4 +128,4 @@ class TestAPriceThatNobodyKnows:
             assert lines is not None
             lines.append(replace(lines[0], id="il_seats", kind="licensed", price=price, quantity=3))
             scene.finalize(invoice)
-            assert (0, "") == (scene.cents(), waits_for(scene))
+            assert (0, "") == (scene.cents(), scene.standing().waits_for)

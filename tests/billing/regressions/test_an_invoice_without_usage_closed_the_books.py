@@ -7,12 +7,12 @@ lost was missed by nobody.
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
 from tests.billing.scene import PAYER, BillingScene
 from tests.contract.calls.asking import log_of
-from usage_ledger.v1 import billing_pb2
 
 
 def end_the_cycle(scene: BillingScene) -> None:
@@ -20,23 +20,6 @@ def end_the_cycle(scene: BillingScene) -> None:
     end = scene.cost_center().next_billing_time.seconds
     scene.double.advance_to((end + 2 * 3_600) * 1_000)
     scene.reconcile()
-
-
-def invoiced(scene: BillingScene) -> int:
-    return scene.double.invoiced_credits(scene.known_customer().id)
-
-
-def books(scene: BillingScene) -> list[tuple[int, int, int]]:
-    """Sent, invoiced and put back of each closed cycle."""
-    told = [json.loads(one.json) for one in log_of(scene.calls, "reported-cycle-closed")]
-    return [
-        (one["sent_credits"], one["invoiced_credits"], one["shortfall_credits"]) for one in told
-    ]
-
-
-def breaks(scene: BillingScene) -> list[str]:
-    request = billing_pb2.CompareBillingRequest()
-    return [one.kind for one in scene.calls.billing_status.CompareBilling(request).breaks]
 
 
 class TestAnInvoiceOfAFee:
@@ -49,11 +32,11 @@ class TestAnInvoiceOfAFee:
             scene.double.advance(hours=2)
             scene.finalize(scene.double.outside.bill_once(subscription, 500)["id"])
             scene.reconcile()
-            assert [] == books(scene)
+            assert [] == scene.books()
             end_the_cycle(scene)
-            assert (40, 0) == (invoiced(scene), scene.cents())
-            assert [(40, 40, 0)] == books(scene)
-            assert [] == breaks(scene)
+            assert (40, 0) == (scene.invoiced(), scene.cents())
+            assert [(40, 40, 0)] == scene.books()
+            assert [] == scene.breaks()
 
     def test_at_the_start_hides_nothing_that_gets_lost_later(self) -> None:
         with BillingScene() as scene:
@@ -72,8 +55,8 @@ class TestAnInvoiceOfAFee:
             scene.reconcile()
             for _ in range(2):
                 end_the_cycle(scene)
-            assert (45, 0) == (invoiced(scene), scene.cents())
-            assert [(45, 5, 40), (40, 40, 0)] == books(scene)
+            assert (45, 0) == (scene.invoiced(), scene.cents())
+            assert [(45, 5, 40), (40, 40, 0)] == scene.books()
 
     @pytest.mark.parametrize("is_settled_first", [True, False])
     def test_of_the_very_period_of_a_cycle_leaves_it_to_its_own_invoice(
@@ -92,8 +75,8 @@ class TestAnInvoiceOfAFee:
                 scene.finalize(fee["id"])
             for _ in range(3):
                 end_the_cycle(scene)
-            assert (40, 0) == (invoiced(scene), scene.cents())
-            assert (40, 40, 0) == books(scene)[0]
+            assert (40, 0) == (scene.invoiced(), scene.cents())
+            assert (40, 40, 0) == scene.books()[0]
 
     def test_is_settled_for_nothing_and_once(self) -> None:
         with BillingScene() as scene:
@@ -110,16 +93,16 @@ class TestAnInvoiceOfAFee:
         """A fee that waits for the next invoice, which has a cycle's usage on it, too."""
         with BillingScene() as scene:
             subscription = scene.sign_up()
-            fee = {
+            fee: Any = {
                 "customer": scene.known_customer().id,
                 "subscription": subscription,
                 "amount": 700,
             }
-            scene.shop.client.v1.invoice_items.create(fee)  # type: ignore[arg-type]
+            scene.shop.client.v1.invoice_items.create(fee)
             scene.use(40)
             scene.reconcile()
             end_the_cycle(scene)
-            assert ([(40, 40, 0)], 0) == (books(scene), scene.cents())
+            assert ([(40, 40, 0)], 0) == (scene.books(), scene.cents())
 
 
 class TestADraftThatIsForgotten:
@@ -134,9 +117,9 @@ class TestADraftThatIsForgotten:
             end_the_cycle(scene)
             scene.double.advance(days=5)
             scene.reconcile()
-            assert [(40, 0, 40)] == books(scene)
+            assert [(40, 0, 40)] == scene.books()
             end_the_cycle(scene)
-            assert (40, 0) == (invoiced(scene), scene.cents())
+            assert (40, 0) == (scene.invoiced(), scene.cents())
 
     def test_of_usage_keeps_the_books_of_its_own_cycle_open_and_no_others(self) -> None:
         """What is on it may still be billed: reported again it might be billed twice."""
@@ -154,9 +137,9 @@ class TestADraftThatIsForgotten:
                 end_the_cycle(scene)
             scene.double.advance(days=5)
             scene.reconcile()
-            assert [(2, 2, 0)] * 3 == books(scene)
-            assert ["books-of-an-ended-cycle-are-open"] == breaks(scene)
+            assert [(2, 2, 0)] * 3 == scene.books()
+            assert ["books-of-an-ended-cycle-are-open"] == scene.breaks()
             scene.double.outside.finalize_invoice(draft.id)
             scene.reconcile()
-            assert (46, 0) == (invoiced(scene), scene.cents())
-            assert [] == breaks(scene)
+            assert (46, 0) == (scene.invoiced(), scene.cents())
+            assert [] == scene.breaks()

@@ -9,8 +9,6 @@ from __future__ import annotations
 from typing import Any
 
 from tests.billing.regressions.test_a_moved_billing_anchor_was_billed_twice import (
-    breaks,
-    logged,
     move_anchor,
 )
 from tests.billing.scene import METER_EVENT, BillingScene
@@ -18,7 +16,7 @@ from tests.billing.scene import METER_EVENT, BillingScene
 
 def cancel_report(scene: BillingScene) -> None:
     """Take the last report away, at Stripe."""
-    identifier = logged(scene, "usage-report-requested")[-1]["identifier"]
+    identifier = scene.logged("usage-report-requested")[-1]["identifier"]
     given: Any = {"event_name": METER_EVENT, "type": "cancel", "cancel": {"identifier": identifier}}
     scene.shop.client.v1.billing.meter_event_adjustments.create(given)
 
@@ -43,8 +41,8 @@ def test_the_books_of_each_cycle_are_closed() -> None:
             scene.reconcile()
         assert [(4, 0, 4), (-4, 0, -4)] == [
             (one["sent_credits"], one["invoiced_credits"], one["shortfall_credits"])
-            for one in logged(scene, "reported-cycle-closed")
+            for one in scene.logged("reported-cycle-closed")
         ]
         assert 0 == scene.cents()
-        assert [] == breaks(scene)
+        assert [] == scene.breaks()
         assert [] == scene.calls.breaches()

@@ -8,8 +8,7 @@ it was on the last invoice.
 from __future__ import annotations
 
 from events import SubscriptionEnded, decode
-from ledger.identifiers import parse_payer
-from tests.billing.scene import PAYER, BillingScene
+from tests.billing.scene import PAYER, BillingScene, payer_key
 from tests.contract.data.scene import note, ran
 from usage.v1 import billing_pb2
 
@@ -136,9 +135,7 @@ class TestAnOlderInvoice:
             scene.double.advance_to("2026-12-02T00:00:00Z")
             start, end = "2026-12-01T00:00:00Z", "2026-12-01T10:00:00Z"
             scene.record(*ran("b", start, end, payer=PAYER, workspaceClass="cent"))
-            ledger = scene.service.ledger
-            assert ledger.billing is not None
-            scene.service.wait(ledger.billing.reports.report(payer_key(), "test"))
+            scene.report()
             scene.double.advance_to("2027-01-02T00:00:00Z")
             newer = scene.invoices()[-1]
             scene.finalize(newer.id)
@@ -152,10 +149,3 @@ def ended_events(scene: BillingScene) -> list[SubscriptionEnded]:
     log = scene.service.ledger.shards[0].queries.reader.log(after=0, limit=1_000)
     events = [decode(stored.topic, stored.state) for stored in log]
     return [event for event in events if isinstance(event, SubscriptionEnded)]
-
-
-def payer_key() -> bytes:
-    """The payer as the ledger keeps it."""
-    key = parse_payer(PAYER)
-    assert key is not None
-    return key

@@ -10,21 +10,15 @@ import asyncio
 
 from ledger.invoicing.repair import Repair
 from tests.billing.regressions.test_a_moved_billing_anchor_was_billed_twice import (
-    breaks,
-    invoiced,
     live,
-    logged,
     move_anchor,
 )
-from tests.billing.regressions.test_the_last_cycle_of_a_subscription_was_left_open import payer_key
-from tests.billing.scene import BillingScene
+from tests.billing.scene import BillingScene, payer_key
 
 
 def repaired_at_once(scene: BillingScene, count: int) -> None:
     """Look after the payer's cycles in several runs, step by step beside each other."""
-    ledger = scene.service.ledger
-    assert ledger.billing is not None
-    repair = Repair(ledger, scene.shop.gateway(), ledger.billing.settlements)
+    repair = Repair(scene.service.ledger, scene.shop.gateway(), scene.billing.settlements)
 
     async def run() -> None:
         await asyncio.gather(*(repair.of_bound(payer_key(), "test") for _ in range(count)))
@@ -39,14 +33,14 @@ def test_credits_are_put_back_once() -> None:
         move_anchor(scene, subscription)  # nothing was used: there is no invoice that tells of it
         scene.use(10)
         scene.report()
-        (row,) = logged(scene, "usage-report-stamped")
+        (row,) = scene.logged("usage-report-stamped")
         scene.double.advance(days=26)
         repaired_at_once(scene, 3)
-        assert 1 == len(logged(scene, "subscription-period-told"))
+        assert 1 == len(scene.logged("subscription-period-told"))
         live(scene, weeks=1)
-        closed = [one for one in logged(scene, "reported-cycle-closed") if one["sent_credits"]]
+        closed = [one for one in scene.logged("reported-cycle-closed") if one["sent_credits"]]
         assert row["timestamp"] < closed[0]["period_end"]
         assert 20 == sum(one["sent_credits"] for one in closed)
-        assert 20 == invoiced(scene)
+        assert 20 == scene.invoiced()
         assert 0 == scene.cents()
-        assert [] == breaks(scene)
+        assert [] == scene.breaks()

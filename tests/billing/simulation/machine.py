@@ -95,11 +95,6 @@ class Power:
         """Fail when a failpoint is passed for the so-manieth time."""
         self._place, self._left = place, passes
 
-    @property
-    def is_armed(self) -> bool:
-        """Whether it is going to fail."""
-        return bool(self._place)
-
     def secure(self) -> None:
         """Fail no more."""
         self._place, self._left = "", 0
