@@ -13,7 +13,14 @@ from aggregates.billing_account import (
     BoundSubscription,
     EndedSubscription,
 )
-from aggregates.cost_center import CostCenter
+from aggregates.calendar import add_months
+from aggregates.cost_center import (
+    RESET,
+    UPGRADE,
+    CostCenter,
+    write_off_of_reset,
+    write_off_of_upgrade,
+)
 from aggregates.instance import REPEATED, Contradiction, Started, WorkspaceInstance
 from aggregates.periods import Period, Periods, month_at, month_from, second_behind
 from aggregates.pricing import FALLBACK_RATE, PriceBook
@@ -23,8 +30,10 @@ __all__ = [
     "FALLBACK_RATE",
     "HOLD_STEP",
     "REPEATED",
+    "RESET",
     "STORED_FAILURE",
     "SUBSCRIPTION_STEP",
+    "UPGRADE",
     "BillingAccount",
     "BoundCustomer",
     "BoundSubscription",
@@ -36,7 +45,10 @@ __all__ = [
     "PriceBook",
     "Started",
     "WorkspaceInstance",
+    "add_months",
     "month_at",
     "month_from",
     "second_behind",
+    "write_off_of_reset",
+    "write_off_of_upgrade",
 ]

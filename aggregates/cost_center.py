@@ -21,6 +21,21 @@ from events import (
 RESET, UPGRADE, DOWNGRADE, PERIOD = "reset", "upgrade", "downgrade", "period"
 
 
+def write_off_of_reset(balance_cents: int, spending_limit: int) -> int:
+    """Give the entry that a reset writes: what is owed, as far as the limit (credits) covers it.
+
+    The limit 0 covers everything.
+    """
+    limit_cents = spending_limit * 100
+    covered = balance_cents if limit_cents == 0 else min(balance_cents, limit_cents)
+    return -max(covered, 0)
+
+
+def write_off_of_upgrade(balance_cents: int, unsettled_cents: int) -> int:
+    """Give the entry that a move to STRIPE writes: what is owed beyond what Stripe still bills."""
+    return -max(balance_cents - unsettled_cents, 0)
+
+
 class CostCenter(msgspec.Struct, gc=False):
     """The state that decisions need; version 0 is a cost center that was never opened."""
 
@@ -114,8 +129,6 @@ class CostCenter(msgspec.Struct, gc=False):
         self, balance_cents: int, *, now: int, recorded_at: int, author: str
     ) -> tuple[BillingCycleClosed, BillingCycleStarted]:
         """Advance to the cycle that contains now and write off what the limit covers."""
-        limit_cents = self.spending_limit * 100
-        covered = balance_cents if limit_cents == 0 else min(balance_cents, limit_cents)
         closed = BillingCycleClosed(
             recorded_at,
             author,
@@ -124,7 +137,7 @@ class CostCenter(msgspec.Struct, gc=False):
             RESET,
             now,
             balance_cents,
-            -max(covered, 0),
+            write_off_of_reset(balance_cents, self.spending_limit),
         )
         periods = max(periods_until(self.anchor, now), self.periods + 1)
         return closed, BillingCycleStarted(
@@ -155,7 +168,7 @@ class CostCenter(msgspec.Struct, gc=False):
 
         With the period of a subscription that holds now, boundaries are Stripe's.
         """
-        write_off = -max(balance_cents - unsettled_cents, 0)
+        write_off = write_off_of_upgrade(balance_cents, unsettled_cents)
         return self._turn(
             UPGRADE,
             STRIPE,

@@ -14,6 +14,7 @@ from events import (
     WorkspaceInstanceStarted,
     WorkspaceInstanceStopped,
     WorkspaceInstanceStopping,
+    WorkspaceInstanceVoided,
 )
 from events.readable import attribution_id, time_text
 
@@ -38,7 +39,11 @@ class Started(msgspec.Struct, frozen=True, gc=False):
 
 
 class WorkspaceInstance(msgspec.Struct, gc=False):
-    """The state that decisions need. A new instance has version 0 and knows nothing."""
+    """The state that decisions need. A new instance has version 0 and knows nothing.
+
+    A void ends one life of the instance: what was recorded before counts no more, and the next
+    event that is taken in begins another, of whatever payer.
+    """
 
     version: int = 0
     payer: bytes = b""
@@ -51,6 +56,12 @@ class WorkspaceInstance(msgspec.Struct, gc=False):
     ended: int | None = None
     end: int | None = None  # where the entry is dated, once it is
     charged: bool = False  # by the ledger that it was imported from: no start prices it again
+    voided_for: tuple[bytes, ...] = ()  # the payers of the lives that were voided
+
+    @property
+    def is_known(self) -> bool:
+        """Say whether anything recorded of it counts; else its ID is free."""
+        return bool(self.payer)
 
     def apply(self, event: LedgerEvent) -> None:
         """Take a recorded event into the state."""
@@ -74,6 +85,8 @@ class WorkspaceInstance(msgspec.Struct, gc=False):
                 self.ended = self.end = event.ended_time
             case WorkspaceInstanceImported():
                 self._apply_import(event)
+            case WorkspaceInstanceVoided():
+                self._begin_anew()
             case _:
                 raise TypeError(f"{event.TOPIC} is no event of a workspace instance")
 
@@ -88,6 +101,11 @@ class WorkspaceInstance(msgspec.Struct, gc=False):
         if event.credit_cents is not None:
             self.end = event.effective_time
             self.charged = True
+
+    def _begin_anew(self) -> None:
+        fresh = WorkspaceInstance(self.version, voided_for=(*self.voided_for, self.payer))
+        for name in self.__struct_fields__:
+            setattr(self, name, getattr(fresh, name))
 
     def start(
         self, said: Started, prices: PriceBook, *, recorded_at: int, author: str, commitment: bytes
@@ -125,6 +143,7 @@ class WorkspaceInstance(msgspec.Struct, gc=False):
     ) -> WorkspaceInstanceStopping | Literal["repeated"]:
         """Decide on a stopping time; one that comes after the stop still corrects the entry."""
         self._same_payer(payer)
+        self._not_of_a_voided_life(payer)
         if self.stopping is not None:
             self._same("stopping", self.stopping, stopping_time)
             return REPEATED
@@ -140,6 +159,7 @@ class WorkspaceInstance(msgspec.Struct, gc=False):
         After an operator's end only the same time is no contradiction.
         """
         self._same_payer(payer)
+        self._not_of_a_voided_life(payer)
         if self.stopped is not None:
             self._same("stopped", self.stopped, stopped_time)
             return REPEATED
@@ -159,8 +179,30 @@ class WorkspaceInstance(msgspec.Struct, gc=False):
             recorded_at, author, self.payer, ended_time, self.end, commitment
         )
 
+    def void(self, *, recorded_at: int, author: str, commitment: bytes) -> WorkspaceInstanceVoided:
+        """Let nothing count that is recorded of the instance.
+
+        The caller has checked that something does.
+        """
+        has_entry = self.end is not None and (self.started is not None or self.charged)
+        return WorkspaceInstanceVoided(
+            recorded_at, author, self.payer, self.end if has_entry else None, commitment
+        )
+
+    def _not_of_a_voided_life(self, payer: bytes) -> None:
+        """Refuse a stop that is late for a life that was voided, before it begins another one.
+
+        It would claim the free ID for the payer that it was just taken from. A stop of another
+        payer cannot be late: it is of an instance whose start is still to come.
+        """
+        if not self.is_known and payer in self.voided_for:
+            raise Contradiction(
+                f"the instance was voided for {attribution_id(payer)}: a stop of it says nothing"
+                " before another start is recorded"
+            )
+
     def _same_payer(self, payer: bytes) -> None:
-        if self.version and self.payer != payer:
+        if self.is_known and self.payer != payer:
             raise Contradiction(
                 f"attribution_id {attribution_id(payer)} differs from the recorded"
                 f" {attribution_id(self.payer)}"

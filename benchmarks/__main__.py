@@ -4,7 +4,19 @@ from __future__ import annotations
 
 import argparse
 
-from benchmarks import calls, cluster, common, publishing, rebuilding, reconciling
+from benchmarks import (
+    calls,
+    clocks,
+    cluster,
+    common,
+    explaining,
+    packs,
+    proofs,
+    publishing,
+    rebuilding,
+    reconciling,
+    trying,
+)
 from tests.servers.postgres import started_server
 
 MEASUREMENTS = {
@@ -14,11 +26,21 @@ MEASUREMENTS = {
     "notes": calls.measure_notes,
     "reconcile": reconciling.measure,
     "rebuild": rebuilding.measure,
+    "replay": rebuilding.measure_replay,
+    "what-if": trying.measure,
     "bus": cluster.measure_bus,
     "bus-parts": cluster.measure_parts,
     "bus-growth": cluster.measure_growth,
     "topics": cluster.measure_topics,
     "freshness": cluster.measure_freshness,
+    "tree-cost": proofs.measure_cost,
+    "proofs": proofs.measure_proofs,
+    "verify": proofs.measure_verify,
+    "clocks": clocks.measure,
+    "clocks-cost": clocks.measure_cost,
+    "why": explaining.measure,
+    "why-index": explaining.measure_index,
+    "packs": packs.measure,
 }
 
 

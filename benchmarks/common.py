@@ -65,6 +65,13 @@ def memory_mib(service: ServiceProcess, field: str) -> float:
     return int(line.split()[1]) / 1024
 
 
+def cpu_seconds(service: ServiceProcess) -> float:
+    """Give the processor time that a process has used."""
+    assert service.process is not None
+    times = Path(f"/proc/{service.process.pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(times[11]) + int(times[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def disk_bytes(service: ServiceProcess) -> int:
     """Give what the tables of a stopped ledger take on disk."""
     return sum(path.stat().st_size for path in service.data_dir.rglob("*") if path.is_file())

@@ -20,7 +20,8 @@ def overrides(
     insecure: bool = False,
 ) -> dict[str, Any]:
     """What the options set; None leaves a setting to the variables, the file or its default."""
-    jobs = {"ledger_enabled": False, "reset_enabled": False} if no_jobs else {}
+    names = ("ledger_enabled", "reset_enabled", "heads_enabled")
+    jobs = dict.fromkeys(names, False) if no_jobs else {}
     return {
         "data_dir": data_dir,
         "listen": listen,

@@ -15,6 +15,7 @@ from ledger.addresses import is_loopback
 from usage.v1.billing_pb2_grpc import BillingServiceStub
 from usage.v1.usage_pb2_grpc import UsageServiceStub
 from usage_ledger.v1.admin_pb2_grpc import AdminServiceStub
+from usage_ledger.v1.audit_pb2_grpc import AuditServiceStub
 from usage_ledger.v1.billing_pb2_grpc import BillingStatusServiceStub
 from usage_ledger.v1.publishing_pb2_grpc import PublishingServiceStub
 from usage_ledger.v1.queries_pb2_grpc import QueryServiceStub
@@ -55,9 +56,11 @@ class Services:
         self.usage = UsageServiceStub(channel)
         self.queries = QueryServiceStub(channel)
         self.admin = AdminServiceStub(channel)
+        self.audit = AuditServiceStub(channel)
         self.publishing = PublishingServiceStub(channel)
         self.billing = BillingServiceStub(channel)
         self.billing_status = BillingStatusServiceStub(channel)
+        self.audit = AuditServiceStub(channel)
 
 
 @contextmanager

@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 from jobs import Scheduler
 from ledger.application import Ledger
+from ledger.audit.following import TreeTail
+from ledger.audit.sealing import SealingTail
 from ledger.errors import StartRefusedError
 from ledger.health import Probe
 from ledger.live_folding import live_tail
 from ledger.live_views import EmbeddedViews, LiveViews
-from ledger.probes import TailProbe
+from ledger.probes import HeadsProbe, TailProbe
 from ledger.tails import Tail
 
 if TYPE_CHECKING:
@@ -35,6 +37,7 @@ def duties_of(ledger: Ledger, parts: Sequence[str], *, role: str) -> tuple[list[
     scheduler = Scheduler(ledger)  # `status` shows when jobs ran, whichever process runs them
     if "jobs" in parts:
         duties.append(scheduler.run)
+        probes.append(HeadsProbe(ledger.heads))
     if "intake" in parts and has_kafka:
         intake = _intake(ledger)
         ledger.instruments.intake_lag.follow(lambda: _lags(intake))
@@ -44,6 +47,19 @@ def duties_of(ledger: Ledger, parts: Sequence[str], *, role: str) -> tuple[list[
         for tail in _relays(ledger):
             duties.append(tail.run)
             probes.append(TailProbe(tail))
+    if "project" in parts:
+        for tail in map(SealingTail, ledger.shards):
+            duties.append(tail.run)
+            probe = TailProbe(tail)
+            probe.is_needed = False  # without it answers of older moments are only slower
+            probes.append(probe)
+    if "tree" in parts:
+        for tail in map(TreeTail, ledger.shards):
+            duties.append(tail.run)
+            probe = TailProbe(tail)
+            # A broken tree keeps nobody from being served; of the role it is all that it does.
+            probe.is_needed = role == "tree"
+            probes.append(probe)
     return duties, probes
 
 

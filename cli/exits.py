@@ -5,7 +5,7 @@ OK = 0
 FAILED = 1
 # The command line or a setting is wrong.
 USAGE = 2
-# It ran to its end, but events were rejected or a law is breached.
+# It ran to its end, but events were rejected, a law is breached or a number differs.
 REJECTED = 3
 # No service answers, or it cannot answer now.
 UNREACHABLE = 4
@@ -15,7 +15,7 @@ Exit codes:
   0  done
   1  failed, or not finished
   2  the command line or a setting is wrong
-  3  done, but events were rejected or a law is breached
+  3  done, but events were rejected, a law is breached or a number differs
   4  no service answers at the target, or it cannot answer now
 """
 

@@ -9,7 +9,26 @@ from typing import Annotated
 import typer
 
 from cli import credentials
-from cli.commands import access, billing, intake, live, operations, payers, roles, service, topics
+from cli.commands import (
+    access,
+    billing,
+    clocks,
+    corrections,  # noqa: F401  # its commands stand among those of payers and instances
+    erase,
+    intake,
+    live,
+    operations,
+    packs,
+    payers,
+    projections,
+    proofs,
+    replay,
+    roles,
+    service,
+    topics,
+    what_if,
+    why,
+)
 from cli.exits import EXPLAINED, OK, CommandFailed
 
 # Plain help, without frames: it answers in half the time and reads well in a log or a mail.
@@ -45,11 +64,19 @@ service.add_to(app)
 roles.add_to(app)
 intake.add_to(app)
 payers.add_to(app)
+clocks.add_to(app)
+why.add_to(app)
 live.add_to(app)
 operations.add_to(app)
+proofs.add_to(app)
+projections.add_to(app)
+replay.add_to(app)
+packs.add_to(app)
 billing.add_to(app)
+erase.add_to(app)
 topics.add_to(app)
 access.add_to(app)
+what_if.add_to(app)
 credentials.add_to_all(app)
 
 

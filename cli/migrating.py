@@ -10,6 +10,7 @@ from cli.json_form import encode
 from cli.tables import print_table
 from ledger.errors import StartRefused
 from ledger.migrating import ShardSchema, finish, migrate, schemas
+from ledger.operator import operator
 from ledger.settings import Settings
 
 
@@ -21,14 +22,14 @@ def run(
     try:
         if check:
             return _tell(schemas(settings), as_json=as_json)
-        changed = finish(settings) if finishes else migrate(settings)
+        changed = (finish if finishes else migrate)(settings, operator())
         return _tell_changes(settings, changed, "finished" if finishes else "applied", as_json)
     except StartRefused as refusal:
         raise CommandFailed(str(refusal), exit_code=FAILED) from None
 
 
 def _tell(looked: list[ShardSchema], *, as_json: bool) -> int:
-    lacking = any(schema.missing for schema in looked)
+    lacking = any(schema.missing or schema.indexes for schema in looked)
     if as_json:
         shards = [
             {
@@ -42,6 +43,7 @@ def _tell(looked: list[ShardSchema], *, as_json: bool) -> int:
                     }
                     for row in schema.migrations
                 ],
+                "missing_indexes": list(schema.indexes),
             }
             for schema in looked
         ]
@@ -53,6 +55,9 @@ def _tell(looked: list[ShardSchema], *, as_json: bool) -> int:
             for row in schema.migrations
         ]
         print_table("", ("shard", ">migration", "note", "state"), rows)
+        for schema in looked:
+            for index in schema.indexes:
+                sys.stdout.write(f"shard {schema.shard}: index {index} is missing\n")
     return FAILED if lacking else OK
 
 
@@ -74,7 +79,9 @@ def _tell_changes(settings: Settings, changed: list[ShardSchema], done: str, as_
     for schema in changed:
         for row in schema.migrations:
             sys.stdout.write(f"shard {schema.shard}: {done} migration {row.number}, {row.note}\n")
-    if not any(schema.migrations for schema in changed):
+        for index in schema.indexes:
+            sys.stdout.write(f"shard {schema.shard}: made index {index}\n")
+    if not any(schema.migrations or schema.indexes for schema in changed):
         sys.stdout.write(f"Nothing to do: every migration is {done}.\n")
     if any(schema.unfinished for schema in schemas(settings)):
         sys.stdout.write(

@@ -14,6 +14,7 @@ from cli.tables import note, print_pairs, print_table
 from cli.values import credits_text, duration_text, parse_time, printable, time_text
 from usage.v1 import usage_pb2 as usage
 from usage_ledger.v1 import admin_pb2 as admin
+from usage_ledger.v1 import audit_proofs_pb2 as audit
 from usage_ledger.v1 import queries_pb2 as queries
 from usage_ledger.v1.publishing_pb2 import Position
 
@@ -45,17 +46,43 @@ def show_instance(instance: str, *, target: str, as_json: bool) -> int:
         ("credits a minute", f"{answer.credits_per_minute} (prices {answer.price_revision})"),
     )
     print_pairs("", pairs)
+    _print_voids(answer)
     if answer.HasField("entry"):
         print_table("Entry", ENTRY_COLUMNS, [entry_row(answer.entry)])
     if answer.lines:
-        print_table("Cycles", (">cycle", ">seconds", ">credits"), map(_cycle_row, answer.lines))
+        cycle_columns = ("payer", ">cycle", ">seconds", ">credits")
+        print_table("Cycles", cycle_columns, map(_cycle_row, answer.lines))
     columns = (">position", "recorded (UTC)", "topic", "author", "fields")
     print_table("Events", columns, map(_event_row, answer.events))
     return OK
 
 
+def _print_voids(answer: queries.GetInstanceResponse) -> None:
+    if not answer.voids:
+        return
+    columns = ("voided (UTC)", "by", "for", "why", ">position")
+    print_table("Voids", columns, map(_void_row, answer.voids))
+    if answer.is_void:
+        note("It counts no more, and its ID is free.")
+
+
+def _void_row(void: queries.InstanceVoid) -> tuple[str, ...]:
+    return (
+        time_text(void.recorded),
+        void.author,
+        void.attribution_id,
+        void.reason,
+        _position(void.position),
+    )
+
+
 def _cycle_row(line: queries.CycleLine) -> tuple[str, ...]:
-    return (f"{line.cycle_number}", f"{line.seconds:,}", credits_text(line.credit_cents))
+    return (
+        line.attribution_id,
+        f"{line.cycle_number}",
+        f"{line.seconds:,}",
+        credits_text(line.credit_cents),
+    )
 
 
 def _event_row(event: queries.LogEvent) -> tuple[str, ...]:
@@ -64,8 +91,15 @@ def _event_row(event: queries.LogEvent) -> tuple[str, ...]:
         time_text(event.recorded),
         event.topic,
         event.author,
-        event.json,
+        event.json + _erased(event),
     )
+
+
+def _erased(event: queries.LogEvent) -> str:
+    """What became of an event's personal fields, where they are gone."""
+    if not event.HasField("erased"):
+        return ""
+    return f" (personal data erased at {time_text(event.erased)} by {event.erased_by})"
 
 
 def end_instance(instance: str, *, at: str, reason: str, target: str) -> int:
@@ -164,7 +198,7 @@ def log_line(event: queries.LogEvent, *, as_json: bool) -> str:
     shard = f"{event.position.shard}:" if event.position.shard else ""
     return printable(
         f"{shard}{event.position.number}  {time_text(event.recorded)}  {event.topic}  "
-        f"{event.stream}/{event.version}  {event.author}  {event.json}"
+        f"{event.stream}/{event.version}  {event.author}  {event.json}{_erased(event)}"
     )
 
 
@@ -211,12 +245,18 @@ def show_status(*, target: str, as_json: bool) -> int:
         ("ledger interval", duration_text(answer.ledger_interval)),
         ("resets held", answer.resets_held or "no"),
         ("writes refused", answer.writes_refused or "no"),
+        ("heads held", answer.heads_held or "no"),
     )
     print_pairs("", pairs)
     columns: tuple[str, ...] = ("name", ">version", ">position", "state")
     print_table("Projections", columns, map(_projection_row, answer.projections))
     columns = ("name", "every", "last run (UTC)", "next (UTC)", "state")
     print_table("Jobs", columns, map(_job_row, answer.jobs))
+    columns = ("tree", ">events", ">in a head", "head signed (UTC)", "key", "state")
+    print_table("Trees", columns, map(_tree_row, answer.trees))
+    if answer.acts:
+        columns = ("done (UTC)", "by", "what", "detail", ">shard")
+        print_table("By operators, beside the log", columns, map(_act_row, answer.acts))
     columns = ("delivery", ">received", ">recorded", ">repeated", ">rejected")
     print_table("Deliveries, newest first", columns, map(_delivery_row, answer.deliveries))
     return OK
@@ -245,6 +285,22 @@ def _job_row(job: queries.JobStatus) -> tuple[str, ...]:
         _time(job, "next"),
         state,
     )
+
+
+def _tree_row(tree: audit.TreeStatus) -> tuple[str, ...]:
+    head = tree.newest_head
+    return (
+        tree.origin,
+        f"{tree.size:,}",
+        f"{head.size:,}",
+        time_text(head.signed if tree.HasField("newest_head") else None),
+        head.key_name or "-",
+        f"broken: {tree.fault}" if tree.fault else "whole",
+    )
+
+
+def _act_row(act: queries.Act) -> tuple[str, ...]:
+    return time_text(act.time), act.author or "-", act.what, act.detail, f"{act.shard}"
 
 
 def _position(position: Position) -> str:

@@ -126,12 +126,17 @@ def list_entries(
     return OK
 
 
+def entry_kind_text(kind: queries.EntryKind.ValueType) -> str:
+    """A kind of entry in words."""
+    return _ENTRY_KINDS.get(kind, "unknown")
+
+
 def entry_row(entry: queries.Entry) -> tuple[str, ...]:
     """An entry as a row of a table."""
     return (
         time_text(entry.effective_time),
         credits_text(entry.credit_cents),
-        _ENTRY_KINDS.get(entry.kind, "unknown"),
+        entry_kind_text(entry.kind),
         entry.id,
         entry.description,
         "running" if entry.draft else "",
@@ -185,14 +190,18 @@ def _print_cost_center(center: usage.CostCenter, *, as_json: bool) -> None:
     if as_json:
         _print_json({"cost_center": plain(center)})
         return
-    pairs = (
+    print_pairs("", cost_center_pairs(center))
+
+
+def cost_center_pairs(center: usage.CostCenter) -> tuple[tuple[str, str], ...]:
+    """A cost center as names and values."""
+    return (
         ("payer", center.attribution_id),
         ("spending limit", f"{center.spending_limit:,} credits"),
         ("billing strategy", _strategy_name(center)),
         ("billing cycle start", time_text(_set(center, "billing_cycle_start"))),
         ("next billing time", time_text(_set(center, "next_billing_time"))),
     )
-    print_pairs("", pairs)
 
 
 def list_cost_centers(
@@ -258,10 +267,17 @@ def show_invoice_draft(payer: str, *, target: str, as_json: bool) -> int:
     with connected(target) as services:
         request = queries.GetInvoiceDraftRequest(attribution_id=payer)
         answer = services.queries.GetInvoiceDraft(request, timeout=READ_SECONDS)
-    draft = answer.invoice_draft
     if as_json:
         _print_json(plain(answer))
         return OK
+    print_invoice_draft(answer.invoice_draft)
+    if answer.HasField("billed"):
+        _print_billed(answer.billed)
+    return OK
+
+
+def print_invoice_draft(draft: queries.InvoiceDraft) -> None:
+    """A billing cycle with its lines and sums."""
     pairs = (
         ("payer", draft.attribution_id),
         ("cycle", f"{draft.cycle_number}"),
@@ -272,10 +288,9 @@ def show_invoice_draft(payer: str, *, target: str, as_json: bool) -> int:
     print_pairs("", pairs)
     columns = ("line", ">instances", ">minutes", ">credits")
     print_table("Lines", columns, itertools.chain(map(_draft_row, draft.lines), _draft_sums(draft)))
+    for notes in draft.voided_credit_notes:
+        note(_voided_notes(notes))
     note(f"Billable: {draft.billable_credits:,} credits.")
-    if answer.HasField("billed"):
-        _print_billed(answer.billed)
-    return OK
 
 
 def _print_billed(billed: queries.BilledDraft) -> None:
@@ -313,6 +328,16 @@ def _draft_row(line: queries.InvoiceDraftLine) -> tuple[str, ...]:
         name += f" (late, for cycle {line.late_for.cycle_number})"
     minutes = f"{line.seconds / 60:,.2f}"
     return (name, f"{line.instances:,}", minutes, credits_text(line.credit_cents))
+
+
+def _voided_notes(notes: queries.VoidedCreditNotes) -> str:
+    cycle = ""
+    if notes.HasField("late_for"):
+        cycle = f" of cycle {notes.late_for.cycle_number}"
+    return (
+        f"Among the credit notes: {notes.credit_notes:,}{cycle} voided,"
+        f" {credits_text(notes.credit_cents)} credits."
+    )
 
 
 def _draft_sums(draft: queries.InvoiceDraft) -> list[tuple[str, ...]]:

@@ -1,13 +1,13 @@
 """The processes of a ledger: `serve`, which is all in one, and the roles that may run alone."""
 
 import asyncio
-import gc
 import logging
 import signal
 import sys
 from typing import TYPE_CHECKING
 
 from cli.duties import duties_of, live_views_of
+from cli.garbage import collect_garbage_rarely
 from facade.edge import Edge
 from facade.ledger_metrics import LedgerCollector
 from facade.server import Service
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-GC_THRESHOLD = 20_000  # objects made before the collector looks at the youngest
-
 
 def run(settings: Settings, role: str = "serve") -> int:
     """Runs a role until SIGTERM or SIGINT; answers the exit code. Raises StartRefusedError."""
@@ -42,15 +40,6 @@ def run(settings: Settings, role: str = "serve") -> int:
     except ImportError:  # there is none for Windows
         return asyncio.run(main)
     return uvloop.run(main)
-
-
-def collect_garbage_rarely() -> None:
-    """What was imported stays, and what events leave behind is mostly not cyclic.
-
-    Python's defaults cost a twentieth of the throughput.
-    """
-    gc.freeze()
-    gc.set_threshold(GC_THRESHOLD, 50, 100)
 
 
 async def _serve(settings: Settings) -> int:

@@ -139,12 +139,16 @@ def alert_of_message(message: SpendingAlert) -> Alert:
 
 def correction_message(correction: Correction) -> ledger_events_pb2.EntryCorrection:
     """Write what a correction corrects."""
-    return ledger_events_pb2.EntryCorrection(
+    message = ledger_events_pb2.EntryCorrection(
         workspace_class=correction.workspace_class,
         before_cents=correction.before_cents,
         after_cents=correction.after_cents,
         dated=_timestamp(correction.dated_at),
     )
+    if correction.started is not None:
+        message.started.CopyFrom(_timestamp(correction.started))
+        message.start_recorded.CopyFrom(_timestamp(correction.started_at))
+    return message
 
 
 def correction_in(message: ledger_events_pb2.RecordedEvent) -> Correction | None:
@@ -157,6 +161,8 @@ def correction_in(message: ledger_events_pb2.RecordedEvent) -> Correction | None
         correction.before_cents,
         correction.after_cents,
         _milliseconds(correction.dated),
+        _milliseconds(correction.started) if correction.HasField("started") else None,
+        _milliseconds(correction.start_recorded),
     )
 
 

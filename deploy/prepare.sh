@@ -27,6 +27,19 @@ random() { printf '%s' "$(openssl rand -hex 32)"; }
 make postgres-password random
 make free-credit.key random
 
+# What signs heads of the log, and the list by which others check them: docs/proofs.md.
+make audit-signing.key openssl genpkey -algorithm ed25519
+listed() {
+  local name=usage-ledger-trial public id
+  public=$(openssl pkey -in audit-signing.key -pubout -outform DER | tail -c 32 | base64)
+  id=$( { printf '%s\n\001' "$name"; base64 -d <<<"$public"; } | openssl dgst -sha256 -r | cut -c 1-8)
+  printf '{"format": "usage-ledger-keys-1", "keys": [{"name": "%s", "id": "%s", "algorithm": "ed25519", ' \
+    "$name" "$id"
+  printf '"public_key": "%s", "added": "%s", "added_by": "prepare.sh", "retired": null}]}\n' \
+    "$public" "$(date -u +%Y-%m-%dT%H:%M:%S.000Z)"
+}
+make audit-keys.json listed
+
 # Who may call: the ledger's file holds hashes only, the tokens themselves lie beside it for their holders.
 token() { printf 'ulg_%s' "$(openssl rand -hex 32)"; }
 entry() {

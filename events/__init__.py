@@ -31,7 +31,7 @@ from events.billing import (
     UsageReportResumed,
     UsageReportStamped,
 )
-from events.codec import UnreadableEventError, decode, encode, upcasts
+from events.codec import UnreadableEventError, decode, encode, recorded_time, upcasts
 from events.cost_centers import (
     OTHER,
     STRIPE,
@@ -42,16 +42,19 @@ from events.cost_centers import (
     CostCenterTerms,
     SpendingLimitSet,
 )
+from events.erasures import UserErased, UserErasureRequested
 from events.instances import (
     WorkspaceInstanceEnded,
     WorkspaceInstanceImported,
     WorkspaceInstanceStarted,
     WorkspaceInstanceStopped,
     WorkspaceInstanceStopping,
+    WorkspaceInstanceVoided,
 )
 from events.ledger import (
     ClockConfirmed,
     CreditNoteIssued,
+    CreditNoteVoided,
     EntryImported,
     FreeCreditClaimed,
     MemberImported,
@@ -69,6 +72,7 @@ __all__ = [
     "CostCenterOpened",
     "CostCenterTerms",
     "CreditNoteIssued",
+    "CreditNoteVoided",
     "DisputeOpened",
     "DisputingUserBlocked",
     "EntryImported",
@@ -106,13 +110,17 @@ __all__ = [
     "UsageReportResumed",
     "UsageReportStamped",
     "UsageReported",
+    "UserErased",
+    "UserErasureRequested",
     "WorkspaceInstanceEnded",
     "WorkspaceInstanceImported",
     "WorkspaceInstanceStarted",
     "WorkspaceInstanceStopped",
     "WorkspaceInstanceStopping",
+    "WorkspaceInstanceVoided",
     "decode",
     "encode",
+    "recorded_time",
     "type_registry",
     "upcasts",
 ]

@@ -61,6 +61,55 @@ def decode(topic: str, state: bytes) -> LedgerEvent:
         ) from error
 
 
+def recorded_time(state: bytes) -> int:
+    """Give when a stored event was recorded, in ms, without decoding the rest of it.
+
+    It is the first value of every event, in every version. UnreadableEventError if it is not there.
+    """
+    try:
+        values = state[1]
+        at = 2 if values & 0xF0 == _FIX_ARRAY else _ARRAYS[values]
+        if state[at] == _UINT64:  # of every time since 1970
+            time = int.from_bytes(state[at + 1 : at + 9], "big")
+            if len(state) < at + 9:
+                raise IndexError
+        else:
+            time = _small_integer(state, at)
+    except (IndexError, KeyError) as error:
+        raise UnreadableEventError("a stored event is damaged: restore a backup") from error
+    if time > _INT64_MAX:
+        raise UnreadableEventError("a stored event has no time: restore a backup")
+    return time
+
+
+def _small_integer(state: bytes, at: int) -> int:
+    mark = state[at]
+    if mark <= 0x7F:
+        return mark
+    if mark >= 0xE0:
+        return mark - 0x100
+    size, is_signed = _INTEGERS[mark]
+    digits = state[at + 1 : at + 1 + size]
+    if len(digits) < size:
+        raise IndexError
+    return int.from_bytes(digits, "big", signed=is_signed)
+
+
+# As msgpack marks them: arrays by where their first value lies, integers by size and sign.
+_FIX_ARRAY, _UINT64 = 0x90, 0xCF
+_ARRAYS = {0xDC: 4, 0xDD: 6}
+_INTEGERS = {
+    0xCC: (1, False),
+    0xCD: (2, False),
+    0xCE: (4, False),
+    0xD0: (1, True),
+    0xD1: (2, True),
+    0xD2: (4, True),
+    0xD3: (8, True),
+}
+_INT64_MAX = 2**63 - 1
+
+
 def _decode(
     topic: str, state: bytes, known: tuple[int, msgspec.msgpack.Decoder[Any]]
 ) -> LedgerEvent:

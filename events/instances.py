@@ -76,3 +76,16 @@ class WorkspaceInstanceImported(LedgerEvent, frozen=True, array_like=True, gc=Fa
     price_revision: int
     rate: str
     commitment: bytes
+
+
+class WorkspaceInstanceVoided(LedgerEvent, frozen=True, array_like=True, gc=False):
+    """An operator found that what is recorded of an instance must not count.
+
+    From here on nothing before it in the stream does, and the instance begins anew: its ID is free.
+    """
+
+    TOPIC: ClassVar[str] = "instance-voided"
+
+    payer: bytes  # whose instance it was
+    corrects: int | None  # the date of the entry that it takes away, if the instance had one
+    commitment: bytes  # to the reason

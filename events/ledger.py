@@ -19,6 +19,21 @@ class CreditNoteIssued(LedgerEvent, frozen=True, array_like=True, gc=False):
     commitment: bytes  # to the description
 
 
+class CreditNoteVoided(LedgerEvent, frozen=True, array_like=True, gc=False):
+    """An operator found that a credit note must not count. The second event of the note's stream.
+
+    It says what it takes away: readers keep no table of notes.
+    """
+
+    TOPIC: ClassVar[str] = "credit-note-voided"
+
+    payer: bytes
+    entry_id: bytes
+    credit_cents: int  # of the note
+    effective_time: int  # of the note: where its entry is dated
+    commitment: bytes  # to the reason
+
+
 class EntryImported(LedgerEvent, frozen=True, array_like=True, gc=False):
     """An invoice or credit note entry taken over. Stream `imported-entry:<uuid>`."""
 

@@ -10,9 +10,9 @@ from ledger.errors import PermissionDeniedError, StartRefusedError, Unauthentica
 from ledger.settings import Settings
 
 _USAGE, _BILLING = "/usage.v1.UsageService", "/usage.v1.BillingService"
-_PUBLISHING, _QUERIES, _ADMIN, _BILLING_STATUS = (
-    f"/usage_ledger.v1.{name}"
-    for name in ("PublishingService", "QueryService", "AdminService", "BillingStatusService")
+_PUBLISHING, _QUERIES, _ADMIN, _BILLING_STATUS, _AUDIT = (
+    f"/usage_ledger.v1.{name}Service"
+    for name in ("Publishing", "Query", "Admin", "BillingStatus", "Audit")
 )
 # Every call, and the role it needs. A call that is not here cannot be served.
 NEEDED: Mapping[str, Role] = {
@@ -56,11 +56,37 @@ NEEDED: Mapping[str, Role] = {
     f"{_QUERIES}/TailLog": Role.AUDIT,
     f"{_QUERIES}/Check": Role.AUDIT,
     f"{_QUERIES}/CheckMeters": Role.AUDIT,
+    f"{_AUDIT}/VoidInstance": Role.ADMIN,
+    f"{_AUDIT}/VoidCreditNote": Role.ADMIN,
+    f"{_AUDIT}/ListVoids": Role.READ,
+    **{
+        f"{_AUDIT}/{call}": Role.READ
+        for call in (
+            *("GetBalanceAt", "ListUsageAt", "GetCostCenterAt", "GetInvoiceDraftAt"),
+            "CompareMoments",
+        )
+    },
+    # They show events as GetInstance does: without bytes, and without names of people; why an
+    # operator did something only to `admin` and `audit`, as ListVoids does (`shown_reason`).
+    f"{_AUDIT}/ExplainBalance": Role.READ,
+    f"{_AUDIT}/ExplainEntry": Role.READ,
+    f"{_AUDIT}/ExplainDraftLine": Role.READ,
+    f"{_AUDIT}/ExplainInvoice": Role.READ,
+    f"{_AUDIT}/ExplainParts": Role.READ,
+    # A head says how many events there are, and nothing of what they say.
+    f"{_AUDIT}/ListHeads": Role.READ,
+    f"{_AUDIT}/GetConsistencyProof": Role.READ,
+    f"{_AUDIT}/GetEventProof": Role.AUDIT,
+    f"{_AUDIT}/Verify": Role.AUDIT,
+    f"{_AUDIT}/SignHeads": Role.ADMIN,
+    f"{_AUDIT}/RebuildTree": Role.ADMIN,
     f"{_ADMIN}/EndInstance": Role.ADMIN,
     f"{_ADMIN}/RetryDeadLetters": Role.ADMIN,
     f"{_ADMIN}/ConfirmReset": Role.ADMIN,
     f"{_ADMIN}/AcceptGap": Role.ADMIN,
     f"{_ADMIN}/ImportOpeningState": Role.ADMIN,
+    f"{_AUDIT}/EraseUser": Role.ADMIN,
+    f"{_AUDIT}/ListErasures": Role.AUDIT,
     "POST /events": Role.PUBLISH,
     "GET /metrics": Role.READ,
 }

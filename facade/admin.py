@@ -49,6 +49,8 @@ class AdminServicer:
         author = author_of(context, self._ledger.operator)
         if request.all and request.ids:
             raise InvalidArgumentError("ids and all are both given: give one of them")
+        if not request.all and not request.ids:
+            raise InvalidArgumentError("ids and all are both missing: give one of them")
         if len(request.ids) > RETRIES_MAX:
             raise InvalidArgumentError(f"{len(request.ids)} ids: at most {RETRIES_MAX} in one call")
         response = pb.RetryDeadLettersResponse()
@@ -58,20 +60,21 @@ class AdminServicer:
         for letter_id in request.ids:
             if await self._ledger.dead_letters.find(letter_id) is None:
                 raise NotFoundError(f"dead letter {letter_id} is not kept: retried, or never there")
+        await self._ledger.dead_letters.begin_retry(request.ids, author)
         for letter_id in request.ids:
             await self._retry(letter_id, response, author)
         return response
 
     async def _retry_all(self, response: pb.RetryDeadLettersResponse, author: str) -> None:
         # Oldest first would be fairer, but pages go down by id; a letter is tried once in any case.
-        before = 2**63 - 1
-        while True:
-            page = await self._ledger.dead_letters.page(before=before, limit=RETRY_PAGE)
-            if not page:
-                return
-            before = page[-1][0].id
+        letters = self._ledger.dead_letters
+        page = await letters.page(before=2**63 - 1, limit=RETRY_PAGE)
+        if page:  # what changes nothing is not written down
+            await letters.begin_retry((), author)
+        while page:
             for letter, _ in page:
                 await self._retry(letter.id, response, author)
+            page = await letters.page(before=page[-1][0].id, limit=RETRY_PAGE)
 
     async def _retry(
         self, letter_id: int, response: pb.RetryDeadLettersResponse, author: str
@@ -114,7 +117,7 @@ class AdminServicer:
             raise InvalidArgumentError("lost_from and go_on_at are the same: there is no gap")
         author = author_of(context, self._ledger.operator)
         feed = self._ledger.feed(source, topic)
-        await feed.accept_gap(lost_from=request.lost_from, go_on_at=request.go_on_at)
+        await feed.accept_gap(lost_from=request.lost_from, go_on_at=request.go_on_at, author=author)
         log.warning(
             "%s accepted a gap: %s goes on at offset %d, not %d",
             author,

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from google.protobuf.duration_pb2 import Duration
 
+from facade.boundary import shown_reason
 from facade.translate import fill, timestamp
 from facade.usage import cost_center
+from ledger.audit.erased import Erased, erased_of
 from ledger.commands import Terms
+from ledger.folding import decoded
 from ledger.instances import view_instance
 from ledger.invoicing.overview import BilledDraft
 from ledger.messages import unpack_stored
@@ -28,7 +33,6 @@ from ledger.views import (
     StreamEvent,
     UsageRow,
     attribution_id,
-    decode,
     event_json,
     uuid_text,
 )
@@ -91,15 +95,15 @@ def dead_letter_with_bytes(letter: DeadLetter, delivery: str) -> pb.GetDeadLette
     return answer
 
 
-def log_event(stored: StreamEvent, shard: int) -> pb.LogEvent:
-    """Translate a stored event."""
-    event = decode(stored.topic, stored.state)
-    recorded = Recorded(stored.stream, stored.version, event, stored.position)
-    return recorded_event(recorded, shard)
+def log_events(queries: Queries, stored: Sequence[StreamEvent], shard: int) -> list[pb.LogEvent]:
+    """Translate stored events."""
+    events = decoded(stored)
+    erased = erased_of(queries.reader, events)
+    return [recorded_event(each, shard, erased.get(each.position)) for each in events]
 
 
-def recorded_event(recorded: Recorded, shard: int) -> pb.LogEvent:
-    """Translate a decoded event."""
+def recorded_event(recorded: Recorded, shard: int, erased: Erased | None = None) -> pb.LogEvent:
+    """Translate a decoded event; `erased` tells what took its personal fields."""
     event = recorded.event
     return pb.LogEvent(
         position=publishing_pb2.Position(shard=shard, number=recorded.position),
@@ -109,7 +113,14 @@ def recorded_event(recorded: Recorded, shard: int) -> pb.LogEvent:
         recorded=timestamp(event.recorded_at),
         author=event.author,
         json=event_json(event),
+        erased=timestamp(None if erased is None else erased.at),
+        erased_by="" if erased is None else erased.by,
     )
+
+
+def entry_kind(kind: str) -> pb.EntryKind.ValueType:
+    """Translate the kind of an entry."""
+    return pb.EntryKind.Value(f"ENTRY_KIND_{kind.upper()}")
 
 
 def entry(payer: bytes, row: UsageRow | OtherRow) -> pb.Entry:
@@ -121,14 +132,13 @@ def entry(payer: bytes, row: UsageRow | OtherRow) -> pb.Entry:
     )
     fill(entry.effective_time, row.effective)
     if isinstance(row, UsageRow):
-        entry.kind = pb.ENTRY_KIND_WORKSPACE_INSTANCE
+        entry.kind = entry_kind("workspace_instance")
         entry.description = DESCRIPTION
         entry.workspace_instance_id = uuid_text(row.instance)
         entry.draft = bool(row.draft)
         entry.metadata = usage_metadata(row)
         return entry
-    is_invoice = row.kind == "invoice"
-    entry.kind = pb.ENTRY_KIND_INVOICE if is_invoice else pb.ENTRY_KIND_CREDIT_NOTE
+    entry.kind = entry_kind(row.kind)
     entry.description = other_description(row)
     entry.metadata = other_metadata(row)
     return entry
@@ -160,14 +170,25 @@ def draft(payer: bytes, draft: Draft) -> pb.InvoiceDraft:
             seconds=line.amount.seconds,
             credit_cents=line.amount.cents,
         )
-        if line.late_for != OWN_PERIOD:
-            added.late_for.cycle_number = line.late_for
-            begin, end = line.period
-            if begin is not None:
-                fill(added.late_for.start, begin)
-            if end is not None:
-                fill(added.late_for.end, end)
+        _fill_period(added.late_for, line.late_for, line.period)
+    for notes in draft.voided_notes:
+        voided = answer.voided_credit_notes.add(credit_notes=notes.notes, credit_cents=notes.cents)
+        _fill_period(voided.late_for, notes.late_for, notes.period)
     return answer
+
+
+def _fill_period(
+    message: pb.ClosedPeriod, late_for: int, period: tuple[int | None, int | None]
+) -> None:
+    """Name the closed cycle in which something took place; leave it out for the open one's own."""
+    if late_for == OWN_PERIOD:
+        return
+    message.cycle_number = late_for
+    begin, end = period
+    if begin is not None:
+        fill(message.start, begin)
+    if end is not None:
+        fill(message.end, end)
 
 
 def instance(queries: Queries, instance_id: str, shard: int) -> pb.GetInstanceResponse:
@@ -180,10 +201,29 @@ def instance(queries: Queries, instance_id: str, shard: int) -> pb.GetInstanceRe
         stopped_time=timestamp(view.stopped),
         ended_time=timestamp(view.ended),
         lines=[
-            pb.CycleLine(cycle_number=line.number, seconds=line.seconds, credit_cents=line.cents)
+            pb.CycleLine(
+                cycle_number=line.number,
+                seconds=line.seconds,
+                credit_cents=line.cents,
+                attribution_id=attribution_id(line.payer),
+            )
             for line in view.lines
         ],
-        events=[recorded_event(recorded, shard) for recorded in view.events],
+        events=[
+            recorded_event(recorded, shard, view.erased.get(recorded.position))
+            for recorded in view.events
+        ],
+        is_void=view.is_void,
+        voids=[
+            pb.InstanceVoid(
+                position=publishing_pb2.Position(shard=shard, number=void.position),
+                recorded=timestamp(void.recorded_at),
+                author=void.author,
+                reason=shown_reason(void.reason),
+                attribution_id=attribution_id(void.payer),
+            )
+            for void in view.voids
+        ],
     )
     start = view.start
     if start is not None:

@@ -20,6 +20,7 @@ from google.protobuf.message import DecodeError, Message
 
 from facade.access import NEEDED, Access, names_in_auth_context
 from facade.metrics import BIDI_STREAM, SERVER_STREAM, UNARY, CallCounts, MethodCounts
+from facade.tokens import Role
 from ledger import tracing
 from ledger.errors import (
     AlreadyExistsError,
@@ -71,6 +72,7 @@ log = logging.getLogger(__name__)
 
 # Who calls, as authenticated. Never set back: every call runs in a task of its own.
 _caller: ContextVar[str] = ContextVar("caller", default="")
+_roles: ContextVar[frozenset[Role]] = ContextVar("roles", default=frozenset(Role))
 
 
 class UnimplementedError(Exception):
@@ -208,6 +210,7 @@ class _Door:
             self.path, authorization, lambda: names_in_auth_context(context.auth_context())
         )
         _caller.set(caller.name)
+        _roles.set(caller.roles)
 
     def while_admitted(self, items: AsyncIterator[Item], context: Context) -> AsyncIterator[Item]:
         """Pass a stream on; look again who calls whenever it has changed who may."""
@@ -362,6 +365,14 @@ def author_of(context: Context, operator: str) -> str:
     peer: str = context.peer()
     is_local = peer.startswith(("ipv4:127.", "ipv6:[::1]", "ipv6:%5B::1%5D", "unix:"))
     return author(_caller.get(), operator, is_local=is_local)
+
+
+def shown_reason(reason: str) -> str:
+    """Give why an operator did something, to who does such things or examines them; else nothing.
+
+    It is a remark in free words, and may be about a person.
+    """
+    return reason if _roles.get() & {Role.ADMIN, Role.AUDIT} else ""
 
 
 def author(name: str, operator: str, *, is_local: bool) -> str:

@@ -30,6 +30,7 @@ class LedgerCollector(Collector):
         """Give the figures as they are now; those that cannot be read are left out."""
         standing = [(shard, self._figures.standing(shard)) for shard in self._figures.shards]
         yield from _logs(standing)
+        yield from _trees(standing)
         yield from _writers(self._figures.shards)
         yield from self._sums()
         yield from _billing(self._figures.billing())
@@ -99,6 +100,30 @@ def _logs(standing: Iterable[tuple[Shard, Standing | None]]) -> Iterable[Metric]
             if name != "dead-letters":
                 tail_lag.add_metric([number, name], max(progress.head - at, 0))
     return readable, head, position, lag, paused, tail, tail_lag
+
+
+def _trees(standing: Iterable[tuple[Shard, Standing | None]]) -> Iterable[Metric]:
+    size = _gauge("tree_size", "Events in the shard's tree.", "shard")
+    broken = _gauge(
+        "tree_broken", "1 while the tree is known not to fit its log or its heads, else 0.", "shard"
+    )
+    covered = _gauge("tree_head_size", "Events that the newest signed head covers.", "shard")
+    signed = _gauge(
+        "tree_head_signed_timestamp_seconds", "When the newest head was signed.", "shard"
+    )
+    held = _gauge("heads_held", "1 while the last try to sign heads has failed, else 0.")
+    for shard, found in standing:
+        if found is None:
+            continue
+        number = str(shard.number)
+        size.add_metric([number], found.tree.size)
+        broken.add_metric([number], float(bool(found.tree.fault)))
+        if found.newest_head is not None:
+            covered.add_metric([number], found.newest_head.size)
+            signed.add_metric([number], found.newest_head.signed_at / 1_000)
+        if shard.number == 0:  # jobs are kept there
+            held.add_metric([], float(found.heads_held))
+    return size, broken, covered, signed, held
 
 
 def _writers(shards: Iterable[Shard]) -> Iterable[Metric]:

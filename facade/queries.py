@@ -14,6 +14,7 @@ from facade.status import status
 from facade.translate import timestamp
 from ledger import inspection
 from ledger.application import Ledger
+from ledger.audit.status import trees
 from ledger.commands.credit_notes import payer_of
 from ledger.errors import InvalidArgumentError, NotFoundError
 from ledger.invoicing.overview import billed_draft
@@ -22,7 +23,6 @@ from ledger.shards import Shard
 from ledger.views import (
     CostCenterRow,
     OtherRow,
-    StreamEvent,
     SuspectRow,
     UsageRow,
     attribution_id,
@@ -149,7 +149,8 @@ class QueryServicer:
         self, request: pb.GetInstanceRequest, _context: Context
     ) -> pb.GetInstanceResponse:
         """Open one workspace instance."""
-        shard = await self._ledger.shard_of_instance(request.workspace_instance_id)
+        payer = payer_of(request.attribution_id) if request.attribution_id else None
+        shard = await self._ledger.placing.of_instance(request.workspace_instance_id, payer)
         return await shard.read(
             partial(_instance, instance_id=request.workspace_instance_id, shard=shard.number)
         )
@@ -228,13 +229,13 @@ class QueryServicer:
             after = max(shard.head - request.last, 0)
         left = request.limit or _INT64_MAX
         while left > 0:
-            events = await shard.read(partial(_log, after=after, limit=min(TAIL_BATCH, left)))
+            events = await shard.read(
+                partial(_log, after=after, limit=min(TAIL_BATCH, left), shard=shard.number)
+            )
             if events:
-                after = events[-1].position
+                after = events[-1].position.number
                 left -= len(events)
-                yield pb.TailLogResponse(
-                    events=[answers.log_event(event, shard.number) for event in events]
-                )
+                yield pb.TailLogResponse(events=events)
             elif not request.follow:
                 return
             else:
@@ -265,7 +266,7 @@ class QueryServicer:
         rows = await inspection.status(
             self._ledger.shards, runs_since=runs_since, stopped_since=stopped_since
         )
-        return status(self._ledger, rows)
+        return status(self._ledger, rows, await trees(self._ledger.shards))
 
 
 def _balances(queries: Queries, payers: Sequence[bytes]) -> dict[bytes, int]:
@@ -283,8 +284,8 @@ def _instance(queries: Queries, instance_id: str, shard: int) -> pb.GetInstanceR
     return answers.instance(queries, instance_id, shard)
 
 
-def _log(queries: Queries, after: int, limit: int) -> list[StreamEvent]:
-    return queries.reader.log(after=after, limit=limit)
+def _log(queries: Queries, after: int, limit: int, shard: int) -> list[pb.LogEvent]:
+    return answers.log_events(queries, queries.reader.log(after=after, limit=limit), shard)
 
 
 def handler(servicer: QueryServicer) -> Calls:

@@ -12,6 +12,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from facade import admin, billing, billing_status, live, publishing, queries, usage
+from facade.audit import service as audit
 from facade.boundary import Boundary
 from facade.edge import Edge
 from facade.ledger_metrics import LedgerCollector
@@ -36,6 +37,7 @@ SERVICES = (
     "usage_ledger.v1.QueryService",
     "usage_ledger.v1.AdminService",
     "usage_ledger.v1.BillingStatusService",
+    "usage_ledger.v1.AuditService",
 )
 
 log = logging.getLogger(__name__)
@@ -94,6 +96,7 @@ class Service:
                     queries.handler(queries.QueryServicer(self.ledger)),
                     live.handler(live.LiveServicer(self.ledger, self.views)),
                     admin.handler(admin.AdminServicer(self.ledger), publisher),
+                    audit.handler(self.ledger),
                 )
             )
         )

@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from importlib.metadata import version
 
 from facade import answers
+from facade.audit.messages import tree_message
 from facade.translate import timestamp
 from ledger.application import Ledger
+from ledger.audit.status import TreeStanding, why_heads_are_held
 from ledger.queries import Queries
 from ledger.views import Counts, StatusRows
 from usage_ledger.v1 import publishing_pb2
@@ -16,7 +18,9 @@ from usage_ledger.v1 import queries_pb2 as pb
 DELIVERIES_SHOWN = 100
 
 
-def status(ledger: Ledger, shards: Sequence[StatusRows]) -> pb.GetStatusResponse:
+def status(
+    ledger: Ledger, shards: Sequence[StatusRows], trees: Sequence[TreeStanding]
+) -> pb.GetStatusResponse:
     """Add the shards up; what belongs to everybody is told as the first shard has it."""
     first = shards[0]
     newest_prices = ledger.shards[0].core.prices.newest
@@ -71,6 +75,19 @@ def status(ledger: Ledger, shards: Sequence[StatusRows]) -> pb.GetStatusResponse
             pb.TailStatus(name=name, position=publishing_pb2.Position(shard=number, number=at))
             for number, rows in enumerate(shards)
             for name, at in sorted(rows.tails.items())
+        ],
+        trees=[tree_message(number, tree) for number, tree in enumerate(trees)],
+        heads_held=why_heads_are_held(first.jobs),
+        acts=[
+            pb.Act(
+                shard=number,
+                time=timestamp(act.done_at),
+                author=act.author,
+                what=act.what,
+                detail=act.detail,
+            )
+            for number, rows in enumerate(shards)
+            for act in rows.acts
         ],
     )
     _add_jobs(response, ledger, first)

@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 
 class Scheduler:
-    """The two jobs of a ledger."""
+    """The jobs of a ledger."""
 
     def __init__(self, ledger: Ledger, *, enabled: bool = True) -> None:
         """Plan the jobs as the settings say."""
@@ -43,6 +43,12 @@ class Scheduler:
                 self._run_reset_job,
                 every_ms=jobs.reset_every,
                 enabled=enabled and jobs.reset_enabled,
+            ),
+            JobPlan(
+                "heads",
+                self._run_heads_job,
+                every_ms=jobs.heads_every,
+                enabled=enabled and jobs.heads_enabled,
             ),
         )
         ledger.jobs = self.plans
@@ -162,11 +168,18 @@ class Scheduler:
             await self._ledger.billing.reconcile(self._ledger.operator)
 
     async def _run_reset_job(self) -> None:
-        """Reset what is due; forget old dead letters, and add up the counts of old calls."""
+        """Reset what is due; then tidy up, and finish erasures that were cut off."""
         try:
             done, failed = await self._ledger.cost_centers.reset_due(self._ledger.operator)
             if done or failed:
                 log.info("reset %d cost centers, %d failed", done, failed)
         finally:  # personal data must not outlive its retention because resets fail
-            await self._ledger.dead_letters.forget_expired(self._ledger.operator)
-            await self._ledger.merge_old_calls(self._ledger.operator)
+            try:
+                await self._ledger.dead_letters.forget_expired(self._ledger.operator)
+                await self._ledger.merge_old_calls(self._ledger.operator)
+            finally:
+                await self._ledger.erasures.resume(self._ledger.operator)
+
+    async def _run_heads_job(self) -> None:
+        """Sign heads over what was recorded since the last ones."""
+        await self._ledger.heads.sign_due(self._ledger.operator)

@@ -36,7 +36,7 @@ from ledger.addresses import host_and_port, is_loopback
 ENV_PREFIX = "USAGE_LEDGER_"
 # int32 on the wire.
 LIMIT_CREDITS_MAX = 2**31 - 1
-SERVE_PARTS = ("intake", "project", "relay", "jobs", "views")
+SERVE_PARTS = ("intake", "project", "relay", "jobs", "views", "tree")
 SHARDS_MAX = 1_000  # each has connections and threads of its own in every process
 
 Milliseconds = Annotated[int, BeforeValidator(parse_duration)]
@@ -61,6 +61,9 @@ class JobSettings(_Group):
     ledger_enabled: Switch = True
     reset_enabled: Switch = True
     reset_every: Milliseconds = 900_000
+    # Signing of the trees' heads, where there is a key.
+    heads_enabled: Switch = True
+    heads_every: Milliseconds = 3_600_000
 
 
 class PriceSettings(_Group):
@@ -152,6 +155,15 @@ class StripeSettings(_Group):
 
 class DeadLetterSettings(_Group):
     retention: Milliseconds = 90 * 86_400_000
+
+
+class AuditSettings(_Group):
+    """Who signs the heads of the trees over the log; read anew for each head."""
+
+    # None: `secrets/audit-signing.key` in the data directory, if it is there.
+    signing_key_file: FilePath | None = None
+    # The public keys, also retired ones. None: `audit-keys.json` in the data directory.
+    keys_file: FilePath | None = None
 
 
 class ServeSettings(_Group):
@@ -354,6 +366,7 @@ class Settings(BaseSettings):
     # None: `secrets/free-credit.key` in the data directory.
     free_credit_key_file: FilePath | None = None
     dead_letters: DeadLetterSettings = DeadLetterSettings()
+    audit: AuditSettings = AuditSettings()
     stripe: StripeSettings = StripeSettings()
     kafka: KafkaSettings = KafkaSettings()
     live_views: LiveViewSettings = LiveViewSettings()
@@ -415,6 +428,14 @@ class Settings(BaseSettings):
     @property
     def free_credit_key_path(self) -> Path:
         return self.free_credit_key_file or self.data_dir / "secrets" / "free-credit.key"
+
+    @property
+    def signing_key_path(self) -> Path:
+        return self.audit.signing_key_file or self.data_dir / "secrets" / "audit-signing.key"
+
+    @property
+    def keys_path(self) -> Path:
+        return self.audit.keys_file or self.data_dir / "audit-keys.json"
 
     @property
     def shard_count(self) -> int:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import functools
-import getpass
 import logging
 import time
 from collections.abc import Callable, Sequence
@@ -13,6 +12,9 @@ from typing import TYPE_CHECKING, TypeVar
 
 from events import UnreadableEventError
 from ledger import commands
+from ledger.audit.erasure import Erasures
+from ledger.audit.heads import Heads
+from ledger.audit.origins import name_trees
 from ledger.clock import Clock, SystemClock, now_ms
 from ledger.commands.credit_notes import CreditNote
 from ledger.commands.imports import Importing
@@ -21,12 +23,11 @@ from ledger.core import Core, Work
 from ledger.cost_centers import CostCenters
 from ledger.dead_letters import DeadLetters
 from ledger.directory import Directory, directory_of
-from ledger.errors import FailedPreconditionError, StartRefusedError
+from ledger.errors import StartRefusedError
 from ledger.facts import complete_facts, spread_facts
 from ledger.feeds import Feed
 from ledger.free_credit import EmailHmac, load_key
 from ledger.group import Group
-from ledger.identifiers import parse_uuid
 from ledger.intake import (
     Batch,
     Line,
@@ -37,8 +38,10 @@ from ledger.intake import (
 from ledger.invoicing import Billing, open_gateway
 from ledger.job_plan import JobPlan
 from ledger.metrics import Instruments
+from ledger.operator import operator
 from ledger.placing import Placing, refuse_missing_shards
 from ledger.queries import Queries
+from ledger.rebuilding.shards import serve_own_version
 from ledger.receipts import in_shard, joined
 from ledger.settings import Settings
 from ledger.shards import Shard, new_holder
@@ -88,12 +91,13 @@ class Ledger:
         """
         self.settings = settings
         self.clock = clock or SystemClock()
-        self.operator = _operator()
+        self.operator = operator()
         self.jobs: Sequence[JobPlan] = ()
         self.loop: asyncio.AbstractEventLoop
         directory = directory or directory_of(settings.directory)
         self.cost_centers = CostCenters(self, directory)
         self.dead_letters = DeadLetters(self)
+        self.erasures = Erasures(self)
         self.failpoint = failpoint
         self.instruments = instruments or Instruments()
         if gateway is None and role in ROLES_THAT_BILL:
@@ -104,6 +108,7 @@ class Ledger:
         holder = new_holder()
         opened = open_stores(settings, role)
         try:
+            serve_own_version(settings, opened, author=self.operator, failpoint=failpoint)
             if settings.store != "postgres":
                 self.email_hmac()  # refused early where one machine has it
             for number, each in enumerate(opened):
@@ -133,6 +138,7 @@ class Ledger:
             self._give_up(opened)
             raise
         self.placing = Placing(self.shards, settings.open_shards)
+        self.heads = Heads(self.shards, settings, self.clock)
 
     def _refuse_unfinished(self) -> None:
         """Write no event of billing while a role may run that cannot read it."""
@@ -154,6 +160,7 @@ class Ledger:
             try:
                 publish_configured_prices(self.shards[0].core, self.settings, author=self.operator)
                 complete_facts(self.shards, self.operator)
+                name_trees(self.shards)
             except StoreUnavailableError as error:
                 if not self.shards[0].core.store.is_shared or time.monotonic() > deadline:
                     raise
@@ -318,24 +325,10 @@ class Ledger:
 
     async def end_instance(self, instance_id: str, at: int, reason: str, author: str) -> None:
         """End an instance, or correct when it ended."""
-        shard = await self.shard_of_instance(instance_id)
+        shard = await self.placing.of_instance(instance_id)
         await shard.command(
             lambda group: commands.end_instance(group, instance_id, at, reason), author
         )
-
-    async def shard_of_instance(self, instance_id: str) -> Shard:
-        """Give the shard that knows an instance; the first one when none does."""
-        if len(self.shards) == 1:
-            return self.shards[0]
-        stream = f"instance:{parse_uuid(instance_id)}"
-        versions = await self.read_all(lambda queries: queries.reader.version(stream))
-        known = [shard for shard, found in zip(self.shards, versions, strict=True) if found]
-        if len(known) > 1:
-            raise FailedPreconditionError(
-                f"workspace instance {instance_id[:80]} is recorded under payers of"
-                f" {len(known)} shards; `usage-ledger check` lists them"
-            )
-        return known[0] if known else self.shards[0]
 
     async def merge_old_calls(self, author: str) -> int:
         """Keep counts of the newest publishing calls one by one, of older ones as a sum."""
@@ -402,13 +395,6 @@ def _not_writable(settings: Settings, error: StoreUnavailableError) -> str:
             " pg_stat_activity who holds it"
         )
     return f"{_place(settings)} cannot be written: {error}; free space or name another one"
-
-
-def _operator() -> str:
-    try:
-        return f"local:{getpass.getuser()}"
-    except (KeyError, OSError):  # a user id without a name, as in a container
-        return "local:unknown"
 
 
 def _ms(moment: dt.datetime) -> int:

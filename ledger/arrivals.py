@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from aggregates import Started
-from events.readable import uuid_bytes
+from events.readable import uuid_bytes, uuid_text
 from ledger._event_shapes import StartedData
 from ledger.identifiers import parse_payer, parse_time, parse_uuid
 
@@ -128,6 +128,11 @@ def event_key(event_id: str) -> bytes:
     if len(event_id) == 36 and parse_uuid(event_id) == event_id:
         return b"u" + bytes.fromhex(event_id.replace("-", ""))
     return b"t" + event_id.encode()
+
+
+def event_id_of(key: bytes) -> str:
+    """Give an event id as it was published, from how the inbox keeps it."""
+    return uuid_text(key[1:]) if key[:1] == b"u" else key[1:].decode()
 
 
 def arrival(kind: int, source: str, event_id: str, time: str | int | None, data: Any) -> Arrival:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain
 from typing import Any
 
 from aggregates import PriceBook
@@ -28,12 +29,18 @@ log = logging.getLogger(__name__)
 class Work:
     """One thing to do in a group, and what came of it: `result`, or `error`."""
 
-    __slots__ = ("act", "author", "cancelled", "error", "result")
+    __slots__ = ("act", "author", "cancelled", "error", "is_background", "result")
 
-    def __init__(self, act: Callable[[Group], Any], author: str) -> None:
-        """`act` decides and appends; it raises LedgerError only while it has appended nothing."""
+    def __init__(
+        self, act: Callable[[Group], Any], author: str, *, is_background: bool = False
+    ) -> None:
+        """`act` decides and appends; it raises LedgerError only while it has appended nothing.
+
+        What is in the background refuses nobody else, even when the store refuses it.
+        """
         self.act = act
         self.author = author
+        self.is_background = is_background
         self.cancelled = False
         self.result: Any = None
         self.error: BaseException | None = None
@@ -186,19 +193,23 @@ class Core:
                 taken.append(first)
             if len(taken) == 1:
                 taken[0].result, taken[0].error = None, _told(error)
+            elif taken[-1].is_background:
+                self._run_apart([taken[:-1], taken[-1:]])
             else:
-                self._run_alone(taken)
+                # Each alone, so that the mistake meets only the one it lies in.
+                self._run_apart([[work] for work in taken])
             return False
         return True
 
-    def _run_alone(self, works: Sequence[Work]) -> None:
-        """Try each alone, so that the mistake meets only the one it lies in."""
-        for index, work in enumerate(works):
+    def _run_apart(self, parts: Sequence[Sequence[Work]]) -> None:
+        for index, part in enumerate(parts):
+            waiting = iter(part)
             try:
-                self._run_group(iter([work]))
+                while not self._run_group(waiting):
+                    pass
             except StoreUnavailableError:
                 # What the group had decided on the others was rolled back: they must not hear it.
-                _refuse(works[index:])
+                _refuse(chain(waiting, *parts[index + 1 :]))
                 raise
 
     def _run(self, works: Iterable[Work], taken: list[Work]) -> None:
@@ -213,14 +224,7 @@ class Core:
                 work.result = work.error = None
                 if work.cancelled:
                     continue
-                group.author = work.author
-                before = group.appended
-                try:
-                    work.result = work.act(group)
-                except LedgerError as error:
-                    if group.appended != before:
-                        raise _FailedHalfWayError from error
-                    work.error = error
+                _do(work, group)
             group.finish()
             self.failpoint("before-commit")
         self.failpoint("after-commit")
@@ -246,10 +250,32 @@ class Core:
         )
 
 
+def _do(work: Work, group: Group) -> None:
+    group.author = work.author
+    before = group.appended
+    try:
+        work.result = work.act(group)
+    except LedgerError as error:
+        if group.appended != before:
+            raise _FailedHalfWayError from error
+        work.error = error
+    except StoreUnavailableError as error:
+        if work.is_background:
+            raise _BackgroundRefusedError from error
+        raise
+
+
 class _FailedHalfWayError(Exception):
     """A command failed after it had appended: the group is undone and the others are tried again.
 
     `__cause__` is what the caller is told.
+    """
+
+
+class _BackgroundRefusedError(Exception):
+    """The store refused what is in the background; `__cause__` says why.
+
+    Others in its group are tried again without it. If the store takes nothing, they find out.
     """
 
 
@@ -260,7 +286,7 @@ def _refuse(works: Iterable[Work]) -> None:
 
 
 def _told(error: Exception) -> BaseException:
-    if isinstance(error, _FailedHalfWayError):
+    if isinstance(error, _FailedHalfWayError | _BackgroundRefusedError):
         assert error.__cause__ is not None
         return error.__cause__
     log.error("a piece of work failed", exc_info=error)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
 from ledger import commands
+from ledger.acts import write_down
 from ledger.arrivals import RejectedError
 from ledger.commands.cost_centers import resets_held
 from ledger.group import Group, MisplacedError
@@ -18,6 +20,7 @@ from persistence import DeadLetter
 if TYPE_CHECKING:
     from ledger.application import Ledger
 
+IDS_WRITTEN_MAX = 20  # of those that a call has named
 EXPIRED_AT_ONCE = 1_000  # dead letters forgotten in one transaction
 IMPORT_PREFIX = "import:"  # of the delivery names of imports: a retry must know the source
 
@@ -52,6 +55,18 @@ class DeadLetters:
             lambda queries: queries.reader.dead_letter(kept)
         )
         return _outside(found, shard) if found else None
+
+    async def begin_retry(self, ids: Sequence[int], author: str) -> None:
+        """Write down who is about to try which dead letters again; none: all of them.
+
+        A repeat goes and is no event, and one that is rejected again gets another reason.
+        """
+        named = ", ".join(map(str, ids[:IDS_WRITTEN_MAX]))
+        more = f" and {len(ids) - IDS_WRITTEN_MAX} more" if len(ids) > IDS_WRITTEN_MAX else ""
+        first = self._ledger.shards[0]
+        await write_down(
+            self._ledger, first, author, "dead-letters retry", f"{named}{more}" or "all"
+        )
 
     async def retry(self, letter_id: int, author: str) -> str | Reject | None:
         """Try a dead letter again.

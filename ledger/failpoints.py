@@ -31,6 +31,54 @@ OF_BILLING = (
     "report-delivered",
     "invoice-settled",
 )
+# Of the follower that keeps the tree over the log.
+OF_THE_TREE = (
+    "tree-grown",  # tiles are written, and not committed
+    "tree-kept",  # they are committed, and the follower does not know it yet
+)
+# Of a generation of the projections that is built, promoted or taken back, and dropped.
+OF_GENERATIONS = (
+    "rebuild-begun",  # its tables are there
+    "rebuild-folding",  # a batch is folded, and not committed
+    "rebuild-folded",
+    "rebuild-compared",
+    "comparison-kept",
+    "before-change",  # another one is served, once this is committed
+    "after-change",
+    "before-drop",
+    "dropping",  # some rows are gone
+    "replay-folding",  # into a fresh file: a batch is folded, and not committed
+    "replay-folded",
+)
+# Between the steps of an erasure.
+OF_ERASURE = ("erasure-requested", "erased-rows", "erased-letters", "erased")
+# Of evidence packs, written and taken over by commands of their own.
+OF_PACKS = (
+    "pack-events-written",  # a stretch of the log is in the pack, more is to come
+    "pack-folded",
+    "pack-written",  # all of it, beside its place
+    "pack-in-place",
+    "pack-events-imported",  # in the transaction
+    "pack-shard-written",  # all of a shard, not committed
+    "pack-shard-imported",  # committed, and nobody was told
+)
+# Of the follower that keeps sums of entries.
+OF_THE_SUMS = (
+    "sums-written",  # of a batch, and not committed
+    "sums-kept",  # they are committed, and the follower does not know it yet
+)
+# Of the commands that make, list and exchange keys.
+OF_KEYS = (
+    "key-written",  # beside its place
+    "key-in-place",  # under both names
+    "key-list-written",
+    "key-list-in-place",
+)
+OF_ROTATION = (
+    *OF_KEYS,
+    "key-exchanged",  # the new one is in the place of the old one
+    "key-has-signed",
+)
 NAMES = (
     "between-works",  # of one group
     "in-reset",  # a cost center was reset, its group goes on
@@ -59,6 +107,12 @@ NAMES = (
     "catching-up",  # a batch was folded at start
     "before-close",
     *OF_BILLING,
+    *OF_THE_TREE,
+    *OF_GENERATIONS,
+    *OF_ERASURE,
+    *OF_PACKS,
+    *OF_THE_SUMS,
+    *OF_ROTATION,
 )
 
 # Passed only where processes share a store or a bus feeds the ledger.

@@ -17,7 +17,7 @@ from ledger.errors import FailedPreconditionError, LedgerError, NotFoundError
 from ledger.group import Group
 from ledger.intake import Batch, Line, Receipt, Reject, payer_of_line, take
 from ledger.shards import Shard
-from persistence import Counts, PositionMovedError, SourceKey, Transaction
+from persistence import Act, Counts, PositionMovedError, SourceKey, Transaction
 
 if TYPE_CHECKING:
     from ledger.application import Ledger
@@ -116,7 +116,7 @@ class Feed:
         except PositionMovedError as error:
             raise SourceMovedError(str(error)) from error
 
-    async def accept_gap(self, *, lost_from: int, go_on_at: int) -> None:
+    async def accept_gap(self, *, lost_from: int, go_on_at: int, author: str) -> None:
         """Go on at an offset although messages from `lost_from` on are lost; no event says so.
 
         NotFoundError: nothing was taken from there. FailedPreconditionError: it stands elsewhere,
@@ -130,19 +130,24 @@ class Feed:
                 f"{self.delivery} goes on at offset {position}, not {lost_from}: "
                 "what the intake waits for says which gap there is"
             )
+        detail = f"{self.delivery} from offset {lost_from} to {go_on_at}"
+        act = Act(self._ledger.now(), author, "accept-gap", detail)
         for shard in self._shards:
             await shard.beside(
-                partial(self._pass_gap, forward=go_on_at > lost_from, go_on_at=go_on_at)
+                partial(self._pass_gap, forward=go_on_at > lost_from, go_on_at=go_on_at, act=act)
             )
         self._known.clear()
 
-    def _pass_gap(self, transaction: Transaction, *, forward: bool, go_on_at: int) -> None:
+    def _pass_gap(
+        self, transaction: Transaction, *, forward: bool, go_on_at: int, act: Act
+    ) -> None:
         stands = transaction.intake_position(self.source)
         assert stands is not None  # `read_position` has let every shard begin
         # Shards need not stand at the same offset; none is moved away from the others.
         position = max(stands, go_on_at) if forward else min(stands, go_on_at)
         if position == stands:
             return
+        transaction.add_act(act)
         try:
             transaction.advance_intake(
                 self.source, topic=self.topic, expected=stands, position=position

@@ -12,13 +12,16 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Generic, NamedTuple, TypeVar
 
+from ledger.audit.status import why_heads_are_held
 from ledger.shards import Shard
 from persistence import (
     BillingRun,
     BillingTallies,
     Counts,
+    Head,
     Progress,
     StoreUnavailableError,
+    TreeState,
     WebhookTallies,
 )
 
@@ -32,10 +35,13 @@ Value = TypeVar("Value")
 
 
 class Standing(NamedTuple):
-    """How far a shard's log is written, folded and followed."""
+    """How far a shard's log is written, folded and followed, and how its tree is."""
 
     progress: Progress
     tails: dict[str, int]
+    tree: TreeState
+    newest_head: Head | None
+    heads_held: bool  # whether the last try to sign one failed; the first shard knows
 
 
 class Source(NamedTuple):
@@ -157,7 +163,14 @@ class Figures:
 def _standing(shard: Shard) -> Standing:
     queries = shard.new_queries()
     try:
-        return Standing(shard.store.progress(), queries.reader.tails())
+        reader = queries.reader
+        return Standing(
+            shard.store.progress(),
+            reader.tails(),
+            reader.tree.state(),
+            reader.tree.newest_head(),
+            bool(why_heads_are_held(reader.jobs())),
+        )
     finally:
         queries.reader.close()
 

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Sequence
 
 from events import Recorded, decode
-from persistence import StreamEvent, Transaction, WritableStore
+from persistence import FoldingTransaction, StreamEvent, WritableStore
 from projections import ReadModel, RowsUnavailableError
 
 REBUILD_BATCH = 20_000  # events folded in one transaction while catching up
@@ -33,7 +33,7 @@ def fold_stored(
 
 
 def fold_events(
-    transaction: Transaction,
+    transaction: FoldingTransaction,
     stored: Sequence[StreamEvent],
     before_fold: Callable[[str], None] | None = None,
 ) -> None:
@@ -45,7 +45,7 @@ def fold_events(
 
 
 def fold_events_at_once(
-    transaction: Transaction,
+    transaction: FoldingTransaction,
     stored: Sequence[StreamEvent],
     before_fold: Callable[[str], None] | None = None,
     *,

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator, Sequence
 
+from ledger.audit.erased import erasure_laws
+from ledger.placing import is_void
 from ledger.queries import Queries
 from ledger.replay import Law, compare_with_log
 from ledger.shards import Shard
@@ -29,7 +31,7 @@ async def check(shards: Sequence[Shard], *, fold_log: bool) -> list[Law]:
     """Recompute the laws of every shard, and those between shards."""
 
     def ask(queries: Queries) -> list[Law]:
-        laws = list(queries.reader.audit())
+        laws = [*queries.reader.audit(), *erasure_laws(queries.reader)]
         if fold_log:
             laws += compare_with_log(queries.reader)
         return laws
@@ -45,7 +47,10 @@ async def check(shards: Sequence[Shard], *, fold_log: bool) -> list[Law]:
 
 
 def _shared_instances(shards: Sequence[Shard]) -> Law:
-    """Find instances that are recorded under payers of two shards: intake cannot refuse them."""
+    """Find instances that are recorded under payers of two shards: intake cannot refuse them.
+
+    Where one was voided it counts no more.
+    """
     queries = [shard.new_queries() for shard in shards]
     try:
         compared = 0
@@ -53,11 +58,18 @@ def _shared_instances(shards: Sequence[Shard]) -> Law:
         for stream, numbers in _merged([_streams(each) for each in queries]):
             compared += 1
             if len(numbers) > 1 and len(breaches) < BREACHES_SHOWN:
-                breaches.append(f"{stream} is recorded in shards {', '.join(map(str, numbers))}")
+                counting = [number for number in numbers if _counts(queries[number], stream)]
+                if len(counting) > 1:
+                    where = ", ".join(map(str, counting))
+                    breaches.append(f"{stream} is recorded in shards {where}")
         return "no workspace instance has payers of two shards", compared, breaches
     finally:
         for each in queries:
             each.reader.close()
+
+
+def _counts(queries: Queries, stream: str) -> bool:
+    return not is_void(queries.reader.stream(stream)[-1])
 
 
 def _streams(queries: Queries) -> Iterator[str]:

@@ -1,4 +1,7 @@
-"""One workspace instance, opened: its events, its entry, and what it added to each cycle."""
+"""One workspace instance, opened: its events, its entry, and what it added to each cycle.
+
+An instance that was voided begins anew; what was voided is shown beside what counts.
+"""
 
 from __future__ import annotations
 
@@ -7,30 +10,44 @@ from typing import NamedTuple
 
 from events import (
     Recorded,
-    WorkspaceInstanceEnded,
     WorkspaceInstanceImported,
     WorkspaceInstanceStarted,
-    WorkspaceInstanceStopped,
-    WorkspaceInstanceStopping,
+    WorkspaceInstanceVoided,
     decode,
 )
-from events.money import runtime_cents, runtime_seconds
+from ledger.audit.erased import Erased, erased_of
 from ledger.errors import InvalidArgumentError, NotFoundError
 from ledger.identifiers import parse_uuid
+from ledger.lives import Life
+from ledger.queries import personal_text
 from persistence import ClosedCycle, Reader, UsageRow
 from projections import Accrual, OpenCycle, entry_id_of
 
 
 class CycleLine(NamedTuple):
-    """What the instance added to one cycle of its payer."""
+    """What the instance added to one cycle of a payer."""
 
+    payer: bytes
     number: int
     seconds: int
     cents: int
 
 
+class VoidView(NamedTuple):
+    """Who found that the instance must not count for a payer, and why."""
+
+    payer: bytes
+    position: int
+    recorded_at: int
+    author: str
+    reason: str  # empty once erased
+
+
 class InstanceView(NamedTuple):
-    """All that is known of an instance. Times in ms."""
+    """All that is known of an instance. Times in ms.
+
+    What is shown of it is of its newest life, also when that is void.
+    """
 
     instance_id: str
     payer: bytes
@@ -42,59 +59,13 @@ class InstanceView(NamedTuple):
     row: UsageRow | None  # its entry, while one is listed
     lines: list[CycleLine]
     events: list[Recorded]
+    voids: list[VoidView]  # oldest first
+    erased: dict[int, Erased]  # by position, what took an event's personal fields
 
-
-class _Known:
-    """An instance as its events up to some position tell."""
-
-    def __init__(self) -> None:
-        self.start: WorkspaceInstanceStarted | WorkspaceInstanceImported | None = None
-        self.start_position = 0
-        self.stopping: int | None = None
-        self.stopped: int | None = None
-        self.ended: int | None = None
-        self.charged: int | None = None  # what another ledger had charged
-        self.charged_to = 0  # and until when
-
-    def apply(self, recorded: Recorded) -> None:
-        event = recorded.event
-        match event:
-            case WorkspaceInstanceStarted():
-                self.start, self.start_position = event, recorded.position
-            case WorkspaceInstanceImported():
-                self.start, self.start_position = event, recorded.position
-                self.stopping, self.stopped = event.stopping_time, event.stopped_time
-                self.charged, self.charged_to = event.credit_cents, event.effective_time
-            case WorkspaceInstanceStopping():
-                self.stopping = event.stopping_time
-            case WorkspaceInstanceStopped():
-                self.stopped = event.stopped_time
-            case WorkspaceInstanceEnded():
-                self.ended = self.stopped = event.ended_time
-                self.stopping = None if self.stopping is None else event.ended_time
-                self.charged = None
-            case _:
-                raise TypeError(f"{event.TOPIC} is no event of a workspace instance")
-
-    def end(self) -> int | None:
-        """Give where its entry is dated; None while it runs."""
-        if self.charged is not None:
-            return self.charged_to
-        return self.stopping if self.stopping is not None else self.stopped
-
-    def entry(self, accrual: Accrual) -> tuple[int, int]:
-        """Give (seconds, cents) of its entry, after the last reconcile up to now."""
-        start = self.start
-        if start is None:
-            return 0, 0
-        end = self.end()
-        if end is None:
-            if self.start_position > accrual.position:
-                return 0, 0
-            end = accrual.instant
-        seconds = 0 if start.started_time is None else runtime_seconds(start.started_time, end)
-        cents = self.charged
-        return seconds, runtime_cents(start.rate, seconds) if cents is None else cents
+    @property
+    def is_void(self) -> bool:
+        """Say whether nothing of it counts."""
+        return isinstance(self.events[-1].event, WorkspaceInstanceVoided)
 
 
 def view_instance(reader: Reader, instance_id: str) -> InstanceView:
@@ -109,29 +80,64 @@ def view_instance(reader: Reader, instance_id: str) -> InstanceView:
         ]
         if not events:
             raise NotFoundError(f"workspace instance {parsed}: no event of it is recorded")
-        payer: bytes = events[0].event.payer  # type: ignore[attr-defined]  # every event here has one
-        known = _Known()
-        for recorded in events:
-            known.apply(recorded)
+        payers = dict.fromkeys(_payer(recorded) for recorded in events)
+        counting, newest = _known(events), _known(_newest_life(events))
         accrual = reader.accrual()
-        row = _row(reader, payer, parsed, known, accrual)
-        lines = _lines(reader, payer, events, known, accrual)
+        row = None
+        if counting.payer:
+            row = _row(reader, counting.payer, parsed, counting, accrual)
+        lines = [line for payer in payers for line in _lines(reader, payer, events, accrual)]
+        voids = [
+            _void(reader, recorded)
+            for recorded in events
+            if isinstance(recorded.event, WorkspaceInstanceVoided)
+        ]
+        erased = erased_of(reader, events)
     return InstanceView(
         parsed,
-        payer,
-        known.start,
-        known.start_position,
-        known.stopping,
-        known.stopped,
-        known.ended,
+        newest.payer,
+        newest.start,
+        newest.start_position,
+        newest.stopping,
+        newest.stopped,
+        newest.ended,
         row,
         lines,
         events,
+        voids,
+        erased,
     )
 
 
+def _payer(recorded: Recorded) -> bytes:
+    payer: bytes = recorded.event.payer  # type: ignore[attr-defined]  # every event here has one
+    return payer
+
+
+def _known(events: Sequence[Recorded]) -> Life:
+    known = Life()
+    for recorded in events:
+        known.apply(recorded)
+    return known
+
+
+def _newest_life(events: Sequence[Recorded]) -> Sequence[Recorded]:
+    """Give the events since the newest void but for one that ends them."""
+    last = len(events) - isinstance(events[-1].event, WorkspaceInstanceVoided)
+    first = last
+    while first and not isinstance(events[first - 1].event, WorkspaceInstanceVoided):
+        first -= 1
+    return events[first:last]
+
+
+def _void(reader: Reader, recorded: Recorded) -> VoidView:
+    event, personal = recorded.event, reader.personal(recorded.position)
+    reason = personal_text(None if personal is None else personal.fields)
+    return VoidView(_payer(recorded), recorded.position, event.recorded_at, event.author, reason)
+
+
 def _row(
-    reader: Reader, payer: bytes, instance_id: str, known: _Known, accrual: Accrual
+    reader: Reader, payer: bytes, instance_id: str, known: Life, accrual: Accrual
 ) -> UsageRow | None:
     entry_id = entry_id_of(instance_id)
     end = known.end()
@@ -145,30 +151,27 @@ def _row(
 
 
 def _lines(
-    reader: Reader, payer: bytes, events: list[Recorded], known: _Known, accrual: Accrual
+    reader: Reader, payer: bytes, events: Sequence[Recorded], accrual: Accrual
 ) -> list[CycleLine]:
-    """Take the differences of the entry between the boundaries of the payer's cycles."""
+    """Take the differences of the entry between the boundaries of a payer's cycles."""
     draft = reader.draft(payer)
     lines: list[CycleLine] = []
     before = 0, 0
-    state, index = _Known(), 0
-    for cycle in draft.closed:
-        while index < len(events) and events[index].position < cycle.closed_position:
+    state, index = Life(), 0
+    edges = [
+        (c.number, c.closed_position, _accrual_after(draft.closed, c.number, draft.cycle))
+        for c in draft.closed
+    ]
+    edges.append((draft.cycle.number if draft.cycle else 0, events[-1].position + 1, accrual))
+    for number, end, accrued_there in edges:
+        while index < len(events) and events[index].position < end:
             state.apply(events[index])
             index += 1
-        at_boundary = state.entry(_accrual_after(draft.closed, cycle.number, draft.cycle))
-        _add_line(lines, cycle.number, at_boundary, before)
-        before = at_boundary
-    number = draft.cycle.number if draft.cycle else 0
-    _add_line(lines, number, known.entry(accrual), before)
+        now = state.entry(accrued_there) if state.payer == payer else (0, 0)
+        if now != before:
+            lines.append(CycleLine(payer, number, now[0] - before[0], now[1] - before[1]))
+        before = now
     return lines
-
-
-def _add_line(
-    lines: list[CycleLine], number: int, now: tuple[int, int], before: tuple[int, int]
-) -> None:
-    if now != before:
-        lines.append(CycleLine(number, now[0] - before[0], now[1] - before[1]))
 
 
 def _accrual_after(closed: Sequence[ClosedCycle], number: int, cycle: OpenCycle | None) -> Accrual:

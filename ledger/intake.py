@@ -28,7 +28,7 @@ from ledger.arrivals import (
 from ledger.cloudevents import parse_line
 from ledger.errors import InvalidArgumentError
 from ledger.group import Group
-from persistence import Counts, DeadLetter, Inboxed
+from persistence import ERASED, Counts, DeadLetter, Inboxed
 
 LINES_MAX = 10_000  # events in one batch; more are refused before they are read
 REASON_CHARS_MAX = 1_000
@@ -274,7 +274,7 @@ def retry(group: Group, letter: DeadLetter, decide: Callable[[bytes], str]) -> s
 
     Give "" or "repeated"; raise RejectedError with the reason it stays.
     """
-    if letter.kind == "oversized":
+    if letter.kind in {"oversized", ERASED}:  # their bytes are not there
         raise RejectedError(letter.reason)
     try:
         outcome = decide(letter.original)

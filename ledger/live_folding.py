@@ -9,7 +9,7 @@ from ledger.shards import Shard
 from ledger.tails import Tail
 from persistence import LiveRow, StreamEvent, Transaction
 from projections.alerts import Alert
-from projections.corrections import Correction, correction_of, corrects
+from projections.corrections import Correction, correction_of, is_correction
 from projections.live import (
     LIVE_VERSION,
     LiveState,
@@ -31,7 +31,7 @@ Streams = Callable[[Sequence[str]], Mapping[str, Sequence[StreamEvent]]]
 
 def corrections_in(batch: Sequence[Recorded], streams: Streams) -> dict[int, Correction]:
     """Give what the events of a batch correct, by position; `streams` loads whole streams."""
-    correcting = [recorded for recorded in batch if corrects(recorded.event) is not None]
+    correcting = [recorded for recorded in batch if is_correction(recorded.event)]
     if not correcting:
         return {}
     stored = streams(sorted({recorded.originator_id for recorded in correcting}))

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
 from ledger.errors import StartRefusedError
 from ledger.settings import Settings
 from ledger.stores import data_dir_of, databases_of
-from persistence import MigrationRow, StoreError
+from persistence import Act, MigrationRow, StoreError
 from persistence.sqlite import FILE_NAME, SQLiteStore, migrations_of
 
 
@@ -17,6 +20,7 @@ class ShardSchema(NamedTuple):
 
     shard: int
     migrations: list[MigrationRow]
+    indexes: Sequence[str] = ()  # that are missing, or were; they are made behind the migrations
 
     @property
     def missing(self) -> list[MigrationRow]:
@@ -39,18 +43,24 @@ def schemas(settings: Settings) -> list[ShardSchema]:
         raise StartRefusedError(str(error)) from error
 
 
-def migrate(settings: Settings) -> list[ShardSchema]:
+def migrate(settings: Settings, author: str) -> list[ShardSchema]:
     """Apply what is missing on every shard and give it."""
     try:
-        before = [schema.missing for schema in _schemas(settings)]
+        looked = _schemas(settings)
+        before = [schema.missing for schema in looked]
         if settings.store == "postgres":
             from persistence.postgres import migrate_shards  # noqa: PLC0415  # an extra
 
-            applied = migrate_shards(databases_of(settings, "migrate"))
+            applied = migrate_shards(databases_of(settings, "migrate"), author)
         else:
             for number, missing in enumerate(before):
                 if missing:  # opening applies it, with the folder locked
-                    SQLiteStore(data_dir_of(settings, number)).close()
+                    store = SQLiteStore(data_dir_of(settings, number))
+                    detail = f"up to migration {missing[-1].number}"
+                    with closing(store), store.transaction() as transaction:
+                        transaction.add_act(
+                            Act(int(time.time() * 1_000), author, "migrate", detail)
+                        )
             numbers = [{row.number for row in missing} for missing in before]
             applied = [
                 [row for row in schema.migrations if row.number in numbers[schema.shard]]
@@ -58,10 +68,10 @@ def migrate(settings: Settings) -> list[ShardSchema]:
             ]
     except StoreError as error:
         raise StartRefusedError(str(error)) from error
-    return [ShardSchema(number, rows) for number, rows in enumerate(applied)]
+    return [schema._replace(migrations=rows) for schema, rows in zip(looked, applied, strict=True)]
 
 
-def finish(settings: Settings) -> list[ShardSchema]:
+def finish(settings: Settings, author: str) -> list[ShardSchema]:
     """Mark what is applied as known to every role, on every shard, and give it.
 
     From then on newer forms of events may be written. In files nobody else reads, so what is
@@ -73,7 +83,7 @@ def finish(settings: Settings) -> list[ShardSchema]:
 
     try:
         return [
-            ShardSchema(number, finish_database(database))
+            ShardSchema(number, finish_database(database, author))
             for number, database in enumerate(databases_of(settings, "migrate"))
         ]
     except StoreError as error:
@@ -84,10 +94,12 @@ def _schemas(settings: Settings) -> list[ShardSchema]:
     if settings.store == "memory":
         raise StartRefusedError('store is "memory", which has nothing to migrate')
     if settings.store == "postgres":
-        from persistence.postgres import state  # noqa: PLC0415  # an extra
+        from persistence.postgres import missing_indexes, state  # noqa: PLC0415  # an extra
 
-        databases = databases_of(settings, "migrate")
-        return [ShardSchema(number, state(each)) for number, each in enumerate(databases)]
+        return [
+            ShardSchema(number, state(database), missing_indexes(database))
+            for number, database in enumerate(databases_of(settings, "migrate"))
+        ]
     return [
         ShardSchema(number, migrations_of(_file(settings, number)))
         for number in range(settings.shard_count)

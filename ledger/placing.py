@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from events import WorkspaceInstanceVoided, decode
 from events.readable import attribution_id
-from ledger.errors import StartRefusedError, UnavailableError
+from ledger.errors import FailedPreconditionError, StartRefusedError, UnavailableError
+from ledger.identifiers import parse_uuid
 from ledger.shards import Shard
+from persistence import StreamEvent
 
 KNOWN_MAX = 1_000_000  # placements kept in memory, about 150 bytes each
 
@@ -67,6 +70,32 @@ class Placing:
         """Give the shard of a payer that is about to have an event."""
         return self._shard((await self.place([payer]))[payer])
 
+    async def of_instance(self, instance_id: str, payer: bytes | None = None) -> Shard:
+        """Give the shard that knows an instance; the first one when none does.
+
+        Several may, for intake cannot refuse an ID that another shard has. Then it is the one in
+        which it counts; when it was voided everywhere, where that was last.
+        """
+        if len(self._shards) == 1:
+            return self._shards[0]
+        if payer is not None:
+            return await self.find(payer)
+        stream = f"instance:{parse_uuid(instance_id)}"
+        streams = [await shard.read(lambda q: q.reader.stream(stream)) for shard in self._shards]
+        known = {
+            shard: events[-1] for shard, events in zip(self._shards, streams, strict=True) if events
+        }
+        counting = [shard for shard, newest in known.items() if not is_void(newest)]
+        if len(counting) > 1:
+            raise FailedPreconditionError(
+                f"workspace instance {instance_id[:80]} is recorded under payers of"
+                f" {len(counting)} shards: say which payer's, or void the wrong one;"
+                " `usage-ledger check` lists them"
+            )
+        if counting:
+            return counting[0]
+        return max(known, key=lambda shard: _recorded_at(known[shard]), default=self._shards[0])
+
     def _shard(self, number: int) -> Shard:
         if number >= len(self._shards):
             raise UnavailableError(
@@ -79,6 +108,15 @@ class Placing:
         if len(self._known) + len(placed) > KNOWN_MAX:
             self._known.clear()
         self._known.update(placed)
+
+
+def is_void(newest: StreamEvent) -> bool:
+    """Say by the newest event of an instance's stream whether nothing of it counts any more."""
+    return newest.topic == WorkspaceInstanceVoided.TOPIC
+
+
+def _recorded_at(stored: StreamEvent) -> int:
+    return decode(stored.topic, stored.state).recorded_at
 
 
 def refuse_missing_shards(shards: Sequence[Shard]) -> None:

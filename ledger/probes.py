@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ledger.audit.heads import Heads
 from ledger.health import Probe
 from ledger.projector import Projector
 from ledger.shards import Shard
@@ -99,6 +100,29 @@ class TailProbe:
     def lag(self) -> int | None:
         """Count the events it has not handed over; None while another process does."""
         return None if self._tail.stands_by else self._tail.lag
+
+
+class HeadsProbe:
+    """Whether heads are signed, where a key is meant to."""
+
+    name = "heads"
+    is_needed = False  # nobody waits for a head
+    alive = True
+    lag: int | None = None
+
+    def __init__(self, heads: Heads) -> None:
+        """Look at the signing of a ledger's heads."""
+        self._heads = heads
+
+    @property
+    def ready(self) -> bool:
+        """Tell whether the last try came to its end."""
+        return not self._heads.trouble
+
+    @property
+    def reason(self) -> str:
+        """Say why it did not."""
+        return self._heads.trouble
 
 
 def probes_of(shards: Sequence[Shard]) -> list[Probe]:

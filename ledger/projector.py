@@ -16,9 +16,10 @@ from events import UnreadableEventError
 from ledger import tracing
 from ledger.folding import fold_events_at_once
 from persistence import StoreUnavailableError, WritableStore
+from projections import VERSION
 
 BATCH_MAX = 4_000  # events folded in one transaction: about a tenth of a second
-LEASE = "project"
+LEASE = f"project-{VERSION}"  # each version of the folds has its own rows, and its own projector
 LEASE_SECONDS = 10.0  # after so long without a sign of life another projector takes over
 RENEW_SECONDS = 3.0
 IDLE_SECONDS = 0.02  # between two looks at a log that has not grown

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from events import InvoiceCorrected, InvoiceSettled, LedgerEvent, decode
+from events import EntryImported, InvoiceCorrected, InvoiceSettled, LedgerEvent, decode
 from events.causes import NOTE, UNCOLLECTIBLE, UNDONE, VOIDED, base_of
 from events.readable import time_text, uuid_text
 from ledger.clock import Clock, now_ms
@@ -54,13 +54,28 @@ class DraftLine(NamedTuple):
     amount: Amount
 
 
+class DraftVoidedNotes(NamedTuple):
+    """Credit notes of closed cycles that were voided in the open one, by period."""
+
+    late_for: int
+    period: tuple[int | None, int | None]
+    notes: int
+    cents: int
+
+
 class Draft(NamedTuple):
     """A payer's open cycle."""
 
     rows: DraftRows
     lines: list[DraftLine]
+    voided_notes: list[DraftVoidedNotes]  # a part of the cycle's notes
     total_cents: int
     billable_credits: int
+
+
+def personal_fields(stored: bytes | None) -> tuple[str, ...]:
+    """Give the personal fields of an event; none once they are erased, which leaves zeros."""
+    return _unpack(stored) if stored and stored[0] else ()
 
 
 def usage_metadata(row: UsageRow) -> str:
@@ -68,9 +83,7 @@ def usage_metadata(row: UsageRow) -> str:
 
     The general encoder costs five times as much.
     """
-    name = avatar = context = ""
-    if row.personal is not None:
-        name, avatar, context = _unpack(row.personal)
+    name, avatar, context = personal_fields(row.personal) or ("", "", "")
     end = row.stopping if row.stopping is not None else row.stopped
     return (
         f'{{"workspaceId":{_quote(row.workspace_id)},"workspaceType":{_quote(row.workspace_type)},'
@@ -82,10 +95,17 @@ def usage_metadata(row: UsageRow) -> str:
     )
 
 
+def personal_text(personal: bytes | None) -> str:
+    """Give the text of a personal row that has one; empty once erased."""
+    fields = personal_fields(personal)
+    return fields[0] if fields else ""
+
+
 def other_description(row: OtherRow) -> str:
     """Describe an invoice or credit note; empty once erased."""
-    if row.personal is not None:
-        return _unpack(row.personal)[0]
+    fields = personal_fields(row.personal)
+    if fields:
+        return fields[0]
     return _invoice_description(decode(row.topic, row.state)) if row.kind == "invoice" else ""
 
 
@@ -95,6 +115,8 @@ def _invoice_description(event: LedgerEvent) -> str:
             return f"Invoice {event.invoice_id} finalized in Stripe"
         case InvoiceCorrected():
             return _correction_description(event)
+        case EntryImported() if event.commitment:
+            return ""  # it had one, which is erased
         case _:
             return WRITE_OFF_DESCRIPTION
 
@@ -293,26 +315,7 @@ class Queries:
     def draft(self, payer: bytes) -> Draft:
         """Give a payer's open cycle."""
         self.refuse_if_paused("invoice-drafts", "instances", "balances", "cost-centers")
-        rows = self.reader.draft(payer)
-        amounts = dict(rows.lines)
-        for workspace_class, amount in rows.accruals.items():
-            base = rows.bases.get(workspace_class, Amount(0, 0, 0))
-            known = amounts.get((workspace_class, OWN_PERIOD), Amount(0, 0, 0))
-            amounts[workspace_class, OWN_PERIOD] = Amount(
-                known.count + amount.count,
-                known.cents + amount.cents - base.cents,
-                known.seconds + amount.seconds - base.seconds,
-            )
-        lines = [
-            DraftLine(workspace_class, late_for, _period(rows, late_for), amount)
-            for (workspace_class, late_for), amount in sorted(amounts.items())
-        ]
-        cycle = rows.cycle
-        carried, notes, invoices = (
-            (cycle.carried_cents, cycle.note_cents, cycle.invoice_cents) if cycle else (0, 0, 0)
-        )
-        total = carried + sum(line.amount.cents for line in lines) + notes + invoices
-        return Draft(rows, lines, total, billable_credits(total, invoices))
+        return draft_of(self.reader.draft(payer))
 
     def resets_held(self, now: int) -> str:
         """Say why resets wait; empty when they do not."""
@@ -332,6 +335,33 @@ class Queries:
     def now(self) -> int:
         """Give the time in ms."""
         return now_ms(self.clock)
+
+
+def draft_of(rows: DraftRows) -> Draft:
+    """Put together what a draft is made of."""
+    amounts = dict(rows.lines)
+    for workspace_class, amount in rows.accruals.items():
+        base = rows.bases.get(workspace_class, Amount(0, 0, 0))
+        known = amounts.get((workspace_class, OWN_PERIOD), Amount(0, 0, 0))
+        amounts[workspace_class, OWN_PERIOD] = Amount(
+            known.count + amount.count,
+            known.cents + amount.cents - base.cents,
+            known.seconds + amount.seconds - base.seconds,
+        )
+    lines = [
+        DraftLine(workspace_class, late_for, _period(rows, late_for), amount)
+        for (workspace_class, late_for), amount in sorted(amounts.items())
+    ]
+    cycle = rows.cycle
+    carried, notes, invoices = (
+        (cycle.carried_cents, cycle.note_cents, cycle.invoice_cents) if cycle else (0, 0, 0)
+    )
+    total = carried + sum(line.amount.cents for line in lines) + notes + invoices
+    voided_notes = [
+        DraftVoidedNotes(late_for, _period(rows, late_for), count, cents)
+        for late_for, (count, cents) in sorted(rows.voided_notes.items())
+    ]
+    return Draft(rows, lines, voided_notes, total, billable_credits(total, invoices))
 
 
 def _after_block(key: tuple[int, bytes] | None, instant: int, *, ascending: bool) -> bytes | None:

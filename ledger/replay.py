@@ -1,17 +1,20 @@
-"""Folding the whole log anew beside the live rows, to compare the two."""
+"""Folding the whole log anew beside the live rows, to compare the two, for `usage-ledger check`."""
 
 from __future__ import annotations
 
 import hashlib
-import itertools
 import tempfile
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 
 from events import UnreadableEventError, decode
-from ledger.folding import REBUILD_BATCH, fold_events
+from ledger.errors import FailedPreconditionError
+from ledger.rebuilding.comparing import Comparison, Side
+from ledger.rebuilding.replaying import Replay, Wanted
 from persistence import Reader, StreamEvent
-from persistence.sqlite import TABLES, SQLiteReader, SQLiteStore
+from persistence.sql.tables import TABLES
+from persistence.sqlite import ReplayFile
 
 BREACHES_SHOWN = 100
 
@@ -19,81 +22,76 @@ Law = tuple[str, int, list[str]]  # the law, how many were compared, the first b
 
 
 def compare_with_log(reader: Reader) -> Iterator[Law]:
-    """Fold the log into a fresh store and compare every row; compare personal fields, too.
+    """Fold the log into a fresh file and compare every row; compare personal fields, too.
 
-    The reader sees one state throughout, while the service goes on.
+    The service goes on. The reader sees one state while rows are compared.
     """
+    personal = _Personal(reader)
     with (
-        reader.snapshot(),
         tempfile.TemporaryDirectory(prefix="usage-ledger-replay-") as folder,
+        closing(ReplayFile(Path(folder))) as file,
     ):
-        # Nothing of it outlives the comparison, so it need not survive a power cut.
-        fresh = SQLiteStore(Path(folder), synchronous="normal")
+        replay = Replay(reader, file, Wanted(), looked_at=personal.look)
         try:
-            try:
-                yield _fold(reader, fresh)
-            except UnreadableEventError as error:
-                yield "every event of the log can be read", 0, [str(error)]
-                return
-            anew = SQLiteReader(fresh)
-            try:
-                for projection, tables in TABLES.items():
-                    yield _compare(reader, anew, projection, tables)
-            finally:
-                anew.close()
-        finally:
-            fresh.close()
+            replay.run(reader.stands_at(reader.serves()))
+            with reader.snapshot():
+                serves = reader.serves()
+                # What came meanwhile, so that both stand at the same position.
+                replay.run(reader.stands_at(serves))
+                yield personal.law()
+                yield from _compared(replay, Side(reader, serves, reader.structure(serves)))
+        except UnreadableEventError as error:
+            yield "every event of the log can be read", 0, [str(error)]
+        except FailedPreconditionError as error:
+            yield "every event of the log can be folded", 0, [str(error)]
 
 
-def _fold(reader: Reader, fresh: SQLiteStore) -> Law:
-    """Fold the log as far as the live rows are, and compare personal fields on the way.
+class _Personal:
+    """Compares personal fields with what their events commit to."""
 
-    Each event's fields are compared with what the event commits to.
-    """
-    position, compared = 0, 0
-    breaches: list[str] = []
-    end = max(reader.standing().values())
-    while stored := reader.log(after=position, limit=min(REBUILD_BATCH, end - position)):
-        with fresh.transaction() as transaction:
-            fold_events(transaction, stored)
-        fresh.checkpoint()
-        position = stored[-1].position
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+        self._left_through = reader.packs.personal_left_through()
+        self._compared = 0
+        self._breaches: list[str] = []
+
+    def look(self, stored: Sequence[StreamEvent]) -> None:
         for event in stored:
-            is_kept, breach = _compare_personal(reader, event)
-            compared += is_kept
-            if breach and len(breaches) < BREACHES_SHOWN:
-                breaches.append(breach)
-    return "personal fields are those that their events commit to", compared, breaches
+            is_kept, breach = _compare_personal(self._reader, event, self._left_through)
+            self._compared += is_kept
+            if breach and len(self._breaches) < BREACHES_SHOWN:
+                self._breaches.append(breach)
+
+    def law(self) -> Law:
+        law = "personal fields are those that their events commit to, or an erasure took them"
+        return law, self._compared, self._breaches
 
 
-def _compare_personal(reader: Reader, stored: StreamEvent) -> tuple[bool, str]:
+def _compare_personal(reader: Reader, stored: StreamEvent, left_through: int) -> tuple[bool, str]:
     """Say whether there are personal fields, and what is wrong with them."""
     commitment = getattr(decode(stored.topic, stored.state), "commitment", b"")
     if not commitment:
         return False, ""
     kept = reader.personal(stored.position)
+    if kept is None and stored.position <= left_through:
+        return False, ""  # they stayed in the ledger from which this one was taken over
     if kept is None:
-        return False, ""  # erased, which is no breach
+        return True, f"position {stored.position}: the fields of {stored.stream} are lost"
+    if kept.erased_by:
+        return False, ""  # that there is such an erasure is a law of its own
     if hashlib.sha256(kept.salt + kept.fields).digest() == commitment:
         return True, ""
     return True, f"position {stored.position}: not the fields that {stored.stream} commits to"
 
 
-def _compare(reader: Reader, anew: Reader, projection: str, tables: Sequence[str]) -> Law:
-    compared = 0
-    breaches: list[str] = []
-    for table in tables:
-        pairs = itertools.zip_longest(reader.rows_of(table), anew.rows_of(table))
-        for live, folded in pairs:
-            compared += 1
-            if live != folded:
-                # One row too many shifts all that follow: the first difference of a table tells.
-                breaches.append(f"{table}: live {_shown(live)}, folded {_shown(folded)}")
-                break
-    return f"{projection}: the live rows are those of the log folded anew", compared, breaches
-
-
-def _shown(row: tuple[object, ...] | None) -> str:
-    if row is None:
-        return "no more rows"
-    return "(" + ", ".join(v.hex() if isinstance(v, bytes) else str(v) for v in row) + ")"
+def _compared(replay: Replay, live: Side) -> Iterator[Law]:
+    for projection in TABLES:
+        comparison = Comparison(replay.position)
+        breaches: list[str] = []
+        for difference in replay.compare(live, comparison, projections=(projection,)):
+            if len(breaches) < BREACHES_SHOWN:
+                breaches.append(difference.text)
+        # What cannot be compared is not known to be right.
+        breaches += comparison.not_compared
+        law = f"{projection}: the live rows are those of the log folded anew"
+        yield law, sum(comparison.rows.values()), breaches

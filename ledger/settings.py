@@ -78,6 +78,7 @@ FILE_BYTES_MAX = 1 << 20
 # Their values are never repeated: somebody may have pasted the secret instead of its file's name.
 UNQUOTED = frozenset(
     {
+        "audit.signing_key_file",
         "directory.url",
         "directory.token_file",
         "free_credit_key_file",
@@ -113,6 +114,8 @@ Origin = Literal["default", "file", "env", "option"]
 _FILE_PATHS = {
     ("data_dir",),
     ("free_credit_key_file",),
+    ("audit", "signing_key_file"),
+    ("audit", "keys_file"),
     ("live_views", "faust_data_dir"),
     *(tuple(name.split(".")) for name in READ_AT_START),
 }
@@ -343,6 +346,10 @@ def _value(settings: Settings, name: str) -> Any:
 def _shown(settings: Settings, name: str) -> str | int | bool | dict[str, str] | None:
     if name == "free_credit_key_file":
         return str(settings.free_credit_key_path)
+    if name == "audit.signing_key_file":
+        return str(settings.signing_key_path)
+    if name == "audit.keys_file":
+        return str(settings.keys_path)
     group, _, leaf = name.rpartition(".")
     model: Any = _value(settings, group) if group else settings
     value = getattr(model, leaf)

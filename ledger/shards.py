@@ -7,7 +7,7 @@ import concurrent.futures
 import os
 import socket
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from ledger.clock import Clock
@@ -18,12 +18,17 @@ from ledger.metrics import Instruments
 from ledger.patience import current_patience
 from ledger.projector import Projector
 from ledger.queries import Queries
+from ledger.readers import Readers
 from ledger.stores import OpenStore
 from ledger.watching import Watch
 from ledger.writer import Writer
 from persistence import Progress, Transaction
+from projections import Pause
 
 READERS = 6  # connections of a shared store that calls read on at once; its pool has some more
+# ... of an embedded one, beside that of the event loop: behind one slow question others go on,
+# and each has a cache of its own.
+KEPT = 2
 T = TypeVar("T")
 
 
@@ -57,13 +62,12 @@ class Shard:
         self._loop: asyncio.AbstractEventLoop | None = None
         self.watch: Watch | None = None
         self.projector: Projector | None = None
-        self._readers: asyncio.Queue[Queries] | None = None
-        self._reading: list[Queries] = []  # all of them, whoever has them
+        self._readers: Readers | None = None
+        self._threads = concurrent.futures.ThreadPoolExecutor(
+            READERS + 2 if self.store.is_shared else KEPT, thread_name_prefix=f"shard-{number}"
+        )
         if self.store.is_shared:
             self.watch = Watch(self.store, self._progressed)
-            self._threads = concurrent.futures.ThreadPoolExecutor(
-                READERS + 2, thread_name_prefix=f"shard-{number}"
-            )
             if projects:
                 self.projector = Projector(
                     self.store,
@@ -80,11 +84,9 @@ class Shard:
         """Start the threads; call it on the event loop."""
         self._loop = asyncio.get_running_loop()
         self.writer.start()
+        count = READERS if self.store.is_shared else KEPT
+        self._readers = Readers(self.new_queries, count, self._threads)
         if self.watch is not None:
-            self._readers = asyncio.Queue()
-            self._reading = [self.new_queries() for _ in range(READERS)]
-            for queries in self._reading:
-                self._readers.put_nowait(queries)
             self.watch.start(self._loop)
         if self.projector is not None:
             self.projector.start()
@@ -96,9 +98,9 @@ class Shard:
             self.projector.stop()
         if self.watch is not None:
             self.watch.stop()
-            self._threads.shutdown()
-            for queries in self._reading:
-                queries.reader.close()
+        self._threads.shutdown()
+        if self._readers is not None:
+            self._readers.close()
         self.queries.reader.close()
         self.core.failpoint("before-close")
         self.store.checkpoint()
@@ -108,7 +110,16 @@ class Shard:
 
     def new_queries(self) -> Queries:
         """Give queries on a connection of their own, for a thread."""
-        return Queries(self._new_reader(), self._clock, lambda: self.core.paused)
+        return Queries(self._new_reader(), self._clock, self._paused)
+
+    def _paused(self) -> Mapping[str, Pause]:
+        """Give the projections that stand still.
+
+        While some do, in a store of this process alone, it is asked: a generation in which nothing
+        stands still may be served by now, and the writer hears of it with its next group only.
+        """
+        paused = self.core.paused
+        return self.store.progress().paused if paused and not self.store.is_shared else paused
 
     async def read(self, ask: Callable[[Queries], T]) -> T:
         """Ask on a reading connection.
@@ -116,19 +127,14 @@ class Shard:
         An embedded store answers on the event loop, which is faster than another thread; a server
         is asked on one of a few threads, so that others need not wait for the network.
         """
-        if self._readers is None:
-            return ask(self.queries)
-        readers, queries = self._readers, await self._readers.get()
+        return await self.read_aside(ask) if self.store.is_shared else ask(self.queries)
 
-        def give_back(asked: asyncio.Future[T]) -> None:
-            readers.put_nowait(queries)
-            if not asked.cancelled():
-                asked.exception()  # nobody may be there any more to whom it matters
+    async def read_aside(self, ask: Callable[[Queries], T]) -> T:
+        """Ask what may take a while: on one of a few threads, of an embedded store as well.
 
-        asked = asyncio.get_running_loop().run_in_executor(self._threads, ask, queries)
-        # Whoever waits may be cancelled; the thread goes on with this connection until it is done.
-        asked.add_done_callback(give_back)
-        return await asyncio.shield(asked)
+        They are the shard's own, so that whatever else is done on threads need not wait.
+        """
+        return ask(self.queries) if self._readers is None else await self._readers.ask(ask)
 
     async def read_long(self, ask: Callable[[Queries], T]) -> T:
         """Ask something that takes long, on a connection and a thread of its own."""

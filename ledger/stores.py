@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from ledger.errors import StartRefusedError
 from ledger.settings import Settings
 from persistence import Reader, StoreError, WritableStore
-from persistence.sqlite import SQLiteReader, SQLiteStore
+from persistence.sqlite import FILE_NAME, SQLiteFileReader, SQLiteReader, SQLiteStore
 
 if TYPE_CHECKING:
     from persistence.postgres import Database
@@ -43,6 +43,32 @@ def open_stores(settings: Settings, role: str) -> list[OpenStore]:
             each.store.close()
         raise StartRefusedError(str(error)) from error
     return opened
+
+
+def open_readers(settings: Settings) -> list[Reader]:
+    """Read every shard's store beside whoever has it open; StartRefusedError says what to change.
+
+    Nothing is written, migrated or locked.
+    """
+    readers: list[Reader] = []
+    try:
+        if settings.store == "postgres":
+            databases = databases_of(settings, "read")
+            from persistence.postgres import PostgresDatabaseReader  # noqa: PLC0415  # an extra
+
+            for database in databases:
+                readers.append(PostgresDatabaseReader(database))  # noqa: PERF401  # as below
+        elif settings.store == "memory":
+            raise StartRefusedError('store is "memory", which only its own process can read')
+        else:
+            for number in range(settings.shard_count):
+                path = data_dir_of(settings, number) / FILE_NAME
+                readers.append(SQLiteFileReader(path))
+    except StoreError as error:
+        for reader in readers:
+            reader.close()
+        raise StartRefusedError(str(error)) from error
+    return readers
 
 
 def data_dir_of(settings: Settings, number: int) -> Path:

@@ -4,12 +4,13 @@ Types of answers, and how identifiers and events read.
 """
 
 from billing import is_stripe_id
-from events import OTHER, STRIPE, Recorded, UnreadableEventError, decode
+from events import OTHER, STRIPE, Recorded, UnreadableEventError, decode, recorded_time
 from events.readable import TIME_MIN, attribution_id, event_json, uuid_text
 from persistence import (
     BillingRun,
     Counts,
     DeadLetter,
+    Head,
     OtherRow,
     SourceKey,
     StatusRows,
@@ -17,6 +18,7 @@ from persistence import (
     StreamEvent,
     SuspectRow,
     UsageRow,
+    VoidRow,
     Webhook,
     WebhookPlace,
 )
@@ -31,6 +33,7 @@ __all__ = [
     "CostCenterRow",
     "Counts",
     "DeadLetter",
+    "Head",
     "OtherRow",
     "Recorded",
     "SourceKey",
@@ -40,11 +43,13 @@ __all__ = [
     "SuspectRow",
     "UnreadableEventError",
     "UsageRow",
+    "VoidRow",
     "Webhook",
     "WebhookPlace",
     "attribution_id",
     "decode",
     "event_json",
     "is_stripe_id",
+    "recorded_time",
     "uuid_text",
 ]

@@ -41,10 +41,15 @@ class Submitted(Work):
     __slots__ = ("asked_in", "future", "position")
 
     def __init__(
-        self, act: Callable[[Group], Any], author: str, future: asyncio.Future[Any]
+        self,
+        act: Callable[[Group], Any],
+        author: str,
+        future: asyncio.Future[Any],
+        *,
+        is_background: bool = False,
     ) -> None:
         """Remember who waits."""
-        super().__init__(act, author)
+        super().__init__(act, author, is_background=is_background)
         self.future = future
         self.position = 0  # of the log's head once this was committed
         self.asked_in = tracing.current().here()  # the span of who waits
@@ -121,7 +126,8 @@ class Writer:
     async def background(self, act: Callable[[Group], T]) -> T:
         """Do something that nobody waits for, behind what waits; give its result."""
         result: T
-        result, _ = await self._submit(Submitted(act, "", self._future()), self._background)
+        work = Submitted(act, "", self._future(), is_background=True)
+        result, _ = await self._submit(work, self._background)
         return result
 
     @property

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Generic, NamedTuple, TypeVar
 
 BILLING = 4  # while it is not finished, no event of billing may be written
+AUDIT = 5  # ... and no void and no erasure
 # The projections that the first migration began; later ones begin with a migration of their own.
 FIRST_PROJECTIONS = (
     "instances", "usage-totals", "balances", "invoice-drafts", "cost-centers", "clock",

@@ -6,10 +6,16 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import NamedTuple, Protocol
 
+from persistence.acts import Act
 from persistence.billing import BillingReads
+from persistence.clocks import ClockReader, SealedReader
+from persistence.erasures import ErasureReads, ErasureSearch, Personal
 from persistence.live import LiveReader
-from persistence.store import Counts, DeadLetter, Personal, StreamEvent
-from projections import Accrual, Amount, ClockRow, CostCenterRow, OpenCycle, Pause
+from persistence.packs import PackReader
+from persistence.store import Counts, DeadLetter, StreamEvent
+from persistence.tree import TreeReader
+from persistence.why import WhyReader
+from projections import Accrual, Amount, ClockRow, CostCenterRow, OpenCycle, Pause, Void
 
 
 class UsageRow(NamedTuple):
@@ -28,7 +34,7 @@ class UsageRow(NamedTuple):
     stopping: int | None
     stopped: int | None
     user: bytes
-    personal: bytes | None
+    personal: bytes | None  # msgpack; zeros once erased
 
 
 class OtherRow(NamedTuple):
@@ -40,6 +46,15 @@ class OtherRow(NamedTuple):
     kind: str
     user: bytes
     personal: bytes | None
+    topic: str  # of its event
+    state: bytes
+
+
+class VoidRow(NamedTuple):
+    """Something that was voided, as it is shown."""
+
+    void: Void
+    personal: bytes | None  # of the void: the reason
     topic: str  # of its event
     state: bytes
 
@@ -64,6 +79,7 @@ class DraftRows(NamedTuple):
     accruals: dict[str, Amount]  # by class, what runs
     bases: dict[str, Amount]  # by class, what that had accrued at the boundary
     closed: list[ClosedCycle]
+    voided_notes: dict[int, tuple[int, int]]  # (count, cents) by period, of closed cycles' notes
     accrual: Accrual
     balance_cents: int
 
@@ -124,6 +140,7 @@ class StatusRows(NamedTuple):
     stops_without_start: int
     intake: list[IntakeRow]
     tails: dict[str, int]
+    acts: list[Act]  # newest first
 
 
 class Tallies(NamedTuple):
@@ -135,7 +152,7 @@ class Tallies(NamedTuple):
     dead_letters: int
 
 
-class Reader(BillingReads, Protocol):
+class Reader(BillingReads, ErasureReads, ErasureSearch, Protocol):
     """A connection for reading. Each method sees one committed state; `snapshot` joins several."""
 
     def snapshot(self) -> AbstractContextManager[None]:
@@ -144,6 +161,26 @@ class Reader(BillingReads, Protocol):
     @property
     def live(self) -> LiveReader:
         """Live meters and alerts."""
+
+    @property
+    def clocks(self) -> ClockReader:
+        """States of entries at any position of the log."""
+
+    @property
+    def sealed(self) -> SealedReader:
+        """Sums of such states."""
+
+    @property
+    def tree(self) -> TreeReader:
+        """The tree over the log."""
+
+    @property
+    def why(self) -> WhyReader:
+        """What numbers are made of."""
+
+    @property
+    def packs(self) -> PackReader:
+        """What lies beside the log and goes with it."""
 
     def balance(self, payer: bytes) -> int:
         """Give what a payer owes in cents; 0 without entries."""
@@ -208,6 +245,9 @@ class Reader(BillingReads, Protocol):
     ) -> list[OtherRow]:
         """Give invoices and credit notes beyond a (time, id)."""
 
+    def voids(self, payer: bytes, *, before: int, limit: int) -> list[VoidRow]:
+        """Give what was voided of a payer before a position, newest first."""
+
     def draft(self, payer: bytes) -> DraftRows:
         """Give what a payer's invoice draft is made of."""
 
@@ -246,14 +286,39 @@ class Reader(BillingReads, Protocol):
     def tallies(self) -> Tallies:
         """Add up what was delivered, and count the dead letters; reads both tables."""
 
-    def standing(self) -> dict[str, int]:
-        """Give where every projection stands."""
+    def begun_before(self, streams: Sequence[str], position: int) -> set[str]:
+        """Name those of the streams whose first event lies before a position."""
 
-    def rows_of(self, table: str) -> Iterator[tuple[object, ...]]:
-        """Give every row of a table of the read model, in one order whatever wrote it."""
+    def serves(self) -> int:
+        """Give the generation of the read model that is served."""
+
+    def rows_of(
+        self,
+        table: str,
+        columns: Sequence[str] = (),
+        *,
+        generation: int | None = None,
+        payer: bytes | None = None,
+    ) -> Iterator[tuple[object, ...]]:
+        """Give the rows of a table by its key, whatever wrote them: all, or those of a payer.
+
+        Without columns they have all of them. Without a generation it is the one that is served.
+        """
+
+    def stands_at(self, generation: int) -> int:
+        """Give where the projections that fold stand; the log's head when all are paused."""
+
+    def paused(self, generation: int) -> dict[str, Pause]:
+        """Give the projections that stand still in a generation."""
+
+    def structure(self, generation: int) -> dict[str, tuple[str, ...]]:
+        """Give the columns of the tables that a generation has."""
+
+    def key_of(self, table: str, generation: int) -> tuple[str, ...]:
+        """Give the columns of the primary key that a table has in a generation."""
 
     def personal(self, position: int) -> Personal | None:
-        """Give the personal row of the event at a position."""
+        """Give the personal row of the event at a position; `erased_by` says if it is erased."""
 
     def jobs(self) -> list[JobRow]:
         """Give when jobs last ran."""

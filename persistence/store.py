@@ -7,19 +7,16 @@ from contextlib import AbstractContextManager
 from typing import NamedTuple, Protocol
 
 from events import Recorded
+from persistence.acts import Act
 from persistence.billing import BillingNotes, BillingReads
+from persistence.clocks import SealedRows
+from persistence.erasures import ErasureReads, ErasureWrites, Personal
 from persistence.live import LiveRows
-from projections import Pause, Positions, Rows
+from persistence.packs import PackRows
+from persistence.tree import TreeRows
+from projections import OtherEntry, Pause, Positions, Rows
 
 EventKey = tuple[int, bytes]  # number of the source, event id as bytes
-
-
-class Personal(NamedTuple):
-    """The erasable part of an event. `commitment` in the event is SHA-256(salt + fields)."""
-
-    position: int
-    salt: bytes
-    fields: bytes  # msgpack
 
 
 class Inboxed(NamedTuple):
@@ -47,7 +44,7 @@ class DeadLetter(NamedTuple):
 
     id: int
     digest: bytes  # SHA-256 of the whole line
-    kind: str  # `event`, `message`, `packed-event`, `oversized` or `import`
+    kind: str  # `event`, `message`, `packed-event`, `oversized`, `import`; `erased`: no bytes
     delivery: int
     line: int
     reason: str
@@ -84,8 +81,8 @@ class Progress(NamedTuple):
     paused: dict[str, Pause]
 
 
-class Transaction(BillingNotes, BillingReads, Protocol):
-    """The writer's transaction: all of it is kept, or nothing."""
+class FoldingTransaction(Protocol):
+    """What folding the log needs of a transaction: all of it is kept, or nothing."""
 
     @property
     def rows(self) -> Rows:
@@ -95,16 +92,41 @@ class Transaction(BillingNotes, BillingReads, Protocol):
     def positions(self) -> Positions:
         """Where projections stand."""
 
+    def standing(self) -> tuple[dict[str, int], dict[str, Pause]]:
+        """Give where each projection stands, and which are paused."""
+
+    def log(self, *, after: int, limit: int) -> list[StreamEvent]:
+        """Read the log in order."""
+
+
+class Transaction(
+    FoldingTransaction, BillingNotes, BillingReads, ErasureReads, ErasureWrites, Protocol
+):
+    """The writer's transaction."""
+
+    @property
+    def generation(self) -> int:
+        """The generation of the read model that is read and written."""
+
     @property
     def live(self) -> LiveRows:
         """Live meters and alerts."""
 
     @property
+    def tree(self) -> TreeRows:
+        """The tree over the log."""
+
+    @property
+    def sealed(self) -> SealedRows:
+        """Sums of entries as they stood at positions of the log."""
+
+    @property
+    def packs(self) -> PackRows:
+        """A log that is taken over."""
+
+    @property
     def head(self) -> int:
         """Position of the newest event."""
-
-    def standing(self) -> tuple[dict[str, int], dict[str, Pause]]:
-        """Give where each projection stands, and which are paused."""
 
     def outdated(self) -> list[str]:
         """Name the projections that another version of the folds has filled."""
@@ -115,11 +137,11 @@ class Transaction(BillingNotes, BillingReads, Protocol):
     def streams(self, ids: Sequence[str]) -> dict[str, list[StreamEvent]]:
         """Load whole streams, each in order; streams without events are left out."""
 
-    def log(self, *, after: int, limit: int) -> list[StreamEvent]:
-        """Read the log in order."""
-
     def version(self, stream: str) -> int:
         """Give the version of a stream's newest event; 0 without events."""
+
+    def add_act(self, act: Act) -> None:
+        """Write down what an operator does beside the log."""
 
     def source_number(self, source: str) -> int:
         """Give the number of a source, a new one if it is new."""
@@ -174,6 +196,12 @@ class Transaction(BillingNotes, BillingReads, Protocol):
 
     def balance(self, payer: bytes) -> tuple[int, int]:
         """Give (balance in cents, live events) as folded so far."""
+
+    def other_entry_of(self, payer: bytes, entry_id: bytes) -> OtherEntry | None:
+        """Find an invoice or credit note that counts, by its id, as folded so far."""
+
+    def void_of(self, payer: bytes, entry_id: bytes) -> int | None:
+        """Give the position of the newest void of an entry, as folded so far."""
 
     def job_ran(self, name: str, *, started: int, finished: int | None, error: str) -> None:
         """Keep when a job last ran."""
@@ -239,6 +267,9 @@ class WritableStore(Protocol):
     def progress(self) -> Progress:
         """Look how far the log is written and folded: one quick read, no lock, any thread."""
 
+    def serves(self) -> int | None:
+        """Give the generation that this version of the folds serves; None while there is none."""
+
     def finished_schema(self) -> int:
         """Give the newest migration that every role knows; newer forms must not be written yet."""
 
@@ -259,6 +290,9 @@ class WritableStore(Protocol):
 
     def checkpoint_beside(self) -> None:
         """The same from another thread, while the writer goes on."""
+
+    def scrub(self) -> bool:
+        """Let nothing of erased rows stay in the files; False while a reader stands in the way."""
 
     def close(self) -> None:
         """Close every connection."""

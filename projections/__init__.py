@@ -10,7 +10,9 @@ from projections.billing import (
     Reporting,
 )
 from projections.clock import LEAP_MS
-from projections.entries import accrued, entry_id_of
+from projections.cost_centers import fold_cost_center
+from projections.entries import accrued, entry_id_of, other_entry_of
+from projections.invoice_drafts import period_of
 from projections.read_model import PROJECTIONS, VERSION, Pause, Positions, ReadModel
 from projections.rows import (
     BUCKET_MS,
@@ -20,19 +22,24 @@ from projections.rows import (
     Accrual,
     AccrualKey,
     Amount,
+    AtBoundary,
     BalanceDelta,
     BaseKey,
     ClockRow,
     CostCenterRow,
     Entry,
     EntryChange,
+    EntryVersion,
     LineKey,
+    NoteKey,
     OpenCycle,
     OpenInstance,
     OtherEntry,
+    OtherKey,
     RollupKey,
     Rows,
     RowsUnavailableError,
+    Void,
 )
 
 __all__ = [
@@ -46,6 +53,7 @@ __all__ = [
     "Accrual",
     "AccrualKey",
     "Amount",
+    "AtBoundary",
     "BalanceDelta",
     "BaseKey",
     "BillingAccount",
@@ -55,11 +63,14 @@ __all__ = [
     "CostCenterRow",
     "Entry",
     "EntryChange",
+    "EntryVersion",
     "Invoice",
     "LineKey",
+    "NoteKey",
     "OpenCycle",
     "OpenInstance",
     "OtherEntry",
+    "OtherKey",
     "Pause",
     "Positions",
     "ReadModel",
@@ -69,6 +80,10 @@ __all__ = [
     "RollupKey",
     "Rows",
     "RowsUnavailableError",
+    "Void",
     "accrued",
     "entry_id_of",
+    "fold_cost_center",
+    "other_entry_of",
+    "period_of",
 ]

@@ -15,9 +15,11 @@ from events import (
     Recorded,
     StripeIdClaimed,
     UsageReconciled,
+    UserErased,
+    UserErasureRequested,
     WorkspaceInstanceImported,
 )
-from projections.rows import BalanceDelta, EntryChange, OtherEntry, Rows
+from projections.rows import BalanceDelta, Entry, OtherEntry, Rows, Told
 
 # A claim is no event of the payer's own either: an import makes claims, too, and one may lie in
 # another shard than its payer.
@@ -33,6 +35,8 @@ _NOT_LIVE = frozenset(
         ClockConfirmed,
         PriceListPublished,
         UsageReconciled,
+        UserErased,
+        UserErasureRequested,
     }
 )
 
@@ -51,13 +55,7 @@ class BalanceFold:
             delta = self._deltas[payer] = BalanceDelta()
         return delta
 
-    def fold(
-        self,
-        batch: Sequence[Recorded],
-        changes: Sequence[EntryChange],
-        others: Sequence[OtherEntry],
-        running_cents: Mapping[bytes, int],
-    ) -> None:
+    def fold(self, batch: Sequence[Recorded], told: Told) -> None:
         """Take a batch of events and what the instance fold told of it."""
         live = Counter(
             [
@@ -68,19 +66,29 @@ class BalanceFold:
         )
         for payer, count in live.items():
             self._delta(payer).live_events += count
-        for change in changes:
+        for change in told.changes:
             delta = self._delta(change.after.payer)
             delta.booked_cents += change.after.cents
             if change.before is None:
                 delta.entries += 1
             else:
                 delta.booked_cents -= change.before.cents
-        for other in others:
+        for other in told.others:
             delta = self._delta(other.payer)
             delta.entries += 1
             delta.booked_cents += other.cents
-        for payer, cents in running_cents.items():
+        for entry, was_running in told.voided:
+            if not was_running:
+                self._take_away(entry)
+        for note in told.voided_notes:
+            self._take_away(note)
+        for payer, cents in told.running_cents.items():
             self._delta(payer).running_cents += cents
+
+    def _take_away(self, entry: Entry | OtherEntry) -> None:
+        delta = self._delta(entry.payer)
+        delta.entries -= 1
+        delta.booked_cents -= entry.cents
 
     def reconcile(self, running: Mapping[bytes, int]) -> None:
         """Set what running instances add, after a reconcile.

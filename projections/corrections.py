@@ -1,4 +1,4 @@
-"""What a correction of a final entry changes, worked out from the instance's own stream.
+"""What a correction of a final entry, or a void, changes, worked out from the instance's stream.
 
 A fold that keeps only what runs cannot know what an entry of last year cost. Whoever reads the log
 for it hands it this: the instance's stream, which lies in the log, says everything.
@@ -16,24 +16,30 @@ from events import (
     WorkspaceInstanceStarted,
     WorkspaceInstanceStopped,
     WorkspaceInstanceStopping,
+    WorkspaceInstanceVoided,
 )
 from projections.entries import accrued
 
 
 class Correction(NamedTuple):
-    """How an entry stood before an event corrected it, and what it costs since."""
+    """How an entry stood before an event corrected it, and what it costs since.
+
+    A void takes the entry away, if there was one, and that the instance had started.
+    """
 
     workspace_class: str
     before_cents: int
     after_cents: int
-    dated_at: int  # when the event that had dated the entry was recorded
+    dated_at: int  # when the event that had dated the entry was recorded; 0 without an entry
+    started: int | None = None  # what is void: when it had started, if that was known
+    started_at: int = 0  # ... and when that was recorded
 
 
-def corrects(event: LedgerEvent) -> int | None:
-    """Give the date of the final entry that an event corrects; None when it corrects none."""
+def is_correction(event: LedgerEvent) -> bool:
+    """Say whether an event changes what earlier ones of its stream had settled."""
     if isinstance(event, WorkspaceInstanceStopping | WorkspaceInstanceEnded):
-        return event.corrects
-    return None
+        return event.corrects is not None
+    return isinstance(event, WorkspaceInstanceVoided)
 
 
 def correction_of(stream: Sequence[LedgerEvent]) -> Correction:
@@ -41,17 +47,25 @@ def correction_of(stream: Sequence[LedgerEvent]) -> Correction:
     entry = _Entry()
     for event in stream[:-1]:
         entry.fold(event)
-    before_cents, dated_at = entry.cents, entry.dated_at
+    workspace_class, before_cents, dated_at = entry.workspace_class, entry.cents, entry.dated_at
+    started, started_at = entry.started, entry.started_at
     entry.fold(stream[-1])
-    return Correction(entry.workspace_class, before_cents, entry.cents, dated_at)
+    correction = Correction(workspace_class, before_cents, entry.cents, dated_at)
+    if isinstance(stream[-1], WorkspaceInstanceVoided):
+        return correction._replace(started=started, started_at=started_at)
+    return correction
 
 
 class _Entry:
     """One instance's entry, by the rules of `projections/instances.py`."""
 
     def __init__(self) -> None:
+        self._begin()
+
+    def _begin(self) -> None:
         self.workspace_class = ""
         self.started: int | None = None
+        self.started_at = 0
         self.rate = ""
         self.end: int | None = None
         self.is_entry = False
@@ -62,7 +76,7 @@ class _Entry:
         match event:
             case WorkspaceInstanceStarted() | WorkspaceInstanceImported():
                 self.workspace_class, self.rate = event.workspace_class, event.rate
-                self.started = event.started_time
+                self.started, self.started_at = event.started_time, event.recorded_at
                 if isinstance(event, WorkspaceInstanceStarted):
                     self._date(event, self.end)
                 elif event.credit_cents is not None:
@@ -74,6 +88,8 @@ class _Entry:
                 self._end(event, event.ended_time, wins=True)
             case WorkspaceInstanceStopped():
                 self._end(event, event.stopped_time, wins=False)
+            case WorkspaceInstanceVoided():
+                self._begin()
             case _:
                 raise TypeError(f"{event.TOPIC} is no event of a workspace instance")
 

@@ -17,6 +17,7 @@ from events.money import cents_per_second, runtime_cents, runtime_seconds
 from projections.rows import AccrualKey, Amount, OtherEntry
 
 INVOICE, CREDIT_NOTE = "invoice", "credit_note"  # kinds of other entries
+WORKSPACE_INSTANCE = "workspace_instance"
 
 # Namespace of entry ids; fixed for ever, or every entry would change its id.
 _ENTRY_NAMESPACE = bytes.fromhex("8f3c1c5ad0e9544a9c0e6f2c4f1f7b31")

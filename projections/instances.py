@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from events import (
+    CreditNoteVoided,
     Recorded,
     UsageReconciled,
     WorkspaceInstanceEnded,
@@ -15,9 +16,18 @@ from events import (
     WorkspaceInstanceStarted,
     WorkspaceInstanceStopped,
     WorkspaceInstanceStopping,
+    WorkspaceInstanceVoided,
 )
 from events.money import runtime_seconds
-from projections.entries import accrue, accrued, entry_id_of, other_entry_of
+from projections._entry_rows import EntryRows
+from projections.entries import (
+    CREDIT_NOTE,
+    WORKSPACE_INSTANCE,
+    accrue,
+    accrued,
+    entry_id_of,
+    other_entry_of,
+)
 from projections.rows import (
     Accrual,
     AccrualKey,
@@ -25,8 +35,10 @@ from projections.rows import (
     Entry,
     EntryChange,
     OpenInstance,
-    OtherEntry,
     Rows,
+    Told,
+    Void,
+    VoidedInstance,
 )
 
 _STREAM_PREFIX = len("instance:")
@@ -37,6 +49,7 @@ _INSTANCE_EVENTS = (
     WorkspaceInstanceStopped,
     WorkspaceInstanceEnded,
     WorkspaceInstanceImported,
+    WorkspaceInstanceVoided,
 )
 
 Key = tuple[bytes, bytes]  # payer, entry id
@@ -49,15 +62,12 @@ class InstanceFold:
         """Start with nothing folded."""
         self._rows = rows
         self.accrual = rows.accrual()
-        self.changes: list[EntryChange] = []
-        self.others: list[OtherEntry] = []
+        self.told = Told()
         self._open: dict[Key, OpenInstance | None] = {}
         self._stored: set[Key] = set()  # which of them the store has a row of
         self._dirty: set[Key] = set()
-        self._new: dict[Key, Entry] = {}
-        self._changed: dict[Key, Entry] = {}
+        self._entries = EntryRows(rows)
         self._accruals: dict[AccrualKey, Amount] = {}
-        self.running_cents: dict[bytes, int] = {}  # change per payer, from instances that ended
 
     def fold(self, batch: Sequence[Recorded]) -> None:
         """Fold events that are neither reconciles nor cycle boundaries."""
@@ -74,10 +84,15 @@ class InstanceFold:
                 self._ended(event, entry_ids[index], position)
             elif isinstance(event, WorkspaceInstanceImported):
                 self._imported(event, stream, entry_ids[index], position)
+            elif isinstance(event, WorkspaceInstanceVoided):
+                self._voided(event, stream, entry_ids[index], position)
+            elif isinstance(event, CreditNoteVoided):
+                self._voided_note(event, position)
             else:
                 other = other_entry_of(recorded)
                 if other is not None:
-                    self.others.append(other)
+                    self._entries.add_other(other)
+                    self.told.others.append(other)
 
     def _load(self, batch: Sequence[Recorded]) -> dict[int, bytes]:
         entry_ids: dict[int, bytes] = {}
@@ -141,7 +156,7 @@ class InstanceFold:
         self, event: WorkspaceInstanceStopping, stream: str, entry_id: bytes, position: int
     ) -> None:
         if event.corrects is not None:
-            before = self._entry_at((event.payer, entry_id), event.corrects)
+            before = self._entries.at((event.payer, entry_id), event.corrects)
             self._correct(
                 before, event.stopping_time, before.stopped, event.stopping_time, position
             )
@@ -161,17 +176,16 @@ class InstanceFold:
         if row.stopping is None:
             self._leave(row, position, was_running=True)
         else:  # priced at its stopping time already: only final from now on
-            self._finish(row)
+            self._finish(row, position)
 
-    def _finish(self, row: OpenInstance) -> None:
+    def _finish(self, row: OpenInstance, position: int) -> None:
         assert row.stopping is not None
         key = row.payer, row.entry_id
         self._open[key] = None
-        entry = self._entry_at(key, row.stopping)
-        if key not in self._new:
-            self._changed[key] = entry
+        entry = self._entries.at(key, row.stopping)
         entry.stopped = row.stopped
-        entry.draft = False
+        entry.draft, entry.final_position = False, position
+        self._entries.change(entry)
 
     def _ended(self, event: WorkspaceInstanceEnded, entry_id: bytes, position: int) -> None:
         key = event.payer, entry_id
@@ -184,16 +198,9 @@ class InstanceFold:
                 return
             self._open[key] = None
         assert event.corrects is not None
-        before = self._entry_at(key, event.corrects)
+        before = self._entries.at(key, event.corrects)
         stopping = None if before.stopping is None else event.ended_time
         self._correct(before, stopping, event.ended_time, event.ended_time, position)
-
-    def _entry_at(self, key: Key, effective: int) -> Entry:
-        entry = self._new.get(key) or self._changed.get(key)
-        if entry is None:
-            entry = self._rows.entry(key[0], effective=effective, entry_id=key[1])
-        assert entry is not None, "an event corrects an entry that was never folded"
-        return entry
 
     def _imported(
         self, event: WorkspaceInstanceImported, stream: str, entry_id: bytes, position: int
@@ -226,8 +233,8 @@ class InstanceFold:
             row.stopping = end  # where that stop finds the entry, whatever the other ledger said
             self._open[key] = row
             self._dirty.add(key)
-        self._new[key] = entry
-        self.changes.append(EntryChange(position, None, entry, was_running=False))
+        self._entries.add(entry)
+        self.told.changes.append(EntryChange(position, None, entry, was_running=False))
 
     def _leave(self, row: OpenInstance, position: int, *, was_running: bool) -> None:
         """Turn an instance whose start and end are both known into an entry."""
@@ -235,19 +242,19 @@ class InstanceFold:
         end = row.stopping if row.stopping is not None else row.stopped
         assert end is not None
         entry = _entry(row, end, accrued(row.rate, row.started, end), position)
-        key = row.payer, row.entry_id
-        self._new[key] = entry
+        self._entries.add(entry)
         if row.stopped is not None:
-            self._open[key] = None
+            self._open[row.payer, row.entry_id] = None
         if was_running and row.start_position < self.accrual.position:
             self._unaccrue(row, accrued(row.rate, row.started, self.accrual.instant))
-        self.changes.append(EntryChange(position, None, entry, was_running))
+        self.told.changes.append(EntryChange(position, None, entry, was_running))
 
     def _unaccrue(self, row: OpenInstance, amount: Amount) -> None:
         key = row.payer, row.user, row.workspace_class
         count, cents, seconds = self._accruals.get(key, (0, 0, 0))
         self._accruals[key] = Amount(count - 1, cents - amount.cents, seconds - amount.seconds)
-        self.running_cents[row.payer] = self.running_cents.get(row.payer, 0) - amount.cents
+        running_cents = self.told.running_cents
+        running_cents[row.payer] = running_cents.get(row.payer, 0) - amount.cents
 
     def _correct(
         self, before: Entry, stopping: int | None, stopped: int | None, end: int, position: int
@@ -258,11 +265,66 @@ class InstanceFold:
         after = _copy(before)
         after.effective, after.stopping, after.stopped = end, stopping, stopped
         after.cents, after.seconds = amount.cents, amount.seconds
-        after.draft = stopped is None
-        key = before.payer, before.entry_id
-        target = self._new if key in self._new else self._changed
-        target[key] = after
-        self.changes.append(EntryChange(position, before, after, was_running=False))
+        after.draft, after.changed_position = stopped is None, position
+        if before.draft and not after.draft:
+            after.final_position = position
+        self._entries.change(after)
+        self._entries.supersede(before, position)
+        self.told.changes.append(EntryChange(position, before, after, was_running=False))
+
+    def _voided(
+        self, event: WorkspaceInstanceVoided, stream: str, entry_id: bytes, position: int
+    ) -> None:
+        """Take away what there is of the instance; whatever follows begins it anew."""
+        key = event.payer, entry_id
+        row = self._open[key]
+        if row is not None:
+            self._open[key] = None
+            self._dirty.add(key)
+        entry, effective, cents = None, event.corrects, 0
+        if event.corrects is not None:
+            entry = self._entries.take(key, event.corrects)
+            cents = entry.cents
+        elif row is not None and row.started is not None:
+            if row.start_position < self.accrual.position:
+                amount = accrued(row.rate, row.started, self.accrual.instant)
+                self._unaccrue(row, amount)
+                cents = amount.cents
+            entry = _entry(row, row.started, Amount(1, 0, 0), position)
+        if entry is not None:
+            ran = effective is None
+            self._entries.supersede(entry, position, ran=ran)
+            self.told.voided.append(VoidedInstance(entry, ran))
+        self._entries.add_void(
+            Void(
+                event.payer,
+                position,
+                WORKSPACE_INSTANCE,
+                entry_id,
+                bytes.fromhex(stream[_STREAM_PREFIX:].replace("-", "")),
+                b"" if entry is None else entry.user,
+                effective,
+                cents,
+                0 if entry is None else entry.start_position,
+            )
+        )
+
+    def _voided_note(self, event: CreditNoteVoided, position: int) -> None:
+        note = self._entries.take_other((event.payer, event.effective_time, event.entry_id))
+        self.told.voided_notes.append(note)
+        self._entries.add_void(
+            Void(
+                note.payer,
+                position,
+                CREDIT_NOTE,
+                note.entry_id,
+                b"",
+                note.user,
+                note.effective,
+                note.cents,
+                note.position,
+            )
+        )
 
     def reconcile(self, event: UsageReconciled, position: int) -> dict[bytes, int]:
         """Accrue everything that runs to a new instant; give each payer's new running cents.
@@ -286,19 +348,13 @@ class InstanceFold:
                 put.append(row)
             elif key in self._stored:
                 removed.append(key)
-        self._rows.write_instances(
-            put=put,
-            removed=removed,
-            new_entries=self._new.values(),
-            changed_entries=self._changed.values(),
-        )
+        self._rows.write_instances(put=put, removed=removed)
+        self._entries.flush()
         if self._accruals:
             self._rows.add_accruals(self._accruals)
-        if self.others:
-            self._rows.write_other_entries(self.others)
         self._open, self._stored, self._dirty = {}, set(), set()
-        self._new, self._changed, self._accruals = {}, {}, {}
-        self.changes, self.others, self.running_cents = [], [], {}
+        self._accruals = {}
+        self.told = Told()
 
 
 def _entry(row: OpenInstance, end: int, amount: Amount, position: int) -> Entry:
@@ -321,6 +377,8 @@ def _entry(row: OpenInstance, end: int, amount: Amount, position: int) -> Entry:
         amount.seconds,
         row.stopped is None,
         position,
+        position,
+        0 if row.stopped is None else position,
     )
 
 

@@ -4,11 +4,14 @@ A cycle's line of an instance is its entry as it stands at the cycle's end (or n
 as it stood at the boundary that began the cycle. For what still runs, entries are sums by class:
 the open cycle shows `lines + accruals - bases`, the bases being what those same instances had
 accrued at the boundary. When an instance ends, it takes its share out of the bases and gets a line.
+
+What is voided has no line of the open cycle any more, but for what it was at the boundary: that is
+taken back by a line that names the period in which it was dated then.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from events import BillingCycleStarted, CostCenterImported, CostCenterOpened
 from projections.entries import accrued
@@ -16,13 +19,17 @@ from projections.rows import (
     OWN_PERIOD,
     Accrual,
     Amount,
+    AtBoundary,
     BaseKey,
     Entry,
     EntryChange,
     LineKey,
+    NoteKey,
     OpenCycle,
     OtherEntry,
     Rows,
+    Told,
+    VoidedInstance,
 )
 
 Boundary = CostCenterOpened | BillingCycleStarted | CostCenterImported
@@ -43,14 +50,27 @@ class InvoiceDraftFold:
         self._dirty: set[bytes] = set()
         self._lines: dict[LineKey, Amount] = {}
         self._bases: dict[BaseKey, Amount] = {}
-        self._corrections: dict[tuple[int, int], tuple[int, int]] = {}
+        self._corrections: dict[tuple[int, int], AtBoundary] = {}
+        self._voided_notes: dict[NoteKey, tuple[int, int]] = {}
         self._closed: dict[bytes, list[tuple[int, int | None]]] = {}
 
-    def fold(self, changes: Sequence[EntryChange], others: Sequence[OtherEntry]) -> None:
-        """Take changes of entries, and notes and invoices."""
-        self._load({change.after.payer for change in changes} | {other.payer for other in others})
-        for change in changes:
+    def fold(self, told: Told) -> None:
+        """Take changes of entries, notes and invoices, and what was voided."""
+        self._load(
+            {change.after.payer for change in told.changes}
+            | {other.payer for other in told.others}
+            | {each.entry.payer for each in told.voided}
+            | {note.payer for note in told.voided_notes}
+        )
+        for change in told.changes:
             self._change(change)
+        for each in told.voided:
+            self._voided(each)
+        self._fold_others(told.others)
+        for note in told.voided_notes:
+            self._voided_note(note)
+
+    def _fold_others(self, others: Sequence[OtherEntry]) -> None:
         for other in others:
             cycle = self._cycles[other.payer]
             self._dirty.add(other.payer)
@@ -82,14 +102,41 @@ class InvoiceDraftFold:
                 if base.count:
                     self._add_base(after, base, -1)
         else:
-            base, own = self._base_of(before, cycle)
+            base, own, _ = self._base_of(before, cycle)
             # An entry of an earlier cycle has a line here only while it differs from what it was
             # there: a stopping time that says nothing new is no change of this cycle.
             if own or _amount(before) != base:
-                self._add_line(before, cycle, _difference(before, base), -1)
+                self._add_line(before, before.effective, cycle, _difference(before, base), -1)
             if not own and _amount(after) == base:
                 return
-        self._add_line(after, cycle, _difference(after, base), 1)
+        self._add_line(after, after.effective, cycle, _difference(after, base), 1)
+
+    def _voided(self, voided: VoidedInstance) -> None:
+        entry, cycle = voided.entry, self._cycles[voided.entry.payer]
+        if voided.was_running:
+            base, dated = self._accrued_at_boundary(entry, cycle), cycle.accrued_to
+            if base.count:
+                self._add_base(entry, base, -1)
+        else:
+            base, own, dated = self._base_of(entry, cycle)
+            if own or _amount(entry) != base:
+                self._add_line(entry, entry.effective, cycle, _difference(entry, base), -1)
+        if base.count:
+            assert dated is not None, "what was at the boundary was dated there"
+            taken_back = Amount(base.count, -base.cents, -base.seconds)
+            self._add_line(entry, dated, cycle, taken_back, 1)
+
+    def _voided_note(self, note: OtherEntry) -> None:
+        cycle = self._cycles[note.payer]
+        self._dirty.add(note.payer)
+        cycle.note_cents -= note.cents
+        if note.position > cycle.opened_position:
+            cycle.note_count -= 1
+            return
+        cycle.note_count += 1
+        key = note.payer, cycle.number, self._late_for(note.payer, note.effective, cycle)
+        count, cents = self._voided_notes.get(key, (0, 0))
+        self._voided_notes[key] = count + 1, cents - note.cents
 
     def _accrued_at_boundary(self, entry: Entry, cycle: OpenCycle) -> Amount:
         """Give what an instance that ran at the boundary had accrued there.
@@ -104,33 +151,38 @@ class InvoiceDraftFold:
             return _NOTHING
         return accrued(entry.rate, entry.started, cycle.accrued_to)
 
-    def _base_of(self, before: Entry, cycle: OpenCycle) -> tuple[Amount, bool]:
-        """Give what an entry was at the boundary, and whether the open cycle made it."""
+    def _base_of(self, before: Entry, cycle: OpenCycle) -> tuple[Amount, bool, int | None]:
+        """Give what an entry was at the boundary, whether the open cycle made it, and its date.
+
+        The date is that at the boundary.
+        """
         if before.ended_position > cycle.opened_position:
-            return self._accrued_at_boundary(before, cycle), True
+            return self._accrued_at_boundary(before, cycle), True, cycle.accrued_to
         key = before.start_position, cycle.number
         kept = self._corrections.get(key) or self._rows.correction(*key)
-        if kept is not None:
-            return Amount(1, *kept), False
-        self._corrections[key] = before.cents, before.seconds
-        return _amount(before), False
+        if kept is None:
+            kept = AtBoundary(before.cents, before.seconds, before.effective)
+            self._corrections[key] = kept
+        return Amount(1, kept.cents, kept.seconds), False, kept.effective
 
-    def _add_line(self, entry: Entry, cycle: OpenCycle, amount: Amount, sign: int) -> None:
-        late_for = OWN_PERIOD
-        if cycle.start is not None and entry.effective < cycle.start:
-            late_for = self._period_of(entry)
+    def _add_line(
+        self, entry: Entry, dated: int, cycle: OpenCycle, amount: Amount, sign: int
+    ) -> None:
+        late_for = self._late_for(entry.payer, dated, cycle)
         key = entry.payer, cycle.number, entry.workspace_class, late_for
         self._lines[key] = _sum(self._lines.get(key, _NOTHING), amount, sign)
 
-    def _period_of(self, entry: Entry) -> int:
-        """Give the newest closed cycle that had started when the entry is dated, else 0."""
-        closed = self._closed.get(entry.payer)
+    def _late_for(self, payer: bytes, dated: int, cycle: OpenCycle) -> int:
+        """Give the newest closed cycle that had started at a date, else 0; or the open one's own.
+
+        The open one's own is from its start on.
+        """
+        if cycle.start is None or dated >= cycle.start:
+            return OWN_PERIOD
+        closed = self._closed.get(payer)
         if closed is None:
-            closed = self._closed[entry.payer] = self._rows.closed_cycles(entry.payer)
-        for number, start in closed:
-            if start is not None and start <= entry.effective:
-                return number
-        return 0
+            closed = self._closed[payer] = self._rows.closed_cycles(payer)
+        return period_of(dated, cycle.start, closed)
 
     def _add_base(self, entry: Entry, amount: Amount, sign: int) -> None:
         key = entry.payer, entry.workspace_class
@@ -193,8 +245,24 @@ class InvoiceDraftFold:
             self._rows.add_bases(self._bases)
         if self._corrections:
             self._rows.put_corrections(self._corrections)
+        if self._voided_notes:
+            self._rows.add_voided_notes(self._voided_notes)
         self._cycles, self._dirty = {}, set()
         self._lines, self._bases, self._corrections, self._closed = {}, {}, {}, {}
+        self._voided_notes = {}
+
+
+def period_of(dated: int, start: int | None, closed: Iterable[tuple[int, int | None]]) -> int:
+    """Give in which period a line of a cycle that started then lies.
+
+    `closed`: number and start of the cycles closed before, newest first.
+    """
+    if start is None or dated >= start:
+        return OWN_PERIOD
+    for number, began in closed:
+        if began is not None and began <= dated:
+            return number
+    return 0
 
 
 def _amount(entry: Entry) -> Amount:

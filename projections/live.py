@@ -1,8 +1,9 @@
 """Live state: one payer's meters and its alerts, folded together from its events.
 
 One state and not two, so that a balance and what runs can never be of different positions. It is
-bounded by what runs and by stops that wait for their start: an entry that is final is only a part
-of a sum, and an event that corrects one comes with its `Correction`.
+bounded by what is not final: what runs, what is stopping, stops that wait for their start. An entry
+that is final is only a part of a sum, and an event that corrects one, or voids an instance, comes
+with its `Correction`.
 
 An event at or before the state's position changes nothing, so a reader may hand in repeats.
 """
@@ -20,6 +21,7 @@ from events import (
     CostCenterImported,
     CostCenterOpened,
     CreditNoteIssued,
+    CreditNoteVoided,
     EntryImported,
     InvoiceCorrected,
     InvoiceSettled,
@@ -32,6 +34,7 @@ from events import (
     WorkspaceInstanceStarted,
     WorkspaceInstanceStopped,
     WorkspaceInstanceStopping,
+    WorkspaceInstanceVoided,
 )
 from projections import meters
 from projections.alerts import Alert, Spending, fold_terms, reached
@@ -39,7 +42,7 @@ from projections.corrections import Correction
 from projections.entries import accrued
 from projections.meters import Meters
 
-LIVE_VERSION = 1  # of state and folds; raise it when one of them changes
+LIVE_VERSION = 2  # of state and folds; raise it when one of them changes
 _STREAM_PREFIX = len("instance:")
 
 
@@ -75,6 +78,9 @@ class LiveState(msgspec.Struct, array_like=True):
     accrued_to: int = 0
     lots: list[Lot] = []
     waiting: dict[bytes, Stops] = {}
+    # Booked already, with their stop still to come: a stop of any other instance that does not run
+    # waits for a start. The version in the stream does not tell, for an instance may begin anew.
+    stopping: dict[bytes, None] = {}
     meters: Meters = msgspec.field(default_factory=Meters)
     spending: Spending = msgspec.field(default_factory=Spending)
 
@@ -118,7 +124,7 @@ def fold(
 
     LiveFoldError when the event does not fit. The state is then of no use.
     """
-    stream, version, event, position = recorded
+    stream, _, event, position = recorded
     if position <= state.position:
         return ()
     if isinstance(event, UsageReconciled):
@@ -127,7 +133,7 @@ def fold(
         _reconcile(state, event.instant)
     elif isinstance(event, _INSTANCE_EVENTS):
         instance = bytes.fromhex(stream[_STREAM_PREFIX:].replace("-", ""))
-        _INSTANCE_FOLDS[type(event)](state, event, instance, version, correction)
+        _INSTANCE_FOLDS[type(event)](state, event, instance, correction)
     else:
         other = _OTHER_FOLDS.get(type(event))
         if other is None:
@@ -172,7 +178,6 @@ def _started(
     state: LiveState,
     event: WorkspaceInstanceStarted,
     instance: bytes,
-    _version: int,
     _correction: Correction | None,
 ) -> None:
     started, workspace_class, now = event.started_time, event.workspace_class, event.recorded_at
@@ -186,6 +191,8 @@ def _started(
     cents = accrued(event.rate, started, end).cents
     state.booked_cents += cents
     meters.place(state.meters, workspace_class, end, now, ended=1, cents=cents)
+    if stops.stopped is None:
+        state.stopping[instance] = None
 
 
 def _run(state: LiveState, instance: bytes, workspace_class: str, rate: str, started: int) -> None:
@@ -199,8 +206,8 @@ def _run(state: LiveState, instance: bytes, workspace_class: str, rate: str, sta
     meters.run(state.meters, workspace_class, rate, 1)
 
 
-def _leave(state: LiveState, instance: bytes, end: int, recorded_at: int) -> bool:
-    """Turn a running instance into an entry; say whether it ran."""
+def _taken(state: LiveState, instance: bytes) -> tuple[Lot, int] | None:
+    """Take an instance out of what runs; give its lot and its start, or None if it does not run."""
     for index, lot in enumerate(state.lots):
         started = lot.fresh.pop(instance, None)
         if started is None:
@@ -210,24 +217,34 @@ def _leave(state: LiveState, instance: bytes, end: int, recorded_at: int) -> boo
             state.running_cents -= accrued(lot.rate, started, state.accrued_to).cents
         if not lot.fresh and not lot.accrued:
             del state.lots[index]
-        cents = accrued(lot.rate, started, end).cents
-        state.booked_cents += cents
         meters.run(state.meters, lot.workspace_class, lot.rate, -1)
-        meters.place(state.meters, lot.workspace_class, end, recorded_at, ended=1, cents=cents)
-        return True
-    return False
+        return lot, started
+    return None
+
+
+def _leave(state: LiveState, instance: bytes, end: int, recorded_at: int) -> bool:
+    """Turn a running instance into an entry; say whether it ran."""
+    taken = _taken(state, instance)
+    if taken is None:
+        return False
+    lot, started = taken
+    cents = accrued(lot.rate, started, end).cents
+    state.booked_cents += cents
+    meters.place(state.meters, lot.workspace_class, end, recorded_at, ended=1, cents=cents)
+    return True
 
 
 def _stopping(
     state: LiveState,
     event: WorkspaceInstanceStopping,
     instance: bytes,
-    _version: int,
     correction: Correction | None,
 ) -> None:
     if event.corrects is not None:
         _correct(state, event, event.corrects, event.stopping_time, correction)
-    elif not _leave(state, instance, event.stopping_time, event.recorded_at):
+    elif _leave(state, instance, event.stopping_time, event.recorded_at):
+        state.stopping[instance] = None
+    else:
         stops = state.waiting.setdefault(instance, Stops())
         stops.stopping = event.stopping_time
 
@@ -236,27 +253,23 @@ def _stopped(
     state: LiveState,
     event: WorkspaceInstanceStopped,
     instance: bytes,
-    version: int,
     _correction: Correction | None,
 ) -> None:
-    if _leave(state, instance, event.stopped_time, event.recorded_at):
-        return
-    stops = state.waiting.get(instance)
-    if stops is not None:
+    if instance in state.stopping:  # its entry is booked, and only final from now on
+        del state.stopping[instance]
+    elif not _leave(state, instance, event.stopped_time, event.recorded_at):
+        stops = state.waiting.setdefault(instance, Stops())
         stops.stopped = event.stopped_time
-    elif version == 1:
-        state.waiting[instance] = Stops(None, event.stopped_time)
-    # Else it was stopping, with its start known: its entry is booked, and only final from now on.
 
 
 def _ended(
     state: LiveState,
     event: WorkspaceInstanceEnded,
     instance: bytes,
-    _version: int,
     correction: Correction | None,
 ) -> None:
     if event.corrects is not None:
+        state.stopping.pop(instance, None)
         _correct(state, event, event.corrects, event.ended_time, correction)
     elif not _leave(state, instance, event.ended_time, event.recorded_at):
         raise LiveFoldError(f"{event.TOPIC}: the instance {instance.hex()} does not run")
@@ -266,7 +279,6 @@ def _imported(
     state: LiveState,
     event: WorkspaceInstanceImported,
     instance: bytes,
-    _version: int,
     _correction: Correction | None,
 ) -> None:
     workspace_class, now = event.workspace_class, event.recorded_at
@@ -277,6 +289,8 @@ def _imported(
         _run(state, instance, workspace_class, event.rate, event.started_time)
         return
     state.booked_cents += event.credit_cents
+    if event.stopped_time is None:
+        state.stopping[instance] = None
     meters.place(
         state.meters,
         workspace_class,
@@ -285,6 +299,30 @@ def _imported(
         ended=1,
         cents=event.credit_cents,
     )
+
+
+def _voided(
+    state: LiveState,
+    event: WorkspaceInstanceVoided,
+    instance: bytes,
+    correction: Correction | None,
+) -> None:
+    if correction is None:
+        raise LiveFoldError(f"{event.TOPIC} takes an instance away, and does not say what it was")
+    _taken(state, instance)
+    state.waiting.pop(instance, None)
+    state.stopping.pop(instance, None)
+    workspace_class = correction.workspace_class
+    if event.corrects is not None:
+        cents = correction.before_cents
+        state.booked_cents -= cents
+        meters.take_back(
+            state.meters, workspace_class, event.corrects, correction.dated_at, ended=1, cents=cents
+        )
+    if correction.started is not None:
+        meters.take_back(
+            state.meters, workspace_class, correction.started, correction.started_at, started=1
+        )
 
 
 def _correct(
@@ -296,9 +334,9 @@ def _correct(
 ) -> None:
     if correction is None:
         raise LiveFoldError(f"{event.TOPIC} corrects an entry, and does not say what it cost")
-    workspace_class, before_cents, after_cents, dated_at = correction
+    workspace_class, before_cents, after_cents, dated_at, *_ = correction
     state.booked_cents += after_cents - before_cents
-    meters.take_back(state.meters, workspace_class, dated, dated_at, cents=before_cents)
+    meters.take_back(state.meters, workspace_class, dated, dated_at, ended=1, cents=before_cents)
     meters.place(state.meters, workspace_class, end, event.recorded_at, ended=1, cents=after_cents)
 
 
@@ -311,6 +349,10 @@ def _book(
     state.booked_cents += event.credit_cents
 
 
+def _take_back(state: LiveState, event: CreditNoteVoided) -> None:
+    state.booked_cents -= event.credit_cents
+
+
 def _close(state: LiveState, event: BillingCycleClosed) -> None:
     state.booked_cents += event.write_off_cents
 
@@ -319,15 +361,17 @@ def _terms(state: LiveState, event: LedgerEvent) -> None:
     fold_terms(state.spending, event)
 
 
-_INSTANCE_FOLDS: dict[type, Callable[[LiveState, Any, bytes, int, Correction | None], None]] = {
+_INSTANCE_FOLDS: dict[type, Callable[[LiveState, Any, bytes, Correction | None], None]] = {
     WorkspaceInstanceStarted: _started,
     WorkspaceInstanceStopping: _stopping,
     WorkspaceInstanceStopped: _stopped,
     WorkspaceInstanceEnded: _ended,
     WorkspaceInstanceImported: _imported,
+    WorkspaceInstanceVoided: _voided,
 }
 _OTHER_FOLDS: dict[type, Callable[[LiveState, Any], None]] = {
     CreditNoteIssued: _book,
+    CreditNoteVoided: _take_back,
     EntryImported: _book,
     InvoiceSettled: _book,
     InvoiceCorrected: _book,

@@ -130,9 +130,16 @@ def place(
 
 
 def take_back(
-    meters: Meters, workspace_class: str, time: int, recorded_at: int, *, cents: int
+    meters: Meters,
+    workspace_class: str,
+    time: int,
+    recorded_at: int,
+    *,
+    started: int = 0,
+    ended: int = 0,
+    cents: int = 0,
 ) -> None:
-    """Undo that an entry was placed, where its window is still kept; another place follows."""
+    """Undo that something was placed, where its window is still kept."""
     meter = meters.classes.get(workspace_class)
     if meter is None or time - recorded_at > AHEAD_MS:
         return
@@ -142,7 +149,8 @@ def take_back(
         window = windows.get(number)
         if window is None:
             continue
-        window.ended -= 1
+        window.started -= started
+        window.ended -= ended
         window.credit_cents -= cents
         if not (window.started or window.ended or window.credit_cents):
             del windows[number]

@@ -58,6 +58,8 @@ class Entry(msgspec.Struct, gc=False):
     seconds: int
     draft: bool
     ended_position: int  # position of the event that made it an entry
+    changed_position: int  # ... of the one that last changed date or amount; at first the same
+    final_position: int  # ... of the one that made it final; 0 while it is a draft
 
 
 class OtherEntry(NamedTuple):
@@ -72,6 +74,31 @@ class OtherEntry(NamedTuple):
     position: int  # of its event, and of its personal row
 
 
+class EntryVersion(NamedTuple):
+    """An entry as it stood from its `changed_position` on, up to the event that ended that.
+
+    One that `ran` never was an entry: the instance ran until it was voided. Its stretch is empty.
+    """
+
+    entry: Entry
+    known_to: int  # position of that event
+    ran: bool
+
+
+class Void(NamedTuple):
+    """An entry that an operator has voided; the event lies at `position`."""
+
+    payer: bytes
+    position: int
+    kind: str  # `workspace_instance` or `credit_note`
+    entry_id: bytes
+    instance: bytes  # empty for a note
+    user: bytes
+    effective: int | None  # where it was dated; None when it was no entry yet
+    cents: int  # that the balance loses; of what ran, what it had accrued at the last reconcile
+    made_position: int  # of the note's event, or of the instance's start; 0 when none was known
+
+
 class EntryChange(NamedTuple):
     """One instance's entry came into being or changed."""
 
@@ -81,12 +108,37 @@ class EntryChange(NamedTuple):
     was_running: bool
 
 
+class VoidedInstance(NamedTuple):
+    """An instance of which nothing counts any more: its entry, or what ran, dated nowhere yet."""
+
+    entry: Entry
+    was_running: bool
+
+
+class Told(msgspec.Struct, gc=False):
+    """What the instance fold tells the others of a run of events."""
+
+    changes: list[EntryChange] = []
+    others: list[OtherEntry] = []
+    voided: list[VoidedInstance] = []
+    voided_notes: list[OtherEntry] = []
+    running_cents: dict[bytes, int] = {}  # change by payer, from instances that ended or are void
+
+
 class Amount(NamedTuple):
     """Instances, cents and seconds; also used as a difference."""
 
     count: int  # type: ignore[assignment]  # a tuple's own count() is never wanted of an amount
     cents: int
     seconds: int
+
+
+class AtBoundary(NamedTuple):
+    """What an entry was at the boundary that began the open cycle."""
+
+    cents: int
+    seconds: int
+    effective: int  # where it was dated then
 
 
 class CostCenterRow(msgspec.Struct, gc=False):
@@ -132,11 +184,13 @@ class Accrual(NamedTuple):
 
 
 AccrualKey = tuple[bytes, bytes, str]  # payer, user, workspace class
+OtherKey = tuple[bytes, int, bytes]  # payer, effective, entry id
 RollupKey = tuple[bytes, bytes, int, int]  # payer, user or b"" for all, HOURLY or DAILY, bucket
 LineKey = tuple[
     bytes, int, str, int
 ]  # payer, cycle, workspace class, late for which cycle or OWN_PERIOD
 BaseKey = tuple[bytes, str]  # payer, workspace class
+NoteKey = tuple[bytes, int, int]  # payer, cycle, in which cycle it lay or OWN_PERIOD
 
 HOURLY, DAILY = 0, 1
 BUCKET_MS = {HOURLY: 3_600_000, DAILY: 86_400_000}
@@ -197,8 +251,11 @@ class Rows(BillingRows, Protocol):
     def bases(self, payer: bytes) -> dict[str, Amount]:
         """Give what the payer's still running instances had accrued at the boundary, by class."""
 
-    def correction(self, start_position: int, number: int) -> tuple[int, int] | None:
-        """Give (cents, seconds) at the boundary of an entry that was corrected in this cycle."""
+    def correction(self, start_position: int, number: int) -> AtBoundary | None:
+        """Give what an entry that was corrected in this cycle was at the boundary."""
+
+    def other_entry(self, key: OtherKey) -> OtherEntry | None:
+        """Load an invoice or credit note."""
 
     def cost_center(self, payer: bytes) -> CostCenterRow | None:
         """Load a cost center."""
@@ -211,19 +268,32 @@ class Rows(BillingRows, Protocol):
         *,
         put: Iterable[OpenInstance],
         removed: Iterable[tuple[bytes, bytes]],
-        new_entries: Iterable[Entry],
-        changed_entries: Iterable[Entry],
     ) -> None:
-        """Write running instances and their entries."""
+        """Write instances that are not final."""
+
+    def write_entries(
+        self,
+        *,
+        new: Iterable[Entry],
+        changed: Iterable[Entry],
+        removed: Iterable[int],
+        versions: Iterable[EntryVersion],
+    ) -> None:
+        """Write entries, and how they stood before; removed are those that start at positions."""
 
     def add_accruals(self, deltas: Mapping[AccrualKey, Amount]) -> None:
         """Add to what running instances have accrued; rows of no instance go."""
 
     def replace_accruals(self, accrual: Accrual, amounts: Mapping[AccrualKey, Amount]) -> None:
-        """Set the accrual instant and everything accrued to it."""
+        """Set the accrual instant, remember it, and set everything accrued to it."""
 
-    def write_other_entries(self, entries: Iterable[OtherEntry]) -> None:
-        """Write invoices and credit notes."""
+    def write_other_entries(
+        self, *, new: Iterable[OtherEntry], removed: Iterable[OtherKey]
+    ) -> None:
+        """Write invoices and credit notes, and take away those that were voided."""
+
+    def add_voids(self, voids: Iterable[Void]) -> None:
+        """Keep what was voided."""
 
     def add_rollups(self, deltas: Mapping[RollupKey, tuple[int, int]]) -> None:
         """Add (count, cents) to the sums by hour and day; rows of no entry go."""
@@ -254,8 +324,11 @@ class Rows(BillingRows, Protocol):
     def replace_bases(self, payer: bytes, bases: Mapping[str, Amount]) -> None:
         """Set a payer's bases."""
 
-    def put_corrections(self, rows: Mapping[tuple[int, int], tuple[int, int]]) -> None:
-        """Keep (cents, seconds at the boundary) by (start position, cycle)."""
+    def put_corrections(self, rows: Mapping[tuple[int, int], AtBoundary]) -> None:
+        """Keep what entries were at the boundary by (start position, cycle)."""
+
+    def add_voided_notes(self, deltas: Mapping[NoteKey, tuple[int, int]]) -> None:
+        """Add (count, cents) to the notes of closed cycles that were voided in a cycle."""
 
     def put_clock(self, row: ClockRow) -> None:
         """Write what the log knows of the clock."""

@@ -6,9 +6,7 @@ hours (of one user: days) at its two edges, and lead a page number to the hour o
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from projections.rows import BUCKET_MS, DAILY, HOURLY, Entry, EntryChange, RollupKey, Rows
+from projections.rows import BUCKET_MS, DAILY, HOURLY, Entry, RollupKey, Rows, Told
 
 ALL_USERS = b""
 
@@ -21,12 +19,15 @@ class UsageTotalsFold:
         self._rows = rows
         self._deltas: dict[RollupKey, tuple[int, int]] = {}
 
-    def fold(self, changes: Sequence[EntryChange]) -> None:
+    def fold(self, told: Told) -> None:
         """Take changes of entries."""
-        for change in changes:
+        for change in told.changes:
             if change.before is not None:
                 self._add(change.before, -1)
             self._add(change.after, 1)
+        for entry, was_running in told.voided:
+            if not was_running:
+                self._add(entry, -1)
 
     def _add(self, entry: Entry, sign: int) -> None:
         deltas = self._deltas

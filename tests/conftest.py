@@ -25,7 +25,7 @@ ANNOUNCED: Final = REQUIRED_IN_CI | MAY_LACK
 
 IN_CI: Final = os.environ.get("CI", "").lower() not in {"", "0", "false"}
 
-skipped_tests = pytest.StashKey[list[str]]()
+NOT_RUN: Final = "not run"  # a property of reports: whoever runs a test hands it to who tells
 
 # No deadline: a loaded machine is slow, not wrong. In CI the examples are the same on every run, so
 # that a red build is the change's doing; at home new ones are searched for on every run.
@@ -34,10 +34,6 @@ settings.register_profile(
     "ci", deadline=None, print_blob=True, max_examples=200, derandomize=True, database=None
 )
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if IN_CI else "dev"))
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    config.stash[skipped_tests] = []
 
 
 @pytest.hookimpl(wrapper=True)
@@ -49,9 +45,8 @@ def pytest_runtest_makereport(
     if not report.skipped or hasattr(report, "wasxfail") or not needed:
         return report
     reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
-    item.config.stash[skipped_tests].append(
-        f"{item.nodeid} [{', '.join(sorted(needed))}]: {reason}"
-    )
+    told = f"{item.nodeid} [{', '.join(sorted(needed))}]: {reason}"
+    report.user_properties.append((NOT_RUN, told))
     # A test that needs a server and a toolchain may be without the toolchain.
     if IN_CI and needed & REQUIRED_IN_CI and not needed & MAY_LACK:
         report.outcome = "failed"
@@ -71,10 +66,14 @@ def pytest_make_collect_report(
     return report
 
 
-def pytest_terminal_summary(
-    terminalreporter: pytest.TerminalReporter, config: pytest.Config
-) -> None:
-    skipped = config.stash[skipped_tests]
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    reports = [each for kind in ("skipped", "failed") for each in terminalreporter.getreports(kind)]
+    skipped = sorted(
+        told
+        for report in reports
+        for name, told in getattr(report, "user_properties", ())
+        if name == NOT_RUN
+    )
     if skipped:
         title = f"{len(skipped)} NOT RUN: their server or toolchain is missing"
         terminalreporter.section(title, sep="!", red=True, bold=True)

@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from cli.commands.clocks import AsOf, KnownAt
 from cli.commands.options import (
     DEFAULT_PAGE_SIZE,
     DEFAULT_TARGET,
@@ -32,6 +33,8 @@ def balance(
     payers: Annotated[
         list[str], typer.Argument(metavar="PAYER", help="Attribution IDs, team:UUID.")
     ],
+    as_of: AsOf = None,
+    known_at: KnownAt = None,
     target: Target = DEFAULT_TARGET,
     as_json: Json = False,
 ) -> None:
@@ -39,7 +42,13 @@ def balance(
 
     A negative balance is a credit they have.
     """
+    from cli import clocks
     from cli import payers as work
+
+    if as_of or known_at:
+        at = clocks.moment(as_of, known_at)
+        finish(clocks.show_balances(payers, at, target=target, as_json=as_json))
+        return
 
     finish(work.show_balances(payers, target=target, as_json=as_json))
 
@@ -50,6 +59,7 @@ def balance(
         f"usage-ledger usage list {EXAMPLE_PAYER}",
         f"usage-ledger usage list {EXAMPLE_PAYER} --from 2026-10-01 --to 2026-11-01 --order asc",
         f"usage-ledger usage list {EXAMPLE_PAYER} --page 2 --per-page 200 --json",
+        f"usage-ledger usage list {EXAMPLE_PAYER} --as-of 2026-10-15 --known-at 2026-11-01",
     ),
 )
 def usage_list(
@@ -77,11 +87,42 @@ def usage_list(
     order: Annotated[
         Literal["desc", "asc"], typer.Option("--order", help="Newest or oldest first.")
     ] = "desc",
+    as_of: AsOf = None,
+    known_at: KnownAt = None,
+    cursor: Annotated[
+        str,
+        typer.Option(
+            "--cursor",
+            metavar="CURSOR",
+            help="With --as-of or --known-at: go on where a page before ended.",
+        ),
+    ] = "",
     target: Target = DEFAULT_TARGET,
     as_json: Json = False,
 ) -> None:
     """List workspace instances with their credits, and the sum over the whole range."""
+    from cli import clocks
     from cli import payers as work
+
+    if as_of or known_at:
+        if page != 1:
+            raise typer.BadParameter("pages of a moment are found by --cursor, not by --page")
+        exit_code = clocks.list_usage(
+            payer,
+            clocks.moment(as_of, known_at),
+            start=start,
+            end=end,
+            user=user,
+            page_size=per_page,
+            cursor=cursor,
+            ascending=order == "asc",
+            target=target,
+            as_json=as_json,
+        )
+        finish(exit_code)
+        return
+    if cursor:
+        raise typer.BadParameter("--cursor goes with --as-of or --known-at; use --page")
 
     exit_code = work.list_usage(
         payer,
@@ -128,10 +169,31 @@ def entries_list(
     finish(exit_code)
 
 
-@cost_center_app.command("get", epilog=examples(f"usage-ledger cost-center get {EXAMPLE_PAYER}"))
-def cost_center_get(payer: Payer, target: Target = DEFAULT_TARGET, as_json: Json = False) -> None:
-    """Show a payer's cost center. The first look opens it; an ended cycle is reset."""
+@cost_center_app.command(
+    "get",
+    epilog=examples(
+        f"usage-ledger cost-center get {EXAMPLE_PAYER}",
+        f"usage-ledger cost-center get {EXAMPLE_PAYER} --as-of 2026-10-15",
+    ),
+)
+def cost_center_get(
+    payer: Payer,
+    as_of: AsOf = None,
+    known_at: KnownAt = None,
+    target: Target = DEFAULT_TARGET,
+    as_json: Json = False,
+) -> None:
+    """Show a payer's cost center. The first look opens it; an ended cycle is reset.
+
+    With --as-of or --known-at nothing is opened or reset.
+    """
+    from cli import clocks
     from cli import payers as work
+
+    if as_of or known_at:
+        at = clocks.moment(as_of, known_at)
+        finish(clocks.show_cost_center(payer, at, target=target, as_json=as_json))
+        return
 
     finish(work.show_cost_center(payer, target=target, as_json=as_json))
 
@@ -239,13 +301,27 @@ def credit_note_add(
 
 
 @invoice_draft_app.command(
-    "show", epilog=examples(f"usage-ledger invoice-draft show {EXAMPLE_PAYER}")
+    "show",
+    epilog=examples(
+        f"usage-ledger invoice-draft show {EXAMPLE_PAYER}",
+        f"usage-ledger invoice-draft show {EXAMPLE_PAYER} --known-at 2026-11-01T08:00:00Z",
+    ),
 )
 def invoice_draft_show(
-    payer: Payer, target: Target = DEFAULT_TARGET, as_json: Json = False
+    payer: Payer,
+    as_of: AsOf = None,
+    known_at: KnownAt = None,
+    target: Target = DEFAULT_TARGET,
+    as_json: Json = False,
 ) -> None:
     """Show the open billing cycle: carried balance, lines, credit notes, invoices, total."""
+    from cli import clocks
     from cli import payers as work
+
+    if as_of or known_at:
+        at = clocks.moment(as_of, known_at)
+        finish(clocks.show_invoice_draft(payer, at, target=target, as_json=as_json))
+        return
 
     finish(work.show_invoice_draft(payer, target=target, as_json=as_json))
 
@@ -254,6 +330,7 @@ def add_to(app: typer.Typer) -> None:
     app.command(
         epilog=examples(
             f"usage-ledger balance {EXAMPLE_PAYER}",
+            f"usage-ledger balance {EXAMPLE_PAYER} --as-of 2026-10-15T12:00:00Z --known-at 4711",
             "xargs usage-ledger balance --json < payers.txt",
         )
     )(balance)

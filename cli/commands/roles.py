@@ -1,4 +1,4 @@
-"""intake, project, relay, jobs, faust: the parts of `serve` as processes of their own."""
+"""intake, project, relay, jobs, tree, faust: the parts of `serve` as processes of their own."""
 
 from collections.abc import Callable
 
@@ -22,6 +22,10 @@ ABOUT = {
     "jobs": (
         "Run the ledger job and the reset job when they are due.\n\nOne of them works; the others "
         "stand by."
+    ),
+    "tree": (
+        "Keep the hash tree over the log, for which heads are signed.\n\nOne of them works for "
+        "each shard; the others stand by."
     ),
     "faust": (
         "Keep live meters and spending alerts from `ledger.events` with Faust.\n\nMany may run; "

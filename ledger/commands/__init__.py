@@ -9,7 +9,15 @@ from ledger.commands.cost_centers import (
     set_cost_center,
     terms_of,
 )
-from ledger.commands.credit_notes import add_credit_note, check_credit_note
+from ledger.commands.credit_notes import add_credit_note, check_credit_note, void_credit_note
+from ledger.commands.erasures import (
+    begin_erasure,
+    end_erasure,
+    erase_letters,
+    erase_rows,
+    finish_erasure,
+    request_erasure,
+)
 from ledger.commands.imports import (
     claim_unclaimed,
     claims_of_first_member,
@@ -19,12 +27,13 @@ from ledger.commands.imports import (
     read_import_lines,
     take_import,
 )
-from ledger.commands.instances import end_instance
+from ledger.commands.instances import end_instance, void_instance
 from ledger.commands.ledger import confirm_clock, publish_prices, reconcile_usage
 
 __all__ = [
     "Terms",
     "add_credit_note",
+    "begin_erasure",
     "check_credit_note",
     "claim",
     "claim_unclaimed",
@@ -32,15 +41,22 @@ __all__ = [
     "confirm_clock",
     "decide_import",
     "due_cost_centers",
+    "end_erasure",
     "end_instance",
+    "erase_letters",
+    "erase_rows",
+    "finish_erasure",
     "open_cost_center",
     "payer_of_import",
     "payers_with_free_credit",
     "publish_prices",
     "read_import_lines",
     "reconcile_usage",
+    "request_erasure",
     "reset_cost_center",
     "set_cost_center",
     "take_import",
     "terms_of",
+    "void_credit_note",
+    "void_instance",
 ]

@@ -60,6 +60,11 @@ class CustomerWanted(NamedTuple):
     creator: str
     asked_at: int  # ms; when it was first asked for
 
+    @property
+    def is_erased(self) -> bool:
+        """Say whether name and address, which a request must have, were erased since."""
+        return not self.name
+
 
 def request_customer(
     group: Group, payer: bytes, *, name: str, email: str, currency: str, creator: str
@@ -97,10 +102,8 @@ def _wanted(group: Group, payer: bytes, making: StripeCustomerRequested) -> Cust
     )
     personal = group.transaction.personal(recorded.position)
     if personal is None:
-        raise FailedPreconditionError(
-            f"a customer of {attribution_id(payer)} was asked for, and name and address of the"
-            " request are erased: make it at Stripe, with `attributionId` in its metadata, and ask"
-            " GetStripeCustomer for it"
+        return CustomerWanted(
+            making.generation, "", "", making.currency, making.creator, making.recorded_at
         )
     assert making.commitment == hashlib.sha256(personal.salt + personal.fields).digest()
     name, email = _decode_personal(personal.fields)

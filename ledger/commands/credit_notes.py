@@ -1,4 +1,4 @@
-"""Credit notes that are added by call."""
+"""Credit notes: added by call, and voided."""
 
 from __future__ import annotations
 
@@ -6,12 +6,21 @@ import hashlib
 import re
 from typing import NamedTuple
 
-from events import CreditNoteIssued
-from events.readable import attribution_id, uuid_bytes, uuid_text
+from events import CreditNoteIssued, CreditNoteVoided, decode
+from events.readable import attribution_id, time_text, uuid_bytes, uuid_text
 from ledger.arrivals import INT32_MAX, INT32_MIN
-from ledger.errors import AlreadyExistsError, InvalidArgumentError
+from ledger.commands.instances import check_reason
+from ledger.errors import (
+    AlreadyExistsError,
+    FailedPreconditionError,
+    InvalidArgumentError,
+    NotFoundError,
+    UnavailableError,
+)
 from ledger.group import Group
 from ledger.identifiers import parse_payer, parse_uuid
+from persistence import StreamEvent
+from projections import OtherEntry
 
 DESCRIPTION_CHARS_MAX = 255  # the contract's limit
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
@@ -101,3 +110,55 @@ def _same_note(group: Group, note: CreditNote, event: object, position: int, fie
             f"idempotency-key {note.key!r} names another credit note of"
             f" {attribution_id(note.payer)}: send the same content, or a new key"
         )
+
+
+def void_credit_note(group: Group, payer: bytes, entry_id: str, reason: str) -> int:
+    """Let a credit note not count, whoever brought it; give the position."""
+    check_reason(reason)
+    parsed = parse_uuid(entry_id)
+    if parsed is None:
+        raise InvalidArgumentError(f"entry_id {entry_id[:80]!r}: must be a UUID")
+    name = f"entry {parsed} of {attribution_id(payer)}"
+    note = _note(group, payer, uuid_bytes(parsed), name)
+    if note.kind != "credit_note":
+        raise FailedPreconditionError(f"{name} is an invoice: only a credit note can be voided")
+    fields = group.pack((reason,))
+    salt, commitment = group.commit_to(fields)
+    event = CreditNoteVoided(
+        group.recorded_at,
+        group.author,
+        payer,
+        note.entry_id,
+        note.cents,
+        note.effective,
+        commitment,
+    )
+    position = group.append_next(_event_at(group, note.position).stream, event)
+    group.keep_personal(position, salt, fields)
+    return position
+
+
+def _note(group: Group, payer: bytes, entry_id: bytes, name: str) -> OtherEntry:
+    """Find an entry by the rows, which hold everything before this command."""
+    group.fold()
+    if "instances" in group.paused:
+        raise UnavailableError(
+            f"voids of credit notes wait: projection 'instances' is paused at position"
+            f" {group.paused['instances'].position}; see `usage-ledger status`"
+        )
+    found = group.transaction.other_entry_of(payer, entry_id)
+    if found is not None:
+        return found
+    voided = group.transaction.void_of(payer, entry_id)
+    if voided is None:
+        raise NotFoundError(f"{name}: there is no such credit note")
+    stored = _event_at(group, voided)
+    event = decode(stored.topic, stored.state)
+    raise FailedPreconditionError(
+        f"{name} is void already, by {event.author} at {time_text(event.recorded_at)}"
+    )
+
+
+def _event_at(group: Group, position: int) -> StreamEvent:
+    (stored,) = group.transaction.log(after=position - 1, limit=1)
+    return stored

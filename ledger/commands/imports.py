@@ -326,7 +326,7 @@ def _instance_entry(group: Group, payer: bytes, line: _Entry, effective: int) ->
         raise RejectedError("workspace_instance_id: must be a UUID for a workspace_instance entry")
     stream = "instance:" + instance
     state = group.instance(stream)
-    if state.version:
+    if state.is_known:
         raise RejectedError(f"workspace instance {instance} is known already")
     user_id = _metadata(line, "userId")
     user = parse_uuid(user_id) if user_id else None

@@ -27,6 +27,7 @@ from ledger.errors import (
     LedgerError,
     NotFoundError,
     TroubleError,
+    UnavailableError,
 )
 from ledger.identifiers import parse_payer
 from ledger.invoicing.accounts import account_of, claim, payer_of_stripe_id
@@ -42,6 +43,8 @@ DEFAULT_CURRENCY = "usd"
 KEY_SECONDS = 23 * 3_600
 KEY_LASTS_SECONDS = 2 * 86_400  # nothing is asked under a key that is older than KEY_SECONDS
 CLOCKS_APART_SECONDS = 300  # ours and Stripe's
+# So long whoever asked may still be waiting for Stripe, with what was erased since in its hands.
+IN_FLIGHT_SECONDS = 600
 
 Request = Callable[..., BoundCustomer | CustomerWanted]  # a command
 
@@ -221,7 +224,7 @@ class Customers:
                 continue
             self._ledger.failpoint("customer-requested")
             # Whether somebody asked before, and how that ended is not known.
-            is_resumed = wanted.asked_at < began
+            is_resumed = wanted.asked_at < began or wanted.is_erased
             made = await self._generation(payer, wanted, author, is_resumed=is_resumed)
             if isinstance(made, BoundCustomer):
                 return made
@@ -237,8 +240,9 @@ class Customers:
             found = await self._made_before(payer, wanted)
             if found is not None:
                 return await self._bind(payer, found, author, generation=wanted.generation)
-            if self._ledger.now() - wanted.asked_at > KEY_SECONDS * 1_000:
-                await self._give_up(payer, wanted, "expired", author)
+            outlived = _outlived(wanted, self._ledger.now())
+            if outlived:
+                await self._give_up(payer, wanted, outlived, author)
                 return None
         made = await self._make(payer, wanted, author)
         if isinstance(made, LedgerError):
@@ -384,6 +388,21 @@ class Customers:
                 log.warning(
                     "automatic tax of %s was not changed: %s", subscription.subscription_id, error
                 )
+
+
+def _outlived(wanted: CustomerWanted, now: int) -> str:
+    """Say why a request is given up for a new one, of which Stripe has made nothing."""
+    age = now - wanted.asked_at
+    if age > KEY_SECONDS * 1_000:
+        return "expired"
+    if not wanted.is_erased:
+        return ""
+    if age <= IN_FLIGHT_SECONDS * 1_000:
+        raise UnavailableError(
+            "a customer was asked for just now, and name and address were erased since: try again"
+            f" in {IN_FLIGHT_SECONDS // 60} minutes"
+        )
+    return "erased"
 
 
 def _as_bound(customer: Customer) -> BoundCustomer:

@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING
 
 from billing import EventNotice, GatewayError, Secret, WebhookRefusedError
+from ledger.acts import write_down
 from ledger.errors import InvalidArgumentError, LedgerError
 from ledger.invoicing.accounts import payer_of_stripe_id
 from ledger.invoicing.told import is_hopeless, told
@@ -206,6 +207,9 @@ class Webhooks:
         webhook = await self._find(event_id)
         if webhook is None:
             return None
+        # What Stripe tells of it need not lead to an event that could name who asked.
+        first = self._ledger.shards[0]
+        await write_down(self._ledger, first, author, "billing replay", event_id)
         await self._do(webhook, author)
         return await self._find(event_id)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import psycopg
@@ -12,17 +12,26 @@ from psycopg.pq import TransactionStatus
 
 from persistence.errors import StoreUnavailableError
 from persistence.postgres.database import Database, discard
+from persistence.postgres.served import Ask
 from persistence.postgres.session import PostgresSession
 from persistence.postgres.trouble import is_trouble
 from persistence.sql import Row
 
 
+def unknown(_ask: Ask) -> int:
+    """Refuse to read or write the read model where no generation was named."""
+    raise AssertionError("no generation was named")
+
+
 class Line:
     """One transaction at a time, whichever thread it is in."""
 
-    def __init__(self, database: Database, purpose: str) -> None:
-        """Connect when it is first needed."""
+    def __init__(
+        self, database: Database, purpose: str, serves: Callable[[Ask], int] = unknown
+    ) -> None:
+        """Connect when it is first needed; `serves` tells which generation is served."""
         self._database = database
+        self._serves = serves
         self._purpose = purpose
         self._lock = threading.Lock()
         self._session: PostgresSession | None = None
@@ -35,8 +44,10 @@ class Line:
         return self._written_before + (session.rows_written if session else 0)
 
     @contextmanager
-    def transaction(self) -> Iterator[PostgresSession]:
+    def transaction(self, generation: int = 0) -> Iterator[PostgresSession]:
         """Begin; commit at the end, or roll back when the block raises.
+
+        It is in a generation, or in the one that is served.
 
         StoreUnavailableError for the database's trouble. When it is lost while it commits, nobody
         here knows the outcome. That is safe: whoever tries again finds the truth in the database.
@@ -44,7 +55,7 @@ class Line:
         not; an event that was recorded is in the inbox and repeats; a stream takes a version once.
         """
         with self._lock:
-            session = self._begin()
+            session = self._begin(generation)
             try:
                 yield session
                 session.control(b"COMMIT")
@@ -54,7 +65,7 @@ class Line:
                     raise StoreUnavailableError(_text(error)) from error
                 raise
 
-    def _begin(self) -> PostgresSession:
+    def _begin(self, generation: int) -> PostgresSession:
         """Begin on the connection that is there, or on a new one when it is dead.
 
         The server may have been restarted since the last transaction; nothing is lost by that.
@@ -62,7 +73,7 @@ class Line:
         try:
             if self._session is not None:
                 try:
-                    self._session.control(b"BEGIN")
+                    self._session.begin(generation)
                 except psycopg.Error as error:
                     if not is_trouble(error):
                         raise
@@ -70,8 +81,8 @@ class Line:
                 else:
                     return self._session
             connection = self._database.connect(self._purpose)
-            self._session = PostgresSession(connection)
-            self._session.control(b"BEGIN")
+            self._session = PostgresSession(connection, self._serves)
+            self._session.begin(generation)
         except psycopg.Error as error:
             self._drop()
             if not is_trouble(error):

@@ -10,26 +10,49 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 import psycopg
 from psycopg import Connection
 
 from persistence.errors import StoreRefusedError, StoreUnavailableError
-from persistence.migration import FIRST_PROJECTIONS, Migration, MigrationRow
+from persistence.migration import AUDIT, FIRST_PROJECTIONS, Migration, MigrationRow
+from persistence.postgres.audit_schema import CLOCKS, COLUMNS, PACKS, VERSIONS, WHY_INDEX
 from persistence.postgres.database import Database, refuse_wrong_url
+from persistence.postgres.first import keep_structure, run_script, write_down_first
 from persistence.postgres.identity import identity, refuse_another
-from persistence.postgres.schema import BILLING, CLUSTER, INTAKE, LIVE, LOG, READ_MODEL
+from persistence.postgres.indexes import build_indexes, lacks
+from persistence.postgres.schema import (
+    BILLING,
+    CLUSTER,
+    ERASURES,
+    INTAKE,
+    LIVE,
+    LOG,
+    READ_MODEL,
+    TREE,
+)
 from persistence.postgres.schema import MIGRATIONS as MIGRATIONS_TABLE
 from persistence.postgres.transaction import LOCK_PROJECTIONS
 from persistence.postgres.trouble import is_trouble
 from persistence.sql import Row
+from persistence.sql.acts import ADD
 from persistence.sql.tables import BILLING_NOTES, TABLES
 from projections import PROJECTIONS, VERSION
 
 ADVISORY_LOCK = 0x55534C47  # "USLG": of this ledger's migrations, in its own database
-# A migration may wait for long transactions and may itself write every row.
+# Another one that migrates may write every row, and its end is waited for.
 LOCK_WAIT_MS = 600_000
+# So long a step waits for one lock with those that it has, for which others wait meanwhile; then it
+# lets go of all and begins anew. Less than `deadlock_timeout`, so that nobody is ended for it.
+STEP_LOCK_MS = 500
+STEP_PAUSE_SECONDS = 2.0
+STEP_SECONDS_MAX = 600.0
+
+LOCK_ALTERED = "LOCK TABLE corrections, entries IN ACCESS EXCLUSIVE MODE"  # by migration 5
+
+_Answer = TypeVar("_Answer")
 
 _MARKS = {"stored_events", "ledger", "migrations"}  # what every ledger has
 
@@ -58,12 +81,6 @@ def applied(connection: Connection[Row]) -> list[MigrationRow]:
     return [MigrationRow(*row) for row in rows]
 
 
-def _run(connection: Connection[Row], script: str) -> None:
-    for statement in script.split(";"):
-        if statement.strip():
-            connection.execute(statement.encode(), prepare=False)
-
-
 def _has(*names: str) -> Callable[[Connection[Row]], str]:
     def check(connection: Connection[Row]) -> str:
         there = sorted(set(names) & tables(connection))
@@ -82,7 +99,7 @@ def _lacks(*names: str) -> Callable[[Connection[Row]], str]:
 
 def _create_ledger(connection: Connection[Row]) -> None:
     for script in (MIGRATIONS_TABLE, LOG, INTAKE, READ_MODEL):
-        _run(connection, script)
+        run_script(connection, script)
     for name in FIRST_PROJECTIONS:
         connection.execute(
             b"INSERT INTO projections (name, version, position) VALUES (%s, %s, 0)",
@@ -92,7 +109,27 @@ def _create_ledger(connection: Connection[Row]) -> None:
 
 
 def _create_cluster(connection: Connection[Row]) -> None:
-    _run(connection, CLUSTER)
+    run_script(connection, CLUSTER)
+
+
+# One script for each part of what auditors need.
+_AUDIT = (TREE, ERASURES, VERSIONS, CLOCKS, PACKS, COLUMNS)
+_OF_AUDIT = (
+    *("entry_versions", "voids", "reconciles", "cycle_voided_notes"),
+    *("tree", "tree_tiles", "tree_heads", "erasures"),
+    *("sealed_blocks", "sealed_sums", "sealed_spans"),
+    "taken_over",
+)
+
+
+def _create_audit(connection: Connection[Row]) -> None:
+    # As who appends and folds takes them: else each could wait for a table that the other has. And
+    # at once, for what was done already would be done again where one of them is not given.
+    for lock in ("SELECT head FROM log_head FOR UPDATE", LOCK_PROJECTIONS, LOCK_ALTERED):
+        connection.execute(lock.encode(), prepare=False)
+    write_down_first(connection)  # before anything here changes a table of the read model
+    for script in _AUDIT:
+        run_script(connection, script)
 
 
 MIGRATIONS: tuple[Migration[Connection[Row]], ...] = (
@@ -114,15 +151,22 @@ MIGRATIONS: tuple[Migration[Connection[Row]], ...] = (
         3,
         "live meters and alerts",
         _has("meters", "alerts"),
-        lambda connection: _run(connection, LIVE),
+        lambda connection: run_script(connection, LIVE),
         _lacks("meters", "alerts"),
     ),
     Migration(
         4,
         "billing",
         _has("billing_accounts", "billing_reports", *BILLING_NOTES),
-        lambda connection: _run(connection, BILLING),
+        lambda connection: run_script(connection, BILLING),
         _lacks(*TABLES["billing"], *BILLING_NOTES),
+    ),
+    Migration(
+        5,
+        "audit",
+        _has(*_OF_AUDIT),
+        _create_audit,
+        _lacks("generations", "promotions", "served", "acts", *_OF_AUDIT),
     ),
 )
 SCHEMA_VERSION = MIGRATIONS[-1].number
@@ -133,39 +177,64 @@ def migrate(
     *,
     shard: int = 0,
     ledger_id: str | None = None,
+    author: str = "",
     before_commit: Callable[[int], None] = lambda _number: None,
 ) -> list[MigrationRow]:
     """Apply what is missing and give it; an empty database becomes this shard of the ledger.
 
-    `ledger_id` is that of the first shard, None there. `before_commit` is called with the number
+    `ledger_id` is that of the first shard, None there; `author` is who asked for it, empty where a
+    role does it by itself as it starts. `before_commit` is called with the number
     of each migration (tests interrupt there). StoreRefusedError says what to change.
     """
     done = []
     with migrating(database) as connection:
         for migration in MIGRATIONS:
-            with _step(connection):
-                if _is_applied(connection, migration.number, database):
-                    continue
-                _take(connection, migration, database)
-                if migration.number == 1:
-                    connection.execute(
-                        b"INSERT INTO ledger VALUES (1, %s, %s)",
-                        (ledger_id or str(uuid.uuid4()), shard),
-                        prepare=False,
-                    )
-                now = int(time.time() * 1_000)
-                # Nobody older reads a ledger without events, so nobody need be waited for.
-                finished_at = now if _is_new(connection) else None
-                row = MigrationRow(migration.number, migration.note, now, finished_at)
-                connection.execute(
-                    b"INSERT INTO migrations VALUES (%s, %s, %s, %s)", row, prepare=False
-                )
-                if finished_at is not None and migration.number == SCHEMA_VERSION:
-                    _begin_projections(connection)
-                before_commit(migration.number)
-            done.append(row)
+            apply = partial(_apply, connection, migration, database, shard, ledger_id, author)
+            row = _step(connection, database, partial(apply, before_commit))
+            if row is not None:
+                done.append(row)
+        build_indexes(connection)
         refuse_another(identity(connection, database), database, shard=shard, ledger_id=ledger_id)
     return done
+
+
+def _apply(
+    connection: Connection[Row],
+    migration: Migration[Connection[Row]],
+    database: Database,
+    shard: int,
+    ledger_id: str | None,
+    author: str,
+    before_commit: Callable[[int], None],
+) -> MigrationRow | None:
+    """Apply one migration, unless it is."""
+    if _is_applied(connection, migration.number, database):
+        return None
+    if migration.number > AUDIT:  # from where on there is a list of generations
+        keep_structure(connection)
+    _take(connection, migration, database)
+    if migration.number == 1:
+        connection.execute(
+            b"INSERT INTO ledger VALUES (1, %s, %s)",
+            (ledger_id or str(uuid.uuid4()), shard),
+            prepare=False,
+        )
+    now = int(time.time() * 1_000)
+    # Nobody older reads a ledger without events, so nobody need be waited for.
+    finished_at = now if _is_new(connection) else None
+    row = MigrationRow(migration.number, migration.note, now, finished_at)
+    connection.execute(b"INSERT INTO migrations VALUES (%s, %s, %s, %s)", row, prepare=False)
+    if author and migration.number >= AUDIT:
+        _add_act(connection, now, author, "migrate", migration.number)
+    if finished_at is not None and migration.number == SCHEMA_VERSION:
+        _begin_projections(connection)
+    before_commit(migration.number)
+    return row
+
+
+def _add_act(connection: Connection[Row], now: int, author: str, what: str, number: int) -> None:
+    values = (now, author, what, f"up to migration {number}")
+    connection.execute(ADD.replace("?", "%s").encode(), values, prepare=False)
 
 
 def _is_new(connection: Connection[Row]) -> bool:
@@ -196,12 +265,12 @@ def _take(
         )
 
 
-def migrate_shards(databases: Sequence[Database]) -> list[list[MigrationRow]]:
+def migrate_shards(databases: Sequence[Database], author: str = "") -> list[list[MigrationRow]]:
     """Migrate every shard of a ledger, the first one first; give what was applied to each."""
     done: list[list[MigrationRow]] = []
     ledger_id: str | None = None
     for shard, database in enumerate(databases):
-        done.append(migrate(database, shard=shard, ledger_id=ledger_id))
+        done.append(migrate(database, shard=shard, ledger_id=ledger_id, author=author))
         if ledger_id is None:
             with migrating(database) as connection:
                 ledger_id = identity(connection, database).ledger_id
@@ -223,25 +292,40 @@ def state(database: Database) -> list[MigrationRow]:
     return sorted([*known.values(), *missing])
 
 
-def finish(database: Database) -> list[MigrationRow]:
+def missing_indexes(database: Database) -> list[str]:
+    """Name the indexes that applied migrations want and that are not there, or not yet."""
+    with migrating(database) as connection:
+        is_due = _is_applied(connection, AUDIT, database)
+        return [WHY_INDEX] if is_due and lacks(connection, WHY_INDEX) else []
+
+
+def finish(database: Database, author: str = "") -> list[MigrationRow]:
     """Mark what is applied as finished and give it: from now on newer forms may be written.
 
-    StoreRefusedError while a migration is missing.
+    StoreRefusedError while a migration or an index is missing.
     """
-    lacking = [row.number for row in state(database) if row.applied_at is None]
+    lacking = [f"migration {row.number}" for row in state(database) if row.applied_at is None]
+    lacking = lacking or [f"index {name}" for name in missing_indexes(database)]
     if lacking:
         raise StoreRefusedError(
-            f"{database.name} lacks migration {lacking[0]}: run `usage-ledger migrate` first"
+            f"{database.name} lacks {lacking[0]}: run `usage-ledger migrate` first"
         )
-    with migrating(database) as connection, _step(connection):
+
+    def mark() -> list[Row]:
+        now = int(time.time() * 1_000)
         rows = connection.execute(
             b"UPDATE migrations SET finished_at = %s WHERE finished_at IS NULL"
             b" RETURNING number, note, applied_at, finished_at",
-            (int(time.time() * 1_000),),
+            (now,),
             prepare=False,
         ).fetchall()
+        if rows and author:
+            _add_act(connection, now, author, "migrate --finish", SCHEMA_VERSION)
         _begin_projections(connection)
-    return sorted(MigrationRow(*row) for row in rows)
+        return rows
+
+    with migrating(database) as connection:
+        return sorted(MigrationRow(*row) for row in _step(connection, database, mark))
 
 
 def _begin_projections(connection: Connection[Row]) -> None:
@@ -293,8 +377,22 @@ def migrating(database: Database) -> Iterator[Connection[Row]]:
             connection.close()
 
 
-@contextmanager
-def _step(connection: Connection[Row]) -> Iterator[None]:
-    with connection.transaction():
-        connection.execute(b"SELECT pg_advisory_xact_lock(%s)", (ADVISORY_LOCK,), prepare=False)
-        yield
+def _step(connection: Connection[Row], database: Database, work: Callable[[], _Answer]) -> _Answer:
+    """Work in a transaction, alone among those that migrate, and anew while a lock is not given."""
+    until = time.monotonic() + STEP_SECONDS_MAX
+    while True:
+        try:
+            with connection.transaction():
+                lock = b"SELECT pg_advisory_xact_lock(%s)"
+                connection.execute(lock, (ADVISORY_LOCK,), prepare=False)
+                wait = f"SET LOCAL lock_timeout = {STEP_LOCK_MS}"
+                connection.execute(wait.encode(), prepare=False)
+                return work()
+        except psycopg.errors.LockNotAvailable as error:
+            if time.monotonic() > until:
+                raise StoreUnavailableError(
+                    f"{database.name}: others read or write all the time what is to be changed:"
+                    " look in pg_stat_activity for long transactions, and give the command again"
+                    " when they have ended"
+                ) from error
+        time.sleep(STEP_PAUSE_SECONDS)

@@ -8,14 +8,19 @@ from typing import Any
 from psycopg import Connection
 
 from persistence.errors import StoreRefusedError, StoreUnavailableError
+from persistence.generations import FIRST
 from persistence.postgres.database import Database
 from persistence.postgres.migrations import SCHEMA_VERSION, applied, is_ledger, tables
 from persistence.sql import Row
+from persistence.sql.generations import redirected
+from projections import VERSION
 
 SERVER_VERSION_MIN = 140_000
 # Looking at every position would read the whole index at every start; `usage-ledger check` does.
 POSITIONS_CHECKED = 100_000
 DB_FUNCTIONS = "POSTGRES_ENABLE_DB_FUNCTIONS"
+_SERVED = "SELECT generation FROM served WHERE version = %s"
+_FOLDED = "SELECT coalesce(max(position), 0) FROM projections"
 _FALSE = {"", "0", "n", "no", "f", "false", "off"}
 _DURABLE = {"fsync": {"on"}, "full_page_writes": {"on"}}
 _NOT_DURABLE = {"synchronous_commit": {"off"}}
@@ -82,6 +87,18 @@ def refuse_schema(connection: Connection[Row], database: Database) -> None:
         )
 
 
+def refuse_unserved(connection: Connection[Row], database: Database) -> None:
+    """Refuse a ledger whose projections are of another version of the folds."""
+    served = {row[0] for row in connection.execute(b"SELECT version FROM served", prepare=False)}
+    if VERSION not in served:
+        versions = ", ".join(map(str, sorted(served))) or "none"
+        raise StoreRefusedError(
+            f"the projections that {database.name} serves are of version {versions}, this version"
+            f" of usage-ledger folds version {VERSION}: run `usage-ledger projections rebuild` and"
+            " `usage-ledger projections promote`, while the old roles go on"
+        )
+
+
 def refuse_gaps(connection: Connection[Row], database: Database) -> None:
     """Refuse a log that lacks events, as one restored by halves does."""
     # In one snapshot: other processes append and fold meanwhile, and a log is not to be refused
@@ -107,7 +124,8 @@ def _refuse_gaps(connection: Connection[Row], name: str) -> None:
             f"the log of {name} ends at position {newest} of {head} and lacks"
             f" {newest - after - there} of its last {newest - after} events: restore a backup"
         )
-    folded = _one(connection, "SELECT coalesce(max(position), 0) FROM projections")[0]
+    generation = (_one(connection, _SERVED, (VERSION,)) or (FIRST,))[0]
+    folded = _one(connection, redirected(_FOLDED, generation))[0]
     if folded > newest:
         raise StoreRefusedError(
             f"the log of {name} ends at position {newest} but was folded up to {folded}: events"

@@ -380,6 +380,86 @@ CREATE TABLE billing_run (
 ) WITH (fillfactor = 10)
 """
 
+# Hashes do not compress: nobody need try.
+TREE = """
+CREATE TABLE tree (
+    one bigint PRIMARY KEY CHECK (one = 1),
+    origin text COLLATE "C" NOT NULL,
+    size bigint NOT NULL,
+    fault text COLLATE "C" NOT NULL
+) WITH (fillfactor = 10);
+CREATE TABLE tree_tiles (
+    level bigint NOT NULL,
+    number bigint NOT NULL,
+    first_position bigint NOT NULL,
+    hashes bytea NOT NULL,
+    PRIMARY KEY (level, number)
+) WITH (fillfactor = 80);
+ALTER TABLE tree_tiles ALTER COLUMN hashes SET STORAGE EXTERNAL;
+CREATE INDEX tree_tiles_by_position ON tree_tiles (first_position) WHERE level = 0;
+CREATE TABLE tree_heads (
+    number bigint PRIMARY KEY,
+    size bigint NOT NULL,
+    root bytea NOT NULL,
+    recorded_at bigint NOT NULL,
+    signed_at bigint NOT NULL,
+    key_name text COLLATE "C" NOT NULL,
+    author text COLLATE "C" NOT NULL,
+    note text COLLATE "C" NOT NULL
+);
+CREATE INDEX tree_heads_by_size ON tree_heads (size, number)
+"""
+
+GENERATIONS = """
+CREATE TABLE generations (
+    number bigint PRIMARY KEY,
+    version bigint NOT NULL,
+    structure text COLLATE "C",
+    begun_at bigint NOT NULL,
+    begun_by text COLLATE "C" NOT NULL,
+    compared_at bigint,
+    compared_with bigint,
+    compared_position bigint,
+    differences text COLLATE "C" NOT NULL,
+    dropped_at bigint
+);
+CREATE TABLE promotions (
+    number bigint PRIMARY KEY,
+    generation bigint NOT NULL,
+    version bigint NOT NULL,
+    promoted_at bigint NOT NULL,
+    author text COLLATE "C" NOT NULL,
+    accepted text COLLATE "C" NOT NULL
+);
+CREATE TABLE served (
+    version bigint PRIMARY KEY,
+    generation bigint NOT NULL,
+    coming bigint
+) WITH (fillfactor = 10);
+CREATE TABLE acts (
+    number bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    done_at bigint NOT NULL,
+    author text COLLATE "C" NOT NULL,
+    what text COLLATE "C" NOT NULL,
+    detail text COLLATE "C" NOT NULL
+)
+"""
+
+ERASURES = """
+CREATE TABLE erasures (
+    "user" bytea PRIMARY KEY,
+    number bigint NOT NULL,
+    position bigint NOT NULL,
+    looked_at bigint NOT NULL,
+    letters_through bigint NOT NULL,
+    letter bigint NOT NULL,
+    personal_rows bigint NOT NULL,
+    dead_letters bigint NOT NULL,
+    texts bytea NOT NULL,
+    state text COLLATE "C" NOT NULL
+)
+"""
+
 MIGRATIONS = """
 CREATE TABLE migrations (
     number bigint PRIMARY KEY,

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import psycopg
 
@@ -23,12 +23,14 @@ from persistence.postgres.opening import (
     refuse_gaps,
     refuse_schema,
     refuse_server,
+    refuse_unserved,
 )
 from persistence.postgres.pool import POOL_SIZE, ReaderPool
 from persistence.postgres.recorder import LedgerDatastore, LedgerRecorder
-from persistence.postgres.transaction import LOCK_PROJECTIONS, PostgresTransaction
+from persistence.postgres.served import ASK_SERVED, Served
+from persistence.postgres.session import translated
+from persistence.postgres.transaction import PostgresTransaction
 from persistence.postgres.trouble import is_trouble
-from persistence.sql.tables import TABLES
 from persistence.store import Progress
 from projections import VERSION, Pause
 
@@ -38,10 +40,17 @@ _HOLD_LEASE = (
     " ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, until = excluded.until"
     " WHERE leases.holder = excluded.holder OR leases.until <= clock_timestamp()"
 )
-_PROGRESS = (
-    b"SELECT h.head, p.name, p.position, p.paused_at, p.paused_reason"
-    b" FROM log_head h CROSS JOIN projections p"
+# Without the end of the file being cut off, which would lock everybody out.
+_VACUUM = (
+    b"VACUUM (TRUNCATE false) personal, dead_letters, erasures,"
+    b" billing_troubles, billing_run, webhooks, jobs"
 )
+_PROGRESS = (
+    "SELECT h.head, p.name, p.position, p.paused_at, p.paused_reason FROM projections p, log_head h"
+)
+
+
+log = logging.getLogger(__name__)
 
 
 class PostgresStore:
@@ -70,16 +79,19 @@ class PostgresStore:
         self.shard = shard
         if migrate_at_start:
             migrate(database, shard=shard, ledger_id=ledger_id)
-        self.ledger_id = self._refuse(ledger_id, allow_unsafe=allow_unsafe)
+        self.ledger_id = self._refuse(
+            ledger_id, allow_unsafe=allow_unsafe, may_build=migrate_at_start
+        )
         self._recorder = LedgerRecorder(LedgerDatastore())
-        self._writer = Line(database, "write")
-        self._folder = Line(database, "fold")
-        self._beside = Line(database, "beside")
+        self.served = Served()
+        self._writer = Line(database, "write", self.served.now)
+        self._folder = Line(database, "fold", self.served.now)
+        self._beside = Line(database, "beside", self.served.now)
         self._leases = Line(database, "leases")
         self._lines = (self._writer, self._folder, self._beside, self._leases)
         self.readers = ReaderPool(database, pool_size)
 
-    def _refuse(self, ledger_id: str | None, *, allow_unsafe: bool) -> str:
+    def _refuse(self, ledger_id: str | None, *, allow_unsafe: bool, may_build: bool) -> str:
         """Look at server and ledger and refuse what must not be used; give the ledger's id."""
         database = self.database
         try:
@@ -94,6 +106,8 @@ class PostgresStore:
             refuse_schema(connection, database)
             found = identity(connection, database)
             refuse_another(found, database, shard=self.shard, ledger_id=ledger_id)
+            if not may_build:
+                refuse_unserved(connection, database)
             refuse_gaps(connection, database)
         except psycopg.Error as error:
             if not is_trouble(error):
@@ -135,12 +149,31 @@ class PostgresStore:
 
     def progress(self) -> Progress:
         """Look how far the log is written and folded: one quick read, no lock, any thread."""
-        rows = self._look(_PROGRESS)
+        connection = self.readers.take()
+        try:
+            # Nothing is folded into a generation any more once another is served, so it does no
+            # harm when that happens between the two statements.
+            generation = self.served.asked(
+                lambda: connection.execute(ASK_SERVED, (VERSION,), binary=True).fetchone()
+            )
+            rows = connection.execute(translated(_PROGRESS, generation), binary=True).fetchall()
+        except psycopg.Error as error:
+            if not is_trouble(error):
+                raise
+            raise StoreUnavailableError(str(error)) from error
+        finally:
+            self.readers.give_back(connection)
         return Progress(
             rows[0][0],
             {name: position for _, name, position, *_ in rows},
             {name: Pause(at, why) for _, name, _, at, why in rows if at is not None},
         )
+
+    def serves(self) -> int | None:
+        """Give the generation that this version of the folds serves; None while there is none."""
+        with self._beside.transaction() as session:
+            row = session.ask_served()
+        return row[0] if row else None
 
     def finished_schema(self) -> int:
         """Give the newest migration that every role knows; newer forms must not be written yet."""
@@ -154,31 +187,13 @@ class PostgresStore:
         finally:
             self.readers.give_back(connection)
 
-    def _look(self, statement: bytes) -> list[Any]:
-        connection = self.readers.take()
-        try:
-            return connection.execute(statement, binary=True).fetchall()
-        except psycopg.Error as error:
-            if not is_trouble(error):
-                raise
-            raise StoreUnavailableError(str(error)) from error
-        finally:
-            self.readers.give_back(connection)
-
     def clear_read_model(self, paused: str = "") -> None:
         """Empty every projection, so that the log can be folded anew."""
         with self._folder.transaction() as session:
-            session.all(LOCK_PROJECTIONS)
+            transaction = PostgresTransaction(session, self._recorder, appends=False)
+            transaction.lock_projections()
             session.control(b"SET LOCAL statement_timeout = 0")
-            for tables in TABLES.values():
-                for table in tables:
-                    # Not TRUNCATE: who reads an older state would suddenly see nothing.
-                    session.change(f"DELETE FROM {table}")
-            session.change(
-                "UPDATE projections SET position = 0, paused_at = ?, paused_reason = ?,"
-                " version = ?",
-                (0 if paused else None, paused or None, VERSION),
-            )
+            transaction.clear_read_model(paused)
 
     def probe(self) -> None:
         """Write and commit something that changes nothing; StoreUnavailableError when it cannot."""
@@ -194,6 +209,28 @@ class PostgresStore:
 
     def checkpoint_beside(self) -> None:
         """The server has a checkpointer of its own."""
+
+    def scrub(self) -> bool:
+        """Let the server give back what earlier states of erased rows took.
+
+        Else autovacuum waits until a fifth of a table is gone. Whoever reads an older state keeps
+        it; bytes within the data files, the server's own log and its archive follow in their time.
+        """
+        try:
+            connection = self.database.connect("vacuum")
+        except psycopg.Error as error:
+            raise StoreUnavailableError(f"{self.database.name}: {error}") from error
+        try:
+            connection.execute(b"SET statement_timeout = 0", prepare=False)
+            connection.execute(_VACUUM, prepare=False)
+        except psycopg.Error as error:
+            if not is_trouble(error):
+                raise
+            log.warning("%s is not vacuumed yet: %s", self.database.name, error)
+            return False
+        finally:
+            discard(connection)
+        return True
 
     def close(self) -> None:
         """Close every connection."""

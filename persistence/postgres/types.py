@@ -23,6 +23,7 @@ BIGINT, BYTEA, TEXT = "int8", "bytea", "text"
 _BYTES = {
     *("payer", "user", "instance", "entry_id"),
     *("event_key", "digest", "state", "salt", "fields", "original"),
+    *("hashes", "root", "texts", "sums"),
 }
 _TEXTS = {
     *("originator_id", "topic", "workspace_class", "workspace_type", "workspace_id", "rate"),
@@ -30,10 +31,13 @@ _TEXTS = {
     *("cluster", "topic_id", "note", "holder", "ledger_id"),
     *("customer_id", "subscription_id", "invoice_id", "event_name", "identifier", "outcome"),
     *("event_id", "type", "object_id", "detail", "error"),
+    *("origin", "fault", "key_name", "author"),
+    *("structure", "begun_by", "differences", "author", "accepted", "what"),
 }
 _OTHERWISE = {  # what a name does not say everywhere
     ("inbox", "source"): BIGINT,  # its number
     ("billing_accounts", "state"): TEXT,
+    ("erasures", "state"): TEXT,
     ("billing_reports", "state"): TEXT,
     ("webhooks", "state"): TEXT,
 }

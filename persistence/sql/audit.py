@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from events.readable import attribution_id
+from persistence.sql.audit_versions import version_laws
 from projections import BUCKET_MS, DAILY, HOURLY, accrued
 
 BREACHES_SHOWN = 100
@@ -26,6 +27,7 @@ def audit(select: _All, *, folds_later: bool) -> Iterator[tuple[str, int, list[s
     for unit, name in ((HOURLY, "hour"), (DAILY, "day")):
         yield _rollups(select, unit, name, BUCKET_MS[unit])
     yield _drafts(select)
+    yield from version_laws(select)
     yield _inbox(select)
 
 

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
+from persistence.erasures import Personal
 from persistence.reading import (
-    ClosedCycle,
     DraftRows,
     IntakeRow,
     JobRow,
@@ -17,15 +17,24 @@ from persistence.reading import (
     SuspectRow,
     Tallies,
     UsageRow,
+    VoidRow,
 )
 from persistence.sql.audit import audit
 from persistence.sql.billing import SqlBillingReads
+from persistence.sql.clocks import SqlClockReader
+from persistence.sql.drafts import draft_rows
+from persistence.sql.erasures import SqlErasureSearch
 from persistence.sql.listing import entry_page, range_totals
 from persistence.sql.live import SqlLiveReader
+from persistence.sql.packs import SqlPackReader
+from persistence.sql.sealed import SqlSealedReader
+from persistence.sql.session import quoted
 from persistence.sql.status import status_rows, tallies
 from persistence.sql.transaction import NEWEST_VERSION
-from persistence.store import DeadLetter, Personal, StreamEvent
-from projections import Accrual, Amount, ClockRow, CostCenterRow, OpenCycle
+from persistence.sql.tree import SqlTreeReader
+from persistence.sql.why import SqlWhyReader
+from persistence.store import DeadLetter, StreamEvent
+from projections import Accrual, ClockRow, CostCenterRow, Void
 
 _ENTRY = (
     "e.entry_id, e.effective, e.cents, e.draft, e.instance, e.workspace_id, e.workspace_type,"
@@ -38,10 +47,11 @@ _RUNNING = (
 )
 _RUNS = "e.started IS NOT NULL AND e.stopping IS NULL AND e.start_position < ?"
 _PERSONAL = " LEFT JOIN personal p ON p.position = e.start_position"
+_VOID = ", ".join(f"v.{quoted(column)}" for column in Void._fields)
 _EVENT = "position, originator_id, originator_version, topic, state"
 
 
-class SqlReader(SqlBillingReads):
+class SqlReader(SqlBillingReads, SqlErasureSearch):
     """Implements `persistence.Reader`; a backend brings the connection."""
 
     folds_later = False  # whether rows may lag behind the log
@@ -70,6 +80,31 @@ class SqlReader(SqlBillingReads):
     def live(self) -> SqlLiveReader:
         """Live meters and alerts."""
         return SqlLiveReader(self._all, self.snapshot)
+
+    @property
+    def tree(self) -> SqlTreeReader:
+        """The tree over the log."""
+        return SqlTreeReader(self._all, self._among)
+
+    @property
+    def clocks(self) -> SqlClockReader:
+        """States of entries at any position of the log."""
+        return SqlClockReader(self._all, self._among)
+
+    @property
+    def sealed(self) -> SqlSealedReader:
+        """Sums of such states."""
+        return SqlSealedReader(self._all, self._among)
+
+    @property
+    def why(self) -> SqlWhyReader:
+        """What numbers are made of."""
+        return SqlWhyReader(self._all, self._among)
+
+    @property
+    def packs(self) -> SqlPackReader:
+        """What lies beside the log and goes with it."""
+        return SqlPackReader(self._all)
 
     def balance(self, payer: bytes) -> int:
         """Give what a payer owes in cents; 0 without entries."""
@@ -216,40 +251,24 @@ class SqlReader(SqlBillingReads):
     def draft(self, payer: bytes) -> DraftRows:
         """Give what a payer's invoice draft is made of."""
         with self.snapshot():
-            row = self._one("SELECT * FROM open_cycles WHERE payer = ?", (payer,))
-            cycle = OpenCycle(*row) if row else None
-            lines = self._all(
-                "SELECT workspace_class, late_for, count, cents, seconds FROM cycle_lines"
-                " WHERE payer = ? AND number = ?",
-                (payer, cycle.number if cycle else 0),
-            )
-            accruals = self._all(
-                "SELECT workspace_class, sum(count), sum(cents), sum(seconds) FROM accruals"
-                " WHERE payer = ? GROUP BY workspace_class",
-                (payer,),
-            )
-            bases = self._all(
-                "SELECT workspace_class, count, cents, seconds FROM cycle_bases WHERE payer = ?",
-                (payer,),
-            )
-            return DraftRows(
-                cycle,
-                self.cost_center(payer),
-                {(row[0], row[1]): Amount(*row[2:]) for row in lines},
-                {row[0]: Amount(*row[1:]) for row in accruals},
-                {row[0]: Amount(*row[1:]) for row in bases},
-                self._closed_cycles(payer),
-                self.accrual(),
-                self.balance(payer),
+            return draft_rows(
+                self._all,
+                payer,
+                cost_center=self.cost_center(payer),
+                accrual=self.accrual(),
+                balance_cents=self.balance(payer),
             )
 
-    def _closed_cycles(self, payer: bytes) -> list[ClosedCycle]:
+    def voids(self, payer: bytes, *, before: int, limit: int) -> list[VoidRow]:
+        """Give what was voided of a payer before a position, newest first."""
         rows = self._all(
-            "SELECT number, start, opened_position, accrued_to, accrual_position, closed_position"
-            " FROM closed_cycles WHERE payer = ? ORDER BY number",
-            (payer,),
+            f"SELECT {_VOID}, p.fields, e.topic, e.state FROM voids v"
+            " JOIN stored_events e ON e.position = v.position"
+            " LEFT JOIN personal p ON p.position = v.position"
+            " WHERE v.payer = ? AND v.position < ? ORDER BY v.position DESC LIMIT ?",
+            (payer, before, limit),
         )
-        return [ClosedCycle(*row) for row in rows]
+        return [VoidRow(Void(*row[:-3]), *row[-3:]) for row in rows]
 
     def stream(self, stream: str, *, after: int = 0) -> list[StreamEvent]:
         """Give a stream, from the version behind `after` on."""
@@ -343,12 +362,31 @@ class SqlReader(SqlBillingReads):
                 stopped_since=stopped_since,
             )
 
+    def begun_before(self, streams: Sequence[str], position: int) -> set[str]:
+        """Name those of the streams whose first event lies before a position."""
+        statement = (
+            "SELECT originator_id FROM stored_events WHERE originator_version = 1 AND position < ?"
+            " AND originator_id {among}"
+        )
+        return {row[0] for row in self._among(statement, streams, (position,))}
+
     @abstractmethod
-    def rows_of(self, table: str) -> Iterator[tuple[object, ...]]:
-        """Give every row of a table of the read model, in one order whatever wrote it."""
+    def serves(self) -> int:
+        """Give the generation of the read model that is served."""
+
+    @abstractmethod
+    def rows_of(
+        self,
+        table: str,
+        columns: Sequence[str] = (),
+        *,
+        generation: int | None = None,
+        payer: bytes | None = None,
+    ) -> Iterator[tuple[object, ...]]:
+        """Give the rows of a table by its key: all of them, or those of a payer."""
 
     def personal(self, position: int) -> Personal | None:
-        """Give the personal row of the event at a position."""
+        """Give the personal row of the event at a position; `erased_by` says if it is erased."""
         row = self._one("SELECT * FROM personal WHERE position = ?", (position,))
         return Personal(*row) if row else None
 
@@ -387,10 +425,6 @@ class SqlReader(SqlBillingReads):
         """Recompute the laws: give (law, how many compared, breaches) one after the other."""
         with self.snapshot():
             yield from audit(self._all, folds_later=self.folds_later)
-
-    def standing(self) -> dict[str, int]:
-        """Give where every projection stands."""
-        return dict(self._all("SELECT name, position FROM projections"))
 
     @abstractmethod
     def close(self) -> None:

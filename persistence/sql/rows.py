@@ -15,29 +15,41 @@ from projections import (
     Accrual,
     AccrualKey,
     Amount,
+    AtBoundary,
     BalanceDelta,
     BaseKey,
     ClockRow,
     CostCenterRow,
     Entry,
+    EntryVersion,
     LineKey,
+    NoteKey,
     OpenCycle,
     OpenInstance,
     OtherEntry,
+    OtherKey,
     Pause,
     RollupKey,
+    Void,
 )
 
 _astuple = msgspec.structs.astuple
 
 _OPEN = OpenInstance.__struct_fields__
 _ENTRY = Entry.__struct_fields__
+_EFFECTIVE = _ENTRY.index("effective")
+_CHANGING = (
+    *("effective", "stopping", "stopped", "cents", "seconds", "draft"),
+    *("changed_position", "final_position"),
+)
 _CYCLE = OpenCycle.__struct_fields__
 _OPEN_KEY = ("payer", "entry_id")
 _ACCRUAL_KEY = ("payer", "user", "workspace_class")
 _ROLLUP_KEY = ("payer", "user", "unit", "bucket")
 _LINE_KEY = ("payer", "number", "workspace_class", "late_for")
 _BASE_KEY = ("payer", "workspace_class")
+_OTHER_KEY = ("payer", "effective", "entry_id")
+_NOTE_KEY = ("payer", "number", "late_for")
 _AMOUNT = ("count", "cents", "seconds")
 _BALANCE = ("entries", "booked_cents", "running_cents", "live_events")
 
@@ -148,13 +160,23 @@ class SqlRows(SqlBillingRows):
             )
         }
 
-    def correction(self, start_position: int, number: int) -> tuple[int, int] | None:
-        """Give (cents, seconds) at the boundary of an entry that was corrected in this cycle."""
-        row: tuple[int, int] | None = self._one(
-            "SELECT cents, seconds FROM corrections WHERE start_position = ? AND number = ?",
+    def correction(self, start_position: int, number: int) -> AtBoundary | None:
+        """Give what an entry that was corrected in this cycle was at the boundary."""
+        row = self._one(
+            "SELECT cents, seconds, effective FROM corrections"
+            " WHERE start_position = ? AND number = ?",
             (start_position, number),
         )
-        return row
+        return AtBoundary(*row) if row else None
+
+    def other_entry(self, key: OtherKey) -> OtherEntry | None:
+        """Load an invoice or credit note."""
+        row = self._one(
+            f"SELECT {listed(OtherEntry._fields)} FROM other_entries"
+            " WHERE payer = ? AND effective = ? AND entry_id = ?",
+            key,
+        )
+        return OtherEntry(*row) if row else None
 
     def cost_center(self, payer: bytes) -> CostCenterRow | None:
         """Load a cost center."""
@@ -171,23 +193,30 @@ class SqlRows(SqlBillingRows):
         *,
         put: Iterable[OpenInstance],
         removed: Iterable[tuple[bytes, bytes]],
-        new_entries: Iterable[Entry],
-        changed_entries: Iterable[Entry],
     ) -> None:
-        """Write running instances and their entries."""
+        """Write instances that are not final."""
+        self._session.put("open_instances", _OPEN_KEY, _OPEN, [_astuple(row) for row in put])
+        self._session.remove("open_instances", _OPEN_KEY, list(removed))
+
+    def write_entries(
+        self,
+        *,
+        new: Iterable[Entry],
+        changed: Iterable[Entry],
+        removed: Iterable[int],
+        versions: Iterable[EntryVersion],
+    ) -> None:
+        """Write entries, and how they stood before; removed are those that start at positions."""
         session = self._session
-        session.put("open_instances", _OPEN_KEY, _OPEN, [_astuple(row) for row in put])
-        session.remove("open_instances", _OPEN_KEY, list(removed))
-        session.insert("entries", _ENTRY, [_astuple(row) for row in new_entries])
+        session.remove("entries", ("start_position",), [(position,) for position in removed])
+        session.insert("entries", _ENTRY, [_astuple(row) for row in new])
         session.update(
             "entries",
             ("start_position",),
-            ("effective", "stopping", "stopped", "cents", "seconds", "draft"),
-            [
-                (e.start_position, e.effective, e.stopping, e.stopped, e.cents, e.seconds, e.draft)
-                for e in changed_entries
-            ],
+            _CHANGING,
+            [(e.start_position, *[getattr(e, column) for column in _CHANGING]) for e in changed],
         )
+        session.insert("entry_versions", (*_ENTRY, "known_to"), list(map(_version, versions)))
 
     def add_accruals(self, deltas: Mapping[AccrualKey, Amount]) -> None:
         """Add to what running instances have accrued; rows of no instance go."""
@@ -195,14 +224,22 @@ class SqlRows(SqlBillingRows):
         self._session.remove("accruals", _ACCRUAL_KEY, list(deltas), condition="count = 0")
 
     def replace_accruals(self, accrual: Accrual, amounts: Mapping[AccrualKey, Amount]) -> None:
-        """Set the accrual instant and everything accrued to it."""
+        """Set the accrual instant, remember it, and set everything accrued to it."""
         self._session.put("accrual", ("one",), ("one", "instant", "position"), [(1, *accrual)])
+        self._session.insert("reconciles", Accrual._fields, [accrual])
         self._session.change("DELETE FROM accruals")
         self._session.insert("accruals", (*_ACCRUAL_KEY, *_AMOUNT), _rows(amounts))
 
-    def write_other_entries(self, entries: Iterable[OtherEntry]) -> None:
-        """Write invoices and credit notes."""
-        self._session.insert("other_entries", OtherEntry._fields, list(entries))
+    def write_other_entries(
+        self, *, new: Iterable[OtherEntry], removed: Iterable[OtherKey]
+    ) -> None:
+        """Write invoices and credit notes, and take away those that were voided."""
+        self._session.remove("other_entries", _OTHER_KEY, list(removed))
+        self._session.insert("other_entries", OtherEntry._fields, list(new))
+
+    def add_voids(self, voids: Iterable[Void]) -> None:
+        """Keep what was voided."""
+        self._session.insert("voids", Void._fields, list(voids))
 
     def add_rollups(self, deltas: Mapping[RollupKey, tuple[int, int]]) -> None:
         """Add (count, cents) to the sums by hour and day; rows of no entry go."""
@@ -260,10 +297,14 @@ class SqlRows(SqlBillingRows):
         rows = [(payer, workspace_class, *amount) for workspace_class, amount in bases.items()]
         self._session.insert("cycle_bases", (*_BASE_KEY, *_AMOUNT), rows)
 
-    def put_corrections(self, rows: Mapping[tuple[int, int], tuple[int, int]]) -> None:
-        """Keep (cents, seconds at the boundary) by (start position, cycle)."""
-        columns = ("start_position", "number", "cents", "seconds")
+    def put_corrections(self, rows: Mapping[tuple[int, int], AtBoundary]) -> None:
+        """Keep what entries were at the boundary by (start position, cycle)."""
+        columns = ("start_position", "number", *AtBoundary._fields)
         self._session.insert("corrections", columns, _rows(rows))
+
+    def add_voided_notes(self, deltas: Mapping[NoteKey, tuple[int, int]]) -> None:
+        """Add (count, cents) to the notes of closed cycles that were voided in a cycle."""
+        self._session.add("cycle_voided_notes", _NOTE_KEY, ("count", "cents"), _rows(deltas))
 
     def put_clock(self, row: ClockRow) -> None:
         """Write what the log knows of the clock."""
@@ -278,6 +319,13 @@ def storable(text: str) -> str:
 
 def _rows(by_key: Mapping[Any, Sequence[Any]]) -> list[tuple[Any, ...]]:
     return [(*key, *value) for key, value in by_key.items()]
+
+
+def _version(version: EntryVersion) -> tuple[Any, ...]:
+    row = [*_astuple(version.entry), version.known_to]
+    if version.ran:  # it was dated nowhere
+        row[_EFFECTIVE] = None
+    return tuple(row)
 
 
 def _entry(row: tuple[Any, ...]) -> Entry:

@@ -16,7 +16,11 @@ Row = tuple[Any, ...]
 
 
 class Session(Protocol):
-    """A connection inside a transaction."""
+    """A connection inside a transaction; statements go to the tables of one generation."""
+
+    @property
+    def generation(self) -> int:
+        """Give the generation that is read and written."""
 
     def all(self, statement: str, values: Sequence[Any] = ()) -> list[Any]:
         """Give the rows that a statement answers with."""

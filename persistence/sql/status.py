@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from persistence.acts import Act
 from persistence.reading import IntakeRow, JobRow, ProjectionRow, StatusRows, Tallies
+from persistence.sql.acts import SHOWN
 from persistence.store import Counts
 from projections import Accrual, ClockRow, Pause
 
@@ -87,4 +89,5 @@ def status_rows(
         ),
         intake,
         tails,
+        [Act(*row) for row in select(SHOWN)],
     )

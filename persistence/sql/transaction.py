@@ -6,23 +6,32 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from persistence.acts import Act
 from persistence.billing import BillingRun, Webhook
+from persistence.erasures import Personal
 from persistence.errors import PositionMovedError
+from persistence.generations import clocks_tail
+from persistence.sql.acts import add_act
 from persistence.sql.billing import SqlBillingReads, add_webhook
+from persistence.sql.erasures import SqlErasureWrites
+from persistence.sql.generations import READ_MODEL
 from persistence.sql.live import SqlLiveRows
+from persistence.sql.packs import SqlPackRows
 from persistence.sql.rows import SqlRows, storable
+from persistence.sql.sealed import SqlSealedRows
 from persistence.sql.session import Session, listed
+from persistence.sql.tables import SEALED_TABLES
+from persistence.sql.tree import SqlTreeRows
 from persistence.sql.troubles import PUT_RUN, PUT_TROUBLE
 from persistence.store import (
     Counts,
     DeadLetter,
     EventKey,
     Inboxed,
-    Personal,
     SourceKey,
     StreamEvent,
 )
-from projections import VERSION, Pause
+from projections import VERSION, OtherEntry, Pause
 
 LOG_COLUMNS = ("position", "originator_id", "originator_version", "topic", "state")
 
@@ -35,7 +44,7 @@ _LETTER = DeadLetter._fields
 _INTAKE_KEY = "cluster = ? AND topic_id = ? AND partition = ?"
 
 
-class SqlTransaction(SqlBillingReads):
+class SqlTransaction(SqlBillingReads, SqlErasureWrites):
     """Implements what `persistence.Transaction` asks for beside the append."""
 
     def __init__(self, session: Session) -> None:
@@ -47,6 +56,9 @@ class SqlTransaction(SqlBillingReads):
         self.rows = SqlRows(session)
         self.positions = self.rows
         self.live = SqlLiveRows(session)
+        self.tree = SqlTreeRows(session)
+        self.sealed = SqlSealedRows(session)
+        self.packs = SqlPackRows(session)
 
     @property
     def _select(self) -> Callable[[str, Sequence[Any]], list[Any]]:
@@ -63,6 +75,10 @@ class SqlTransaction(SqlBillingReads):
             if paused_at is not None:
                 paused[name] = Pause(paused_at, reason)
         return standing, paused
+
+    def add_act(self, act: Act) -> None:
+        """Write down what an operator does beside the log."""
+        add_act(self._session, act)
 
     def outdated(self) -> list[str]:
         """Name the projections that another version of the folds has filled."""
@@ -101,6 +117,26 @@ class SqlTransaction(SqlBillingReads):
             "UPDATE projections SET paused_at = NULL, paused_reason = NULL WHERE paused_reason = ?",
             (paused,),
         )
+
+    @property
+    def generation(self) -> int:
+        """Give the generation that is read and written."""
+        return self._session.generation
+
+    def clear_read_model(self, paused: str) -> None:
+        """Empty the generation that is served; with a reason its projections are paused."""
+        # First: a follower that has just moved it is waited for, and one that comes later finds
+        # nothing where it stood.
+        self._change("DELETE FROM tails WHERE name = ?", (clocks_tail(self.generation),))
+        for table in (*READ_MODEL, *SEALED_TABLES):
+            # Not TRUNCATE: who reads an older state would suddenly see nothing.
+            self._change(f"DELETE FROM {table}")
+        self._change(
+            "UPDATE projections SET position = 0, paused_at = ?, paused_reason = ?, version = ?",
+            (0 if paused else None, paused or None, VERSION),
+        )
+        # What is folded from now on fills every column.
+        self._change("UPDATE generations SET structure = NULL WHERE number = ?", (self.generation,))
 
     # Intake ------------------------------------------------------------------------------------
 
@@ -156,7 +192,8 @@ class SqlTransaction(SqlBillingReads):
     def personal(self, position: int) -> Personal | None:
         """Load a personal row; None once erased."""
         row = self._one("SELECT * FROM personal WHERE position = ?", (position,))
-        return Personal(*row) if row else None
+        kept = Personal(*row) if row else None
+        return None if kept is None or kept.erased_by else kept
 
     def count(self, delivery: int, counts: Counts) -> None:
         """Add to the counts of a source of delivery (moves between counts may be negative)."""
@@ -297,6 +334,22 @@ class SqlTransaction(SqlBillingReads):
             (payer,),
         )
         return row or (0, 0)
+
+    def other_entry_of(self, payer: bytes, entry_id: bytes) -> OtherEntry | None:
+        """Find an invoice or credit note that counts, by its id, as folded so far."""
+        row = self._one(
+            f"SELECT {listed(OtherEntry._fields)} FROM other_entries"
+            " WHERE payer = ? AND entry_id = ?",
+            (payer, entry_id),
+        )
+        return OtherEntry(*row) if row else None
+
+    def void_of(self, payer: bytes, entry_id: bytes) -> int | None:
+        """Give the position of the newest void of an entry, as folded so far."""
+        position: int | None = self._one(
+            "SELECT max(position) FROM voids WHERE payer = ? AND entry_id = ?", (payer, entry_id)
+        )[0]
+        return position
 
     def job_ran(self, name: str, *, started: int, finished: int | None, error: str) -> None:
         """Keep when a job last ran."""

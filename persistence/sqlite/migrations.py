@@ -13,7 +13,9 @@ from pathlib import Path
 from persistence.errors import StoreRefusedError
 from persistence.migration import FIRST_PROJECTIONS, Migration, MigrationRow
 from persistence.sql.tables import BILLING_NOTES, TABLES
-from persistence.sqlite.schema import BILLING, INTAKE, LOG, READ_MODEL
+from persistence.sqlite.audit_schema import CLOCKS, PACKS, VERSIONS, WHY
+from persistence.sqlite.first import keep_structure, run_script, write_down_first
+from persistence.sqlite.schema import BILLING, ERASURES, INTAKE, LOG, READ_MODEL, TREE
 from projections import VERSION
 
 _MIGRATIONS_TABLE = """
@@ -66,6 +68,15 @@ INSERT INTO projections (name, version, position) SELECT 'billing', ?, min(posit
 FROM projections
 """
 
+# One script for each part of what auditors need.
+_AUDIT = (VERSIONS, TREE, ERASURES, CLOCKS, PACKS, WHY)
+_OF_AUDIT = (
+    *("entry_versions", "voids", "reconciles", "cycle_voided_notes"),
+    *("tree", "tree_tiles", "tree_heads", "erasures"),
+    *("sealed_blocks", "sealed_sums", "sealed_spans"),
+    "taken_over",
+)
+
 # Whoever is known had a shard all along: the only one.
 _PLACE_THE_KNOWN = """
 INSERT INTO placement (payer, shard)
@@ -74,13 +85,6 @@ UNION SELECT payer, 0 FROM open_cycles
 UNION SELECT payer, 0 FROM open_instances
 UNION SELECT payer, 0 FROM cost_centers
 """
-
-
-def _run(connection: sqlite3.Connection, script: str) -> None:
-    # Not `executescript`, which commits what was begun.
-    for statement in script.split(";"):
-        if statement.strip():
-            connection.execute(statement)
 
 
 def _tables(connection: sqlite3.Connection) -> set[str]:
@@ -107,7 +111,7 @@ def _has(*tables: str) -> Callable[[sqlite3.Connection], str]:
 
 def _create_ledger(connection: sqlite3.Connection) -> None:
     for script in (LOG, INTAKE, READ_MODEL):
-        _run(connection, script)
+        run_script(connection, script)
     connection.executemany(
         "INSERT INTO projections (name, version, position) VALUES (?, ?, 0)",
         [(name, VERSION) for name in FIRST_PROJECTIONS],
@@ -115,14 +119,20 @@ def _create_ledger(connection: sqlite3.Connection) -> None:
 
 
 def _create_cluster(connection: sqlite3.Connection) -> None:
-    _run(connection, _MIGRATIONS_TABLE)
-    _run(connection, _CLUSTER)
+    run_script(connection, _MIGRATIONS_TABLE)
+    run_script(connection, _CLUSTER)
     connection.execute(_PLACE_THE_KNOWN)
 
 
 def _create_billing(connection: sqlite3.Connection) -> None:
-    _run(connection, BILLING)
+    run_script(connection, BILLING)
     connection.execute(_BEGIN_BILLING, (VERSION,))
+
+
+def _create_audit(connection: sqlite3.Connection) -> None:
+    write_down_first(connection)  # before anything here changes a table of the read model
+    for script in _AUDIT:
+        run_script(connection, script)
 
 
 def _unplaced(connection: sqlite3.Connection) -> str:
@@ -151,7 +161,7 @@ MIGRATIONS: tuple[Migration[sqlite3.Connection], ...] = (
         3,
         "live meters and alerts",
         _has("meters", "alerts"),
-        lambda connection: _run(connection, _LIVE),
+        lambda connection: run_script(connection, _LIVE),
         _lacks("meters", "alerts"),
     ),
     Migration(
@@ -161,6 +171,13 @@ MIGRATIONS: tuple[Migration[sqlite3.Connection], ...] = (
         _create_billing,
         _lacks(*TABLES["billing"], *BILLING_NOTES),
     ),
+    Migration(
+        5,
+        "audit",
+        _has(*_OF_AUDIT),
+        _create_audit,
+        _lacks("generations", "promotions", "served", "acts", *_OF_AUDIT),
+    ),
 )
 SCHEMA_VERSION = MIGRATIONS[-1].number
 
@@ -168,6 +185,8 @@ SCHEMA_VERSION = MIGRATIONS[-1].number
 def migrate(connection: sqlite3.Connection, path: str) -> None:
     """Bring the tables up to this version, inside the caller's transaction."""
     version = connection.execute("PRAGMA user_version").fetchone()[0]
+    if version:
+        keep_structure(connection)
     for migration in MIGRATIONS:
         if migration.number <= version:
             continue

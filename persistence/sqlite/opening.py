@@ -16,13 +16,13 @@ from persistence.sqlite.schema import APPLICATION_ID
 LOCK_NAME = "lock"
 
 
-def refuse_foreign(path: Path) -> None:
+def refuse_foreign(path: Path, *, writes: bool = True) -> None:
     """Look at the file without changing a byte: opening it as a ledger would make it one."""
     try:
         size = path.stat().st_size
     except FileNotFoundError:
         return
-    if not os.access(path, os.W_OK):
+    if writes and not os.access(path, os.W_OK):
         # SQLite would open it for reading, and every write would fail.
         raise StoreRefusedError(f"{path} is not writable; change its permissions")
     if not size:

@@ -316,3 +316,82 @@ CREATE TABLE billing_run (
     succeeded_at INTEGER NOT NULL
 );
 """
+
+TREE = """
+CREATE TABLE tree (
+    one INTEGER PRIMARY KEY CHECK (one = 1),
+    origin TEXT NOT NULL,
+    size INTEGER NOT NULL,
+    fault TEXT NOT NULL
+);
+CREATE TABLE tree_tiles (
+    level INTEGER NOT NULL,
+    number INTEGER NOT NULL,
+    first_position INTEGER NOT NULL,
+    hashes BLOB NOT NULL,
+    PRIMARY KEY (level, number)
+);
+CREATE INDEX tree_tiles_by_position ON tree_tiles (first_position) WHERE level = 0;
+CREATE TABLE tree_heads (
+    number INTEGER PRIMARY KEY,
+    size INTEGER NOT NULL,
+    root BLOB NOT NULL,
+    recorded_at INTEGER NOT NULL,
+    signed_at INTEGER NOT NULL,
+    key_name TEXT NOT NULL,
+    author TEXT NOT NULL,
+    note TEXT NOT NULL
+);
+CREATE INDEX tree_heads_by_size ON tree_heads (size, number);
+"""
+
+# `IF NOT EXISTS`: a newer program may have built a generation beside an older one that still runs.
+GENERATIONS = """
+CREATE TABLE IF NOT EXISTS generations (
+    number INTEGER PRIMARY KEY,
+    version INTEGER NOT NULL,
+    structure TEXT,
+    begun_at INTEGER NOT NULL,
+    begun_by TEXT NOT NULL,
+    compared_at INTEGER,
+    compared_with INTEGER,
+    compared_position INTEGER,
+    differences TEXT NOT NULL,
+    dropped_at INTEGER
+);
+CREATE TABLE IF NOT EXISTS promotions (
+    number INTEGER PRIMARY KEY,
+    generation INTEGER NOT NULL,
+    version INTEGER NOT NULL,
+    promoted_at INTEGER NOT NULL,
+    author TEXT NOT NULL,
+    accepted TEXT NOT NULL
+);
+CREATE TABLE IF NOT EXISTS served (
+    version INTEGER PRIMARY KEY,
+    generation INTEGER NOT NULL,
+    coming INTEGER
+);
+CREATE TABLE IF NOT EXISTS acts (
+    number INTEGER PRIMARY KEY,
+    done_at INTEGER NOT NULL,
+    author TEXT NOT NULL,
+    what TEXT NOT NULL,
+    detail TEXT NOT NULL
+);
+"""
+
+ERASURES = """
+CREATE TABLE erasures (
+    user BLOB PRIMARY KEY,
+    number INTEGER NOT NULL,
+    position INTEGER NOT NULL,
+    looked_at INTEGER NOT NULL,
+    letters_through INTEGER NOT NULL,
+    letter INTEGER NOT NULL,
+    personal_rows INTEGER NOT NULL,
+    dead_letters INTEGER NOT NULL,
+    texts BLOB NOT NULL,
+    state TEXT NOT NULL
+) WITHOUT ROWID;
+"""

@@ -9,7 +9,9 @@ from contextlib import contextmanager
 from typing import Any
 
 from persistence.errors import StoreUnavailableError
+from persistence.generations import FIRST
 from persistence.sql import Columns, Row, listed, quoted
+from persistence.sql.generations import redirected, table_in
 from persistence.sqlite.trouble import is_trouble
 
 KEYS_PER_SELECT = 400  # two variables each, far below SQLite's limit of 32,766 and cheap to prepare
@@ -18,31 +20,33 @@ KEYS_PER_SELECT = 400  # two variables each, far below SQLite's limit of 32,766 
 class SQLiteSession:
     """Implements `persistence.sql.Session`: many rows are `executemany`."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        """Take a connection inside a transaction."""
+    def __init__(self, connection: sqlite3.Connection, generation: int = FIRST) -> None:
+        """Take a connection inside a transaction, and the generation that it reads and writes."""
+        self.generation = generation
         self._execute = connection.execute
         self._many = connection.executemany
 
     def all(self, statement: str, values: Sequence[Any] = ()) -> list[Any]:
         """Give the rows that a statement answers with."""
-        return self._execute(statement, values).fetchall()
+        return self._execute(redirected(statement, self.generation), values).fetchall()
 
     def one(self, statement: str, values: Sequence[Any] = ()) -> Any:
         """Give the first row, or None."""
-        return self._execute(statement, values).fetchone()
+        return self._execute(redirected(statement, self.generation), values).fetchone()
 
     def stream(self, statement: str, values: Sequence[Any] = ()) -> Iterator[Any]:
         """Give the rows one after the other, however many."""
-        return self._execute(statement, values)
+        return self._execute(redirected(statement, self.generation), values)
 
     def change(self, statement: str, values: Sequence[Any] = ()) -> int:
         """Run a statement that writes; give how many rows it wrote."""
-        return self._execute(statement, values).rowcount
+        return self._execute(redirected(statement, self.generation), values).rowcount
 
     def among(
         self, statement: str, keys: Sequence[Any], values: Sequence[Any] = ()
     ) -> Iterator[Any]:
         """Give the rows whose column is among the keys; so many keys a statement."""
+        statement = redirected(statement, self.generation)
         for start in range(0, len(keys), KEYS_PER_SELECT):
             part = keys[start : start + KEYS_PER_SELECT]
             yield from self._execute(_with_marks(statement, len(part)), (*values, *part))
@@ -51,6 +55,7 @@ class SQLiteSession:
         self, table: str, columns: Columns, keys: Columns, wanted: Sequence[Row]
     ) -> Iterator[Any]:
         """Give the rows whose key columns are one of the wanted tuples."""
+        table = self._table(table)
         for start in range(0, len(wanted), KEYS_PER_SELECT):
             part = wanted[start : start + KEYS_PER_SELECT]
             yield from self._execute(
@@ -61,7 +66,10 @@ class SQLiteSession:
         self, table: str, columns: Columns, rows: Sequence[Row], *, missing_only: bool = False
     ) -> None:
         """Write new rows; those that are there already are a conflict, or let pass."""
-        self._many(_insert(table, columns, " ON CONFLICT DO NOTHING" if missing_only else ""), rows)
+        self._many(
+            _insert(self._table(table), columns, " ON CONFLICT DO NOTHING" if missing_only else ""),
+            rows,
+        )
 
     def put(
         self,
@@ -73,11 +81,11 @@ class SQLiteSession:
         changed: Columns = (),
     ) -> None:
         """Write rows, new or not; of those that are there change all columns or the named ones."""
-        self._many(_put(table, columns, changed), rows)
+        self._many(_put(self._table(table), columns, changed), rows)
 
     def add(self, table: str, keys: Columns, sums: Columns, rows: Sequence[Row]) -> None:
         """Add to the sums of rows by key; a row that is not there begins with what is added."""
-        self._many(_add(table, keys, sums), rows)
+        self._many(_add(self._table(table), keys, sums), rows)
 
     def update(
         self,
@@ -89,13 +97,16 @@ class SQLiteSession:
         raised: Columns = (),
     ) -> None:
         """Set or raise columns of rows that are there; a row is its keys, then the columns."""
-        self._many(_update(table, keys, columns, raised), rows)
+        self._many(_update(self._table(table), keys, columns, raised), rows)
 
     def remove(
         self, table: str, keys: Columns, wanted: Sequence[Row], *, condition: str = ""
     ) -> None:
         """Delete rows by key, where a condition on their own columns holds."""
-        self._many(_remove(table, keys, condition), wanted)
+        self._many(_remove(self._table(table), keys, condition), wanted)
+
+    def _table(self, table: str) -> str:
+        return table_in(table, self.generation)
 
     @contextmanager
     def savepoint(self) -> Iterator[None]:

@@ -13,7 +13,8 @@ from typing import IO
 from eventsourcing.persistence import PersistenceError
 
 from persistence.errors import StoreRefusedError, StoreUnavailableError
-from persistence.sql.tables import TABLES
+from persistence.generations import FIRST
+from persistence.sql.generations import SERVED, redirected
 from persistence.sqlite.migrations import SCHEMA_VERSION, migrate
 from persistence.sqlite.opening import claim, refuse_foreign
 from persistence.sqlite.recorder import BUSY_TIMEOUT_S, LedgerDatastore, LedgerRecorder
@@ -24,6 +25,7 @@ from persistence.store import Progress
 from projections import VERSION, Pause
 
 FILE_NAME = "ledger.db"
+SCRUB_WAIT_S = 0.2  # a writer waits as long as whoever empties the log waits for readers
 _PROGRESS = (
     "SELECT (SELECT coalesce(max(position), 0) FROM stored_events), name, position, paused_at,"
     " paused_reason FROM projections"
@@ -40,10 +42,13 @@ class SQLiteStore:
 
     is_shared = False
 
-    def __init__(self, data_dir: Path | None, *, synchronous: str = "full") -> None:
+    def __init__(
+        self, data_dir: Path | None, *, synchronous: str = "full", has_log: bool = True
+    ) -> None:
         """Open or make the ledger in `data_dir`.
 
-        None keeps it in memory. Refuses with a sentence.
+        None keeps it in memory. Without a log its rows were folded from one that lies elsewhere.
+        Refuses with a sentence.
         """
         self._lock_file: IO[str] | None = None
         # Readers of a database in memory share the writer's connection and wait for its
@@ -64,7 +69,7 @@ class SQLiteStore:
             self.recorder = LedgerRecorder(self._datastore)
             self._library_connection = self._datastore.pool.get_connection(is_writer=True)
             self.connection = self._library_connection._sqlite_conn  # noqa: SLF001  # as above
-            self._prepare()
+            self._prepare(has_log=has_log)
         except (sqlite3.Error, PersistenceError) as error:
             self._give_up()
             raise StoreRefusedError(
@@ -74,12 +79,18 @@ class SQLiteStore:
             self._give_up()
             raise
 
-    def _prepare(self) -> None:
+    @property
+    def shared(self) -> tuple[sqlite3.Connection, threading.RLock] | None:
+        """Give the connection and the lock of a ledger in memory, to its readers."""
+        return None if self.memory_lock is None else (self.connection, self.memory_lock)
+
+    def _prepare(self, *, has_log: bool) -> None:
         if self.connection.execute("PRAGMA user_version").fetchone()[0] < SCHEMA_VERSION:
             with self.transaction_scope():
                 migrate(self.connection, self.path)
                 self.connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-        self._check_gaps()
+        if has_log:
+            self._check_gaps()
 
     def _check_gaps(self) -> None:
         head, count = self.connection.execute(
@@ -90,12 +101,19 @@ class SQLiteStore:
                 f"the log of {self.path} has {count} events but ends at position {head}: events are"
                 " missing; restore a backup"
             )
-        folded = self.connection.execute("SELECT max(position) FROM projections").fetchone()[0]
+        generation = self.serves() or FIRST
+        statement = redirected("SELECT max(position) FROM projections", generation)
+        folded = self.connection.execute(statement).fetchone()[0]
         if folded > head:
             raise StoreRefusedError(
                 f"the log of {self.path} ends at position {head} but was folded up to {folded}:"
                 " events are missing; restore a backup"
             )
+
+    def serves(self) -> int | None:
+        """Give the generation that this version serves; None before one was promoted."""
+        row = self.connection.execute(SERVED, (VERSION,)).fetchone()
+        return row[0] if row else None
 
     @contextmanager
     def transaction_scope(self) -> Iterator[None]:
@@ -152,7 +170,10 @@ class SQLiteStore:
         with self._looking:
             try:
                 connection = self._look_connection()
-                rows = connection.execute(_PROGRESS).fetchall()
+                # Nothing is folded into a generation any more once another is served, so it does
+                # no harm when that happens between the two statements.
+                row = connection.execute(SERVED, (VERSION,)).fetchone()
+                rows = connection.execute(redirected(_PROGRESS, row[0])).fetchall()
             except sqlite3.DatabaseError as error:
                 if not is_trouble(error):
                     raise
@@ -182,15 +203,8 @@ class SQLiteStore:
 
     def clear_read_model(self, paused: str = "") -> None:
         """Empty every projection, so that the log can be folded anew."""
-        with self.transaction():
-            for tables in TABLES.values():
-                for table in tables:
-                    self.connection.execute(f"DELETE FROM {table}")
-            self.connection.execute(
-                "UPDATE projections SET position = 0, paused_at = ?, paused_reason = ?,"
-                f" version = {VERSION}",
-                (0 if paused else None, paused or None),
-            )
+        with self.transaction() as transaction:
+            transaction.clear_read_model(paused)
 
     def probe(self) -> None:
         """Write and commit something that changes nothing; StoreUnavailableError when it cannot."""
@@ -221,6 +235,23 @@ class SQLiteStore:
             log.warning("checkpoint put off: %s", error)
         finally:
             connection.close()
+
+    def scrub(self) -> bool:
+        """Move everything into the file and empty the write-ahead log, which has what was erased.
+
+        False while a reader needs the log. It holds up no writer for longer than a moment.
+        """
+        if self.memory_lock is not None:
+            return True
+        connection = sqlite3.connect(self.path, isolation_level=None, timeout=SCRUB_WAIT_S)
+        try:
+            is_busy = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+        except sqlite3.OperationalError as error:  # a full disk, or a lock
+            log.warning("the write-ahead log is not emptied yet: %s", error)
+            return False
+        finally:
+            connection.close()
+        return not is_busy
 
     def close(self) -> None:
         """Close every connection and let other processes in."""

@@ -97,6 +97,20 @@ class TestALedgerOfShards:
         assert f"shard 1: finished migration {SCHEMA_VERSION}, " in told
         assert "not finished" not in usage_ledger("migrate", "--config", config, "--check")
 
+    def test_lacks_an_index_that_was_interrupted(self, urls: list[str], tmp_path: Path) -> None:
+        config = configuration(tmp_path, *urls)
+        usage_ledger("migrate", "--config", config)
+        with psycopg.connect(urls[1], autocommit=True) as connection:
+            connection.execute("DROP INDEX inbox_by_position")
+        told = usage_ledger("migrate", "--config", config, "--check", code=1)
+        assert "shard 1: index inbox_by_position is missing\n" in told
+        told = usage_ledger("migrate", "--config", config, "--finish", code=1)
+        assert "lacks index inbox_by_position: run `usage-ledger migrate` first" in told
+        told = usage_ledger("migrate", "--config", config)
+        assert "shard 1: made index inbox_by_position\n" == told
+        usage_ledger("migrate", "--config", config, "--check")
+        assert "Nothing to do" in usage_ledger("migrate", "--config", config, "--finish")
+
     def test_without_urls_says_what_to_set(self, tmp_path: Path) -> None:
         told = usage_ledger("migrate", "--config", configuration(tmp_path), code=1)
         assert "set postgres.urls" in told

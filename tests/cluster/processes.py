@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -18,6 +18,7 @@ from tests.harness import Calls
 
 START_SECONDS_MAX = 60
 STOP_SECONDS_MAX = 30
+PROGRAM = ("-m", "cli.main")  # what Python is told to run
 
 
 def toml_of(settings: Mapping[str, Any], prefix: str = "") -> str:
@@ -39,10 +40,17 @@ class RoleProcess:
     """One process of a role."""
 
     def __init__(
-        self, role: str, settings: Mapping[str, Any], folder: Path, *, failpoint: str = ""
+        self,
+        role: str,
+        settings: Mapping[str, Any],
+        folder: Path,
+        *,
+        failpoint: str = "",
+        program: Sequence[str] = PROGRAM,
     ) -> None:
-        """Prepare; `with` starts it."""
+        """Prepare; `with` starts it. `program` is what Python is told to run."""
         self.role = role
+        self._program = program
         self.failpoint = failpoint
         self._settings = settings
         self._folder = folder
@@ -58,7 +66,7 @@ class RoleProcess:
         settings = {"listen": "127.0.0.1:0", **self._settings}
         config.write_text(toml_of(settings))
         environment = {**os.environ, "USAGE_LEDGER_FAILPOINT": self.failpoint}
-        command = [sys.executable, "-m", "cli.main", self.role, "--config", str(config)]
+        command = [sys.executable, *self._program, self.role, "--config", str(config)]
         with self._log_path.open("a") as log:
             log.write(f"---- {self.role} starts\n")
             log.flush()

@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
 CHART = DEPLOY / "helm" / "usage-ledger"
 # The commands that are a process of their own; `serve` alone is all of them in one.
-ROLES = frozenset({"serve", "intake", "project", "relay", "jobs", "faust"})
+ROLES = frozenset({"serve", "intake", "project", "relay", "jobs", "tree", "faust"})
 
 _VARIABLE = re.compile(r"\bUSAGE_LEDGER_[A-Z0-9_]+")
 # Read by the command line and by compose, not settings of the service.

@@ -35,6 +35,7 @@ EVERYTHING = (
     "podMonitor.enabled=true",
     "podMonitor.tokenSecret.name=prometheus",
     "podMonitor.tokenSecret.key=token",
+    "signingKey.secretName=signing",
     "intakeScaling.enabled=true",
     "intakeScaling.minReplicas=2",
     "intakeScaling.keda.authenticationRef=kafka",
@@ -207,6 +208,19 @@ class TestRoles:
     def test_without_a_certificate_probes_speak_http(self, helm: Path) -> None:
         for role, container in deployments(rendered(helm, *IN_A_MESH)).items():
             assert "HTTP" == container["livenessProbe"]["httpGet"]["scheme"], role
+
+    def test_the_key_that_signs_heads_lies_where_they_are_signed(self, helm: Path) -> None:
+        def holders(*sets: str) -> dict[str, str]:
+            return {
+                role: variable["value"]
+                for role, container in deployments(rendered(helm, *sets)).items()
+                for variable in container["env"]
+                if variable["name"] == "USAGE_LEDGER_AUDIT__SIGNING_KEY_FILE"
+            }
+
+        path = "/run/secrets/usage-ledger/signing/audit-signing.key"
+        assert {"serve": path, "jobs": path} == holders(*EVERYTHING)
+        assert {} == holders(*AUTHENTICATED)
 
     def test_a_change_of_the_settings_starts_new_pods(self, helm: Path) -> None:
         def checksums(*sets: str) -> set[str]:

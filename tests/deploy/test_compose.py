@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from ledger.audit.keys import load_signer
+from ledger.audit.notes import Checkpoint, parse_note
 from tests.deploy.descriptions import DEPLOY, ROLES, commands, compose, unknown_variables
 
 SERVICES: dict[str, dict[str, Any]] = compose()["services"]
-ONE_SHOTS = {"migrate", "topics"}
+ONE_SHOTS = {"migrate", "rebuild", "topics"}
 SERVERS = {"kafka", "postgres"}
 
 every_role = pytest.mark.parametrize("role", sorted(ROLES))
@@ -57,6 +62,17 @@ class TestServices:
             folder, _, name = secret["file"].partition("/")
             assert "secrets" == folder
             assert name in made or name.startswith("token-"), name
+
+    @pytest.mark.skipif(shutil.which("openssl") is None, reason="prepare.sh needs openssl")
+    def test_heads_can_be_signed_with_the_key_that_prepare_makes(self, tmp_path: Path) -> None:
+        script = shutil.copy(DEPLOY / "prepare.sh", tmp_path)
+        for _ in range(2):  # the second time it makes nothing anew
+            subprocess.run(["bash", script], check=True, capture_output=True)
+            secrets = tmp_path / "secrets"
+            signer = load_signer(secrets / "audit-signing.key", secrets / "audit-keys.json")
+        assert "usage-ledger-trial" == signer.name
+        note = parse_note(signer.sign(Checkpoint("a ledger/0", 1, bytes(32), 0)))
+        assert "" == signer.keys.judge(note).objection
 
     @every_service
     def test_no_secret_stands_in_a_variable(self, service: str) -> None:

@@ -18,7 +18,7 @@ from facade.tokens import Role
 from tests.edge.callers import TokensFile, bearer, calls_with
 from tests.harness import Calls, InProcessService, health_stub, reflection_stub, settings_for
 from usage.v1 import billing_pb2, usage_pb2
-from usage_ledger.v1 import admin_pb2, publishing_pb2, queries_pb2
+from usage_ledger.v1 import admin_pb2, audit_pb2, publishing_pb2, queries_pb2
 from usage_ledger.v1 import billing_pb2 as status_pb2
 
 UNAUTHENTICATED = grpc.StatusCode.UNAUTHENTICATED
@@ -26,9 +26,13 @@ PERMISSION_DENIED = grpc.StatusCode.PERMISSION_DENIED
 PAYER = "team:7f7e0b2c-93a4-4d0a-9d5e-0c7f3f5b1a11"
 CHANGED_SECONDS_MAX = 30
 
+FILES = (
+    *(usage_pb2, billing_pb2, publishing_pb2),
+    *(queries_pb2, admin_pb2, audit_pb2, status_pb2),
+)
 METHODS: dict[str, MethodDescriptor] = {
     f"/{service.full_name}/{method.name}": method
-    for file in (usage_pb2, billing_pb2, publishing_pb2, queries_pb2, admin_pb2, status_pb2)
+    for file in FILES
     for service in file.DESCRIPTOR.services_by_name.values()
     for method in service.methods
 }

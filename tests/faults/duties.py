@@ -7,9 +7,10 @@ away from the next one.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,8 @@ import grpc
 import pytest
 
 from tests.harness import Calls, ServiceProcess
-from tests.oracle import text_of
+from tests.laws.acts import entry_id_of_note
+from tests.oracle import published_name, text_of
 from tests.oracle.events import (
     InstanceEventKind,
     credit_note_event,
@@ -27,7 +29,7 @@ from tests.oracle.events import (
     payer_of,
 )
 from usage.v1 import usage_pb2
-from usage_ledger.v1 import admin_pb2, queries_pb2
+from usage_ledger.v1 import admin_pb2, audit_corrections_pb2, queries_pb2
 
 SECOND_NS = 1_000_000_000
 DAY_NS = 86_400 * SECOND_NS
@@ -57,6 +59,9 @@ class Duties:
         self.opening = self._opening_lines()
         self.early: list[bytes] = []
         self.late: list[bytes] = []
+        self.anew: list[bytes] = []  # what the right payers say of the instances that are voided
+        self.wrong: list[tuple[str, str]] = []  # these, and whose they were
+        self.wrong_notes: list[tuple[str, str]] = []  # payer and name
         for number in range(INSTANCES):
             self._instance(number)
         self.early += self.early[:: len(self.early) // 9]  # repeats
@@ -129,12 +134,32 @@ class Duties:
                 event_id=named_uuid("note", number),
             )
             self.late.append(line_of(note))
+            if number % 15 == 0:
+                name = published_name(str(note["source"]), str(note["id"]))
+                self.wrong_notes.append((payer, name))
+        if number % 9 == 0:
+            self._wrong(number, payer, start_ns)
         if number % 8 == 0:
             return
         stops = (self.late if stops_late else self.early).append
         stops(told("stopping", stop_ns))
         if number % 6:
             self.late.append(told("stopped", stop_ns + 10**9))
+
+    def _wrong(self, number: int, payer: str, start_ns: int) -> None:
+        """Let an instance be another payer's, who says so once it was voided."""
+        instance_id = named_uuid("duty", number)
+        self.wrong.append((instance_id, payer))
+        right = self.payers[(number + 1) % len(self.payers)]
+        for kind, at_ns in (("started", start_ns), ("stopped", start_ns + 3_600 * SECOND_NS)):
+            event = instance_event(
+                kind,  # type: ignore[arg-type]  # both are kinds
+                at_ns,
+                instance_id=instance_id,
+                payer=right,
+                event_id=named_uuid("anew", number, kind),
+            )
+            self.anew.append(line_of(event))
 
     # Phases, each safe to be done again ------------------------------------------------------
 
@@ -160,7 +185,28 @@ class Duties:
     def publish_late(self, calls: Calls) -> None:
         calls.publish(self.late, delivery="late", block_lines=BLOCK_LINES)
 
-    PHASES = ("take_over", "publish_early", "reconcile", "reset", "publish_late")
+    def void(self, calls: Calls) -> None:
+        """Void for the wrong payer only: the right ones may have spoken before this is repeated."""
+        for instance_id, payer in self.wrong:
+            request = audit_corrections_pb2.VoidInstanceRequest(
+                workspace_instance_id=instance_id, attribution_id=payer, reason="the wrong team"
+            )
+            with _void_already():
+                calls.audit.VoidInstance(request)
+        for payer, name in self.wrong_notes:
+            note = audit_corrections_pb2.VoidCreditNoteRequest(
+                attribution_id=payer, entry_id=entry_id_of_note(payer, name), reason="twice"
+            )
+            with _void_already():
+                calls.audit.VoidCreditNote(note)
+
+    def publish_anew(self, calls: Calls) -> None:
+        calls.publish(self.anew, delivery="anew", block_lines=BLOCK_LINES)
+
+    PHASES = (
+        *("take_over", "publish_early", "reconcile", "reset", "publish_late"),
+        *("void", "publish_anew"),
+    )
 
     def do(self, phase: str, calls: Calls) -> None:
         getattr(self, phase)(calls)
@@ -206,6 +252,16 @@ class Duties:
                 )
                 for e in calls.entries(payer)
             ),
+            "voided notes": [
+                (each.credit_notes, each.credit_cents, each.late_for.cycle_number)
+                for each in draft.voided_credit_notes
+            ],
+            "voids": sorted(
+                (void.kind, void.entry_id, void.reason)
+                for void in calls.audit.ListVoids(
+                    audit_corrections_pb2.ListVoidsRequest(attribution_id=payer)
+                ).voids
+            ),
             "lines": [
                 (
                     line.workspace_class,
@@ -231,6 +287,16 @@ class Duties:
                 center.next_billing_time.seconds,
             ),
         }
+
+
+@contextlib.contextmanager
+def _void_already() -> Iterator[None]:
+    """Let it pass that an earlier try has done it."""
+    try:
+        yield
+    except grpc.RpcError as error:
+        if error.code() != grpc.StatusCode.FAILED_PRECONDITION:
+            raise
 
 
 def _blocks(lines: Sequence[bytes]) -> list[tuple[int, Sequence[bytes]]]:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
 
 from events import decode
@@ -30,7 +31,7 @@ from tests.oracle.operations import (
     SetCostCenter,
 )
 from tests.oracle.synthetic import synthetic_lines
-from usage_ledger.v1 import queries_pb2
+from usage_ledger.v1 import audit_why_pb2, queries_pb2
 
 NOW_NS = instant("2026-11-01T08:00:00Z")
 LINES = list(synthetic_lines(9, 60, 3))
@@ -115,6 +116,45 @@ class TestGroup:
 
         assert [None, refusal, None] == [work.error for work in works]
         assert -200 == ledger.balance_cents(payer_of("payer"))
+
+    @pytest.mark.parametrize(
+        "error", [StoreUnavailableError("its table is damaged"), RuntimeError("a mistake")]
+    )
+    def test_what_fails_in_the_background_refuses_nobody(
+        self, ledger: ProductLedger, error: Exception
+    ) -> None:
+        def fails(_group: Group) -> None:
+            raise error
+
+        acts = [note("one"), publishing(0, 50), publishing(50, 90)]
+        works = [Work(act, "test") for act in acts]
+        passed: list[str] = []
+        ledger.core.failpoint = passed.append
+        ledger.core.run([*works, Work(fails, "", is_background=True)])
+        assert 1 == passed.count("before-append"), "the others are one group"
+        alone = Work(fails, "", is_background=True)
+        ledger.core.run([alone])
+
+        assert error is alone.error
+        assert [None, None, None] == [work.error for work in works]
+        assert [50, 40] == [work.result.counts.recorded for work in works[1:]]
+        assert -100 == ledger.balance_cents(payer_of("payer"))
+        assert [] == ledger.breaches()
+
+    def test_a_store_that_takes_nothing_tells_everybody_though_the_background_found_it(
+        self,
+    ) -> None:
+        store = FailingStore()
+        core = Core(store, ManualClock())
+
+        def fails(_group: Group) -> None:
+            store.fails_at_commit = True
+            raise StoreUnavailableError("no space left")
+
+        works = [Work(publishing_prices, "test"), Work(fails, "", is_background=True)]
+        with pytest.raises(StoreUnavailableError):
+            core.run(works)
+        assert [UnavailableError] * 2 == [type(work.error) for work in works]
 
     def test_states_of_a_group_that_failed_are_forgotten(self) -> None:
         """Or the next command would decide on what was never stored."""
@@ -218,6 +258,12 @@ class TestProjections:
             assert {"usage-totals"} == paused
             payer = status_payer(service)
             assert service.calls.balance_cents(payer) == service.calls.draft(payer).total_cents
+            with pytest.raises(grpc.RpcError) as caught:  # days are a part of it
+                service.calls.audit.ExplainBalance(
+                    audit_why_pb2.ExplainBalanceRequest(attribution_id=payer)
+                )
+            assert grpc.StatusCode.UNAVAILABLE == caught.value.code()
+            assert "'usage-totals' is paused" in (caught.value.details() or "")
 
 
 def status_payer(service: InProcessService) -> str:

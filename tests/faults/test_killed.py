@@ -13,7 +13,17 @@ from pathlib import Path
 import grpc
 import pytest
 
-from ledger.failpoints import NAMES, OF_BILLING, OF_THE_CLUSTER
+from ledger.failpoints import (
+    NAMES,
+    OF_BILLING,
+    OF_ERASURE,
+    OF_GENERATIONS,
+    OF_PACKS,
+    OF_ROTATION,
+    OF_THE_CLUSTER,
+    OF_THE_SUMS,
+    OF_THE_TREE,
+)
 from persistence.sqlite import FILE_NAME
 from tests.faults.duties import Duties, Numbers, dies, service
 from tests.oracle.synthetic import synthetic_lines
@@ -58,6 +68,17 @@ DURING: dict[str, tuple[str, ...]] = {
         "before-commit:3",
     ),
     "publish_late": ("after-append", "before-fold:5", "before-commit:2", "after-commit:2"),
+    "void": (
+        "before-append:2",
+        "after-append:2",
+        "before-fold:3",
+        "before-fold:90",
+        "after-fold",
+        "before-commit:2",
+        "after-commit:2",
+        "after-commit:15",
+    ),
+    "publish_anew": ("after-append", "before-commit:2"),
 }
 ELSEWHERE = ("before-checkpoint", "after-checkpoint", "after-clear", "catching-up", "before-close")
 RANDOM_KILLS = 12
@@ -103,7 +124,9 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Stage:
 
 def test_every_failpoint_is_tried() -> None:
     tried = {point.partition(":")[0] for points in DURING.values() for point in points}
-    assert set(NAMES) == tried | set(ELSEWHERE) | set(OF_THE_CLUSTER) | set(OF_BILLING)
+    elsewhere = {*ELSEWHERE, *OF_THE_CLUSTER, *OF_BILLING, *OF_THE_TREE, *OF_THE_SUMS}
+    elsewhere |= {*OF_GENERATIONS, *OF_ERASURE, *OF_PACKS, *OF_ROTATION}
+    assert set(NAMES) == tried | elsewhere
 
 
 @pytest.mark.parametrize(

@@ -22,10 +22,16 @@ class ServiceProcess:
     """`with ServiceProcess(tmp_path) as service: service.calls.balance_cents(…)`."""
 
     def __init__(
-        self, data_dir: Path, *, options: Sequence[str] = ("--no-jobs",), failpoint: str = ""
+        self,
+        data_dir: Path,
+        *,
+        options: Sequence[str] = ("--no-jobs",),
+        failpoint: str = "",
+        parts_with_failpoint: str = "jobs",
     ) -> None:
         """Prepare; `failpoint` kills the process there (see `ledger.failpoints`)."""
         self.data_dir = data_dir
+        self._parts = parts_with_failpoint
         self._options = options
         self._failpoint = failpoint
         self.process: subprocess.Popen[bytes] | None = None
@@ -37,8 +43,8 @@ class ServiceProcess:
         """Start and wait until it serves."""
         environment = {**os.environ, "USAGE_LEDGER_FAILPOINT": self._failpoint}
         if self._failpoint:
-            # Live views commit when they like, and a failpoint is counted by commits.
-            environment["USAGE_LEDGER_SERVE__PARTS"] = "jobs"
+            # Followers commit when they like, and a failpoint is counted by commits.
+            environment["USAGE_LEDGER_SERVE__PARTS"] = self._parts
         command = [sys.executable, "-m", "cli.main", "serve", "--data-dir", str(self.data_dir)]
         command += ["--listen", "127.0.0.1:0", *self._options]
         self.data_dir.parent.mkdir(parents=True, exist_ok=True)
@@ -59,7 +65,10 @@ class ServiceProcess:
     def _wait_for_port(self) -> str:
         assert self.process is not None
         deadline = time.monotonic() + START_SECONDS_MAX
-        while time.monotonic() < deadline and self.process.poll() is None:
+        is_over = False
+        while not is_over:
+            # One that dies at a failpoint may have served for a moment: first this, then the log.
+            is_over = self.process.poll() is not None or time.monotonic() > deadline
             found = re.search(r"serving on .*:(\d+)$", self.log, re.MULTILINE)
             if found:
                 return found[1]

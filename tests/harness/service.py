@@ -17,9 +17,11 @@ from billing.gateway import Gateway
 from facade.server import Service
 from jobs import Scheduler
 from ledger.application import Ledger
+from ledger.audit.following import TreeTail
 from ledger.clock import Clock
 from ledger.directory import Directory
 from ledger.live_folding import live_tail
+from ledger.probes import TailProbe
 from ledger.settings import Settings, load_settings
 from persistence.sqlite import SQLiteStore
 from tests.harness.backends import chosen
@@ -27,6 +29,7 @@ from tests.harness.clock import ManualClock
 from usage.v1 import billing_pb2_grpc, usage_pb2, usage_pb2_grpc
 from usage_ledger.v1 import (
     admin_pb2_grpc,
+    audit_pb2_grpc,
     publishing_pb2,
     publishing_pb2_grpc,
     queries_pb2,
@@ -73,6 +76,7 @@ class Calls:
         self.publishing = publishing_pb2_grpc.PublishingServiceStub(self.channel)
         self.queries = queries_pb2_grpc.QueryServiceStub(self.channel)
         self.admin = admin_pb2_grpc.AdminServiceStub(self.channel)
+        self.audit = audit_pb2_grpc.AuditServiceStub(self.channel)
 
     def publish(
         self, lines: Iterable[bytes], *, delivery: str = "", block_lines: int = 500
@@ -153,11 +157,15 @@ class InProcessService:
         before_fold: Callable[[str], None] | None = None,
         failpoint: Callable[[str], None] = lambda _name: None,
         live_views: bool = False,
+        tree: bool = False,
     ) -> None:
         """Prepare; `before_fold` is called with a projection's name before it folds.
 
-        With `live_views` the log is followed for meters and alerts. `gateway` leads to a Stripe.
+        With `live_views` the log is followed for meters and alerts, with `tree` its tree is kept.
+        `gateway` leads to a Stripe.
         """
+        self._tree = tree
+        self.tree_tails: list[TreeTail] = []
         self._gateway = gateway
         self._failpoint = failpoint
         self._live_views = live_views
@@ -184,7 +192,13 @@ class InProcessService:
         )
         self.scheduler = Scheduler(self.ledger)
         tails = [live_tail(shard) for shard in self.ledger.shards] if self._live_views else []
-        self.service = Service(self.ledger, [tail.run for tail in tails])
+        self.tree_tails = [TreeTail(shard) for shard in self.ledger.shards] if self._tree else []
+        probes = [TailProbe(tail) for tail in self.tree_tails]
+        for probe in probes:
+            probe.is_needed = False
+        self.service = Service(
+            self.ledger, [tail.run for tail in (*tails, *self.tree_tails)], probes=probes
+        )
         self.wait(self.service.start())
         self.wait(self.scheduler.plan())
         self.target = f"127.0.0.1:{self.service.port}"

@@ -232,6 +232,14 @@ class TestFinalInstance:
 
         assert "known already" in refused(scene, entry(1, metadata=self.FINAL))
 
+    def test_one_that_was_voided_for_another_payer_is_taken(self, scene: Scene) -> None:
+        scene.record(started("a", "06:00", payer=OTHER_PAYER))
+        refused(scene, entry(1, metadata=self.FINAL))
+        scene.void("a")
+
+        assert 1 == scene.retry().recorded
+        assert 1 == scene.cents()
+
 
 class TestDraft:
     def test_one_that_runs_goes_on_running_at_todays_price(self, scene: Scene) -> None:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable
 from decimal import Decimal
 
 from events import OTHER, STRIPE
-from ledger import commands
+from events.readable import uuid_text
+from ledger import arrivals, commands
 from ledger.commands.cost_centers import Opening, Terms
 from ledger.group import Group
 from ledger.identifiers import parse_payer
 from ledger.intake import Batch, take
+from projections import entry_id_of
 from tests.oracle.operations import (
     AddCreditNote,
     EndInstance,
@@ -19,6 +22,8 @@ from tests.oracle.operations import (
     PublishPrices,
     Reconcile,
     SetCostCenter,
+    VoidInstance,
+    VoidNote,
 )
 
 LEDGER_INTERVAL_MS = 3_600_000
@@ -52,9 +57,8 @@ def act_of(operation: Operation) -> Act:
             return lambda group: commands.reconcile_usage(
                 group, from_time=0, to_time=0, ledger_interval_ms=LEDGER_INTERVAL_MS
             )
-        case EndInstance(instance_id=instance_id, ended_ns=ended_ns):
-            ended_ms = ended_ns // 1_000_000
-            return lambda group: commands.end_instance(group, instance_id, ended_ms, "gone")
+        case EndInstance() | VoidInstance() | VoidNote():
+            return _by_operator(operation)
         case _:
             raise TypeError(f"{type(operation).__name__} is more than one piece of work")
 
@@ -83,6 +87,37 @@ def _add_note(operation: AddCreditNote) -> Act:
         commands.add_credit_note(group, note)
 
     return act
+
+
+def _by_operator(operation: EndInstance | VoidInstance | VoidNote) -> Act:
+    if isinstance(operation, VoidNote):
+        return _void_note(operation)
+    if isinstance(operation, EndInstance):
+        name, ended_ms = operation.instance_id, operation.ended_ns // 1_000_000
+        return lambda group: commands.end_instance(group, name, ended_ms, "gone")
+    payer = payer_bytes(operation.payer) if operation.payer else None
+
+    def act(group: Group) -> None:
+        commands.void_instance(group, operation.instance_id, "the wrong team", payer=payer)
+
+    return act
+
+
+def _void_note(operation: VoidNote) -> Act:
+    entry_id = entry_id_of_note(operation.payer, operation.name)
+
+    def act(group: Group) -> None:
+        payer = payer_bytes(operation.payer)
+        commands.void_credit_note(group, payer, entry_id, "given twice")
+
+    return act
+
+
+def entry_id_of_note(payer: str, name: str) -> str:
+    """Give the product's id of the entry of a note, by the oracle's name for it."""
+    kind, _, name = name.partition(":")
+    key = name if kind == "key" else str(uuid.uuid5(arrivals._CREDIT_NOTE_NAMESPACE, name))
+    return uuid_text(entry_id_of(f"credit-note:{payer}:{kind}:{key}"))
 
 
 def _set_cost_center(operation: SetCostCenter) -> Act:

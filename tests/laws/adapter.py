@@ -8,7 +8,7 @@ told the same keep the same bytes.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -28,12 +28,16 @@ from ledger.errors import (
 from ledger.instances import InstanceView, view_instance
 from ledger.intake import Batch, Receipt, read_lines
 from ledger.queries import Queries
+from ledger.rebuilding.shards import serve_own_version
+from ledger.settings import load_settings
+from ledger.stores import OpenStore
 from persistence import Counts, UsageRow
+from persistence.sql.generations import redirected
 from persistence.sqlite import SQLiteReader, SQLiteStore
 from projections import OWN_PERIOD, entry_id_of
 from tests.harness.clock import ManualClock
 from tests.laws.acts import Act, act_of, due_after, payer_bytes, reset_of, take_of
-from tests.oracle import InvoiceDraft, Line, Strategy
+from tests.oracle import InvoiceDraft, Line, Strategy, VoidedNotes
 from tests.oracle.operations import (
     Operation,
     Publish,
@@ -98,6 +102,13 @@ class ProductLedger:
     def _open(self) -> None:
         # Not durable against power loss: nobody pulls the plug of a test.
         self.store = SQLiteStore(self._data_dir, synchronous="off")
+        if self._data_dir is not None:
+            serve_own_version(
+                load_settings(None, data_dir=self._data_dir),
+                [OpenStore(self.store, lambda: SQLiteReader(self.store))],
+                author="a test",
+                failpoint=lambda _name: None,
+            )
         self._start()
 
     def _start(self) -> None:
@@ -266,6 +277,7 @@ class ProductLedger:
             credit_note_cents=note_cents,
             invoices=invoices,
             invoice_cents=invoice_cents,
+            voided_notes=_voided_notes(draft.rows.voided_notes),
         )
         assert opened.total_cents == draft.total_cents
         assert opened.billable_credits == draft.billable_credits
@@ -292,6 +304,16 @@ class ProductLedger:
             credit_note_cents=row[2],
             invoices=row[3],
             invoice_cents=row[4],
+            voided_notes=_voided_notes(
+                {
+                    late_for: (count, cents)
+                    for late_for, count, cents in self.select(
+                        "SELECT late_for, count, cents FROM cycle_voided_notes"
+                        " WHERE payer = ? AND number = ?",
+                        (payer_bytes(payer), number),
+                    )
+                }
+            ),
         )
 
     def instance(self, instance_id: str) -> InstanceView:
@@ -299,7 +321,8 @@ class ProductLedger:
 
     def select(self, statement: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """Rows as the writer sees them, for what no query shows."""
-        return self.store.connection.execute(statement, values).fetchall()
+        served = redirected(statement, self.reader.serves())
+        return self.store.connection.execute(served, values).fetchall()
 
     def breaches(self) -> list[str]:
         """What the ledger's own check finds wrong."""
@@ -332,6 +355,13 @@ def _line(workspace_class: str, late_for: int, amount: tuple[int, ...]) -> Line:
         instances=count,
         seconds=seconds,
         cents=cents,
+    )
+
+
+def _voided_notes(by_period: Mapping[int, tuple[int, int]]) -> tuple[VoidedNotes, ...]:
+    return tuple(
+        VoidedNotes(late_for=None if late_for == OWN_PERIOD else late_for, notes=count, cents=cents)
+        for late_for, (count, cents) in sorted(by_period.items())
     )
 
 

@@ -21,6 +21,7 @@ from tests.oracle.operations import (
     Publish,
     PublishPrices,
     Reconcile,
+    VoidInstance,
     apply_all,
 )
 from tests.oracle.strategies import DAY_NS, Scenario, Segment, scenarios
@@ -82,10 +83,12 @@ def product_views(ledger: ProductLedger) -> dict[str, LedgerView]:
     opened = [ledger.instance(each) for each in ledger.instance_ids()]
     views: dict[str, LedgerView] = {}
     for payer in ledger.payers():
+        key = payer_bytes(payer)
         shares = {
-            view.instance_id: {line.number: (line.seconds, line.cents) for line in view.lines}
+            view.instance_id: {
+                line.number: (line.seconds, line.cents) for line in view.lines if line.payer == key
+            }
             for view in opened
-            if view.payer == payer_bytes(payer)
         }
         views[payer] = LedgerView(
             balance_cents=ledger.balance_cents(payer),
@@ -146,6 +149,8 @@ def _admissible(scenario: Scenario) -> Scenario:
         started_ms.update(_starts(drawn.lines))
         refused = isinstance(drawn.barrier, EndInstance) and not _may_end(drawn.barrier, started_ms)
         barrier = None if refused else drawn.barrier
+        if isinstance(barrier, VoidInstance):
+            started_ms.pop(barrier.instance_id, None)
         notes = drawn.notes
         segment = replace(drawn, barrier=barrier)
         if _surely_records(segment):

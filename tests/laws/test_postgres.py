@@ -11,10 +11,14 @@ from hypothesis import strategies as st
 
 from events import Recorded, decode
 from ledger.folding import fold_events
+from ledger.queries import Queries
 from persistence import Personal, Reader, WritableStore
 from persistence.postgres import Database, PostgresReader, PostgresStore
 from persistence.sqlite import SQLiteReader
+from projections import OWN_PERIOD
+from tests.laws.acts import payer_bytes
 from tests.laws.adapter import EVERYTHING, ProductLedger
+from tests.laws.asking_why import Asking
 from tests.laws.histories import admissible_scenarios, examples, without_blank_lines
 from tests.laws.replay import READ_MODEL
 from tests.laws.test_seeded_run import history
@@ -68,6 +72,37 @@ def copy_log(reader: Reader, store: WritableStore, *, batch_events: int) -> None
             transaction.add_personal([row for row in kept if isinstance(row, Personal)])
         with store.folding() as transaction:
             fold_events(transaction, batch)
+
+
+def copy_inbox(ledger: ProductLedger, store: WritableStore) -> None:
+    published = ledger.select(
+        "SELECT s.source, i.event_key, i.digest, i.position FROM inbox i"
+        " JOIN sources s ON s.number = i.source"
+    )
+    with store.transaction() as transaction:
+        numbers = {row[0]: transaction.source_number(row[0]) for row in published}
+        transaction.add_inbox([(numbers[row[0]], *row[1:]) for row in published])
+
+
+def explained(queries: Queries, payer: str, size: int) -> list[object]:
+    """Why the payer's balance, entries and lines are what they are, opened to the last part."""
+    asking, key = Asking(queries, size), payer_bytes(payer)
+    entries = queries.entries(key, key=None, ascending=True, limit=EVERYTHING)
+    found: list[object] = [asking.balance(payer)]
+    found += [asking.entry(payer, row.entry_id.hex()) for row in entries]
+    for cycle in queries.reader.why.cycles(key):
+        for workspace_class, late_for in sorted(_lines(queries, key, cycle.number)):
+            late = None if late_for == OWN_PERIOD else late_for
+            found.append(asking.line(payer, workspace_class, late, cycle.number))
+    return found
+
+
+def _lines(queries: Queries, payer: bytes, number: int) -> set[tuple[str, int]]:
+    draft = queries.draft(payer)
+    stored = set(queries.reader.why.cycle_lines(payer, number))
+    if draft.rows.cycle is None or draft.rows.cycle.number != number:
+        return stored
+    return {(line.workspace_class, line.late_for) for line in draft.lines}
 
 
 def rows(reader: Reader) -> dict[str, list[tuple[object, ...]]]:
@@ -142,6 +177,21 @@ class TestTheSameLog:
                 copy_log(expected, store, batch_events=batch_events)
                 assert rows(expected) == rows(reader)
                 assert answers(expected, pages=2) == answers(reader, pages=2)
+
+    @shared_database
+    @given(data=st.data())
+    def test_is_explained_alike(self, store: PostgresStore, data: st.DataObject) -> None:
+        operations = without_blank_lines(data.draw(deliveries(data.draw(admissible_scenarios()))))
+        size = data.draw(st.integers(1, 5))
+        empty(store)
+        with closing(ProductLedger()) as ledger, closing(PostgresReader(store)) as reader:
+            ledger.apply_all(operations)
+            copy_log(ledger.reader, store, batch_events=EVERYTHING)
+            copy_inbox(ledger, store)
+            queries = Queries(reader, ledger.clock, dict)
+            for payer in ledger.payers():
+                expected = explained(ledger.queries, payer, size)
+                assert expected == explained(queries, payer, size)
 
     @pytest.mark.slow
     def test_of_three_months_has_the_same_rows_and_answers(self, store: PostgresStore) -> None:

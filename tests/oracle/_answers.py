@@ -58,8 +58,10 @@ class Answers:
         if not facts:
             return None
         log = self._log(facts[0].payer)
-        entry = instance_entries(log, self._reconciles, self._length).get(instance_id)
-        return None if entry is None else self._named(entry)
+        for entry in instance_entries(log, self._reconciles, self._length).values():
+            if entry.instance_id == instance_id:
+                return self._named(entry)
+        return None
 
     def list_usage(
         self,
@@ -110,13 +112,18 @@ class Answers:
         return self.lines_by_instance(facts[0].payer).get(instance_id, {})
 
     def lines_by_instance(self, payer: str) -> dict[str, dict[int, InstanceLine]]:
-        """As `instance_lines`, for every listed instance of the payer."""
+        """As `instance_lines`, for every instance of the payer that ever was listed.
+
+        Lives of one instance in one cycle are added up.
+        """
         log = self._log(payer)
         spans, starts_ms = _cycles.spans_of(log, self._length)
         lines: dict[str, dict[int, InstanceLine]] = {}
         for span in spans:
             for line in _cycles.instance_lines_of(log, self._reconciles, span, starts_ms):
-                lines.setdefault(line.instance_id, {})[span.cycle] = line
+                by_cycle = lines.setdefault(line.instance_id, {})
+                known = by_cycle.get(span.cycle)
+                by_cycle[span.cycle] = line if known is None else _added(known, line)
         return lines
 
     def _log(self, payer: str) -> PayerLog:
@@ -131,3 +138,7 @@ class Answers:
         if entry.kind != "workspace_instance":
             return entry
         return replace(entry, entry_id=self._entry_id(entry.instance_id))
+
+
+def _added(one: InstanceLine, other: InstanceLine) -> InstanceLine:
+    return replace(one, seconds=one.seconds + other.seconds, cents=one.cents + other.cents)

@@ -3,7 +3,13 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from ._entries import Entry, balance_as_known, instance_entries, other_entries
+from ._entries import (
+    Entry,
+    balance_as_known,
+    instance_entries,
+    other_entries,
+    voids_of_earlier_notes,
+)
 from ._facts import (
     CostCenterOpened,
     CycleReset,
@@ -56,6 +62,18 @@ class InstanceLine:
 
 
 @dataclass(frozen=True, kw_only=True)
+class VoidedNotes:
+    """The notes of earlier cycles that were voided in a cycle, by the period they are dated in.
+
+    `late_for` None: in the cycle's own.
+    """
+
+    late_for: int | None
+    notes: int
+    cents: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class InvoiceDraft:
     """A cycle of a payer: the open one, or a closed one as it ended."""
 
@@ -67,6 +85,7 @@ class InvoiceDraft:
     credit_note_cents: int
     invoices: int
     invoice_cents: int
+    voided_notes: tuple[VoidedNotes, ...] = ()
 
     @property
     def total_cents(self) -> int:
@@ -183,15 +202,19 @@ def instance_lines_of(
     """
     before = instance_entries(log, reconciles, span.after)
     at_end = instance_entries(log, reconciles, span.upto)
-    lines: list[InstanceLine] = []
-    for instance_id, entry in at_end.items():
-        earlier = before.get(instance_id)
+    lines = [
+        _taken_back(earlier, span, starts_ms)
+        for life, earlier in before.items()
+        if life not in at_end
+    ]
+    for life, entry in at_end.items():
+        earlier = before.get(life)
         if not _has_line(earlier, entry):
             continue
         period = period_of(entry.effective_ms, cycle=span.cycle, starts_ms=starts_ms)
         lines.append(
             InstanceLine(
-                instance_id=instance_id,
+                instance_id=entry.instance_id,
                 workspace_class=entry.workspace_class,
                 late_for=None if entry.running or period == span.cycle else period,
                 seconds=entry.seconds - (earlier.seconds if earlier else 0),
@@ -199,6 +222,21 @@ def instance_lines_of(
             )
         )
     return lines
+
+
+def _taken_back(earlier: Entry, span: Span, starts_ms: list[int | None]) -> InstanceLine:
+    """What was voided has a line of what it was at the start, in the period it was dated in then.
+
+    Reading: what was running was dated at the accrual instant.
+    """
+    period = period_of(earlier.effective_ms, cycle=span.cycle, starts_ms=starts_ms)
+    return InstanceLine(
+        instance_id=earlier.instance_id,
+        workspace_class=earlier.workspace_class,
+        late_for=None if period == span.cycle else period,
+        seconds=-earlier.seconds,
+        cents=-earlier.cents,
+    )
 
 
 def _has_line(earlier: Entry | None, entry: Entry) -> bool:
@@ -211,7 +249,9 @@ def invoice_draft_of(
     payer: str, log: PayerLog, reconciles: ReconcileLog, span: Span, starts_ms: list[int | None]
 ) -> InvoiceDraft:
     others = other_entries(log, after=span.after, upto=span.upto)
+    voided = voids_of_earlier_notes(log, after=span.after, upto=span.upto)
     notes = [entry.cents for entry in others if entry.kind == "credit_note"]
+    notes += [-note.cents for note in voided]
     invoices = [entry.cents for entry in others if entry.kind == "invoice"]
     return InvoiceDraft(
         payer=payer,
@@ -222,6 +262,24 @@ def invoice_draft_of(
         credit_note_cents=sum(notes),
         invoices=len(invoices),
         invoice_cents=sum(invoices),
+        voided_notes=_by_period(
+            [
+                (period_of(note.effective_ms, cycle=span.cycle, starts_ms=starts_ms), -note.cents)
+                for note in voided
+            ],
+            span.cycle,
+        ),
+    )
+
+
+def _by_period(voided: Iterable[tuple[int, int]], cycle: int) -> tuple[VoidedNotes, ...]:
+    """Own cycle first, then the earlier ones."""
+    groups: dict[int, list[int]] = {}
+    for period, cents in voided:
+        groups.setdefault(-1 if period == cycle else period, []).append(cents)
+    return tuple(
+        VoidedNotes(late_for=None if period == -1 else period, notes=len(cents), cents=sum(cents))
+        for period, cents in sorted(groups.items())
     )
 
 

@@ -7,6 +7,8 @@ from ._facts import (
     CreditNote,
     CycleReset,
     InstanceFact,
+    InstanceVoided,
+    NoteVoided,
     OperatorEnded,
     PayerLog,
     ReconcileLog,
@@ -19,6 +21,9 @@ from ._pricing import price_cents, runtime_seconds
 from ._times import metadata_time
 
 Kind = Literal["workspace_instance", "invoice", "credit_note"]
+
+Life = tuple[str, int]
+"""An instance, and how often it was voided before: after a void it begins anew."""
 
 
 @dataclass(frozen=True)
@@ -133,15 +138,21 @@ def instance_entry(state: InstanceState, reconciled: tuple[int, int] | None) -> 
     )
 
 
-def states_as_known(log: PayerLog, upto: int) -> dict[str, InstanceState]:
-    """Every instance of the payer, by instance ID, from the facts at positions 0 to `upto`."""
-    states: dict[str, InstanceState] = {}
+def states_as_known(log: PayerLog, upto: int) -> dict[Life, InstanceState]:
+    """Every instance of the payer that is not void, from the facts at positions 0 to `upto`."""
+    states: dict[Life, InstanceState] = {}
+    voids: dict[str, int] = {}
     for position, fact in log:
         if position > upto:
             break
         if isinstance(fact, Started | Stopping | Stopped | OperatorEnded):
-            state = states.get(fact.instance_id, InstanceState(fact.payer))
-            states[fact.instance_id] = state.after(position, fact)
+            life = fact.instance_id, voids.get(fact.instance_id, 0)
+            state = states.get(life, InstanceState(fact.payer))
+            states[life] = state.after(position, fact)
+        elif isinstance(fact, InstanceVoided):
+            number = voids.get(fact.instance_id, 0)
+            states.pop((fact.instance_id, number), None)
+            voids[fact.instance_id] = number + 1
     return states
 
 
@@ -151,27 +162,41 @@ def last_reconcile(reconciles: ReconcileLog, upto: int) -> tuple[int, int] | Non
     return found[-1] if found else None
 
 
-def instance_entries(log: PayerLog, reconciles: ReconcileLog, upto: int) -> dict[str, Entry]:
-    """The listed instances of the payer as known at `upto`, by instance ID."""
+def instance_entries(log: PayerLog, reconciles: ReconcileLog, upto: int) -> dict[Life, Entry]:
+    """The listed instances of the payer as known at `upto`. Of one instance one life at most."""
     reconciled = last_reconcile(reconciles, upto)
-    listed: dict[str, Entry] = {}
-    for instance_id, state in states_as_known(log, upto).items():
+    listed: dict[Life, Entry] = {}
+    for life, state in states_as_known(log, upto).items():
         entry = instance_entry(state, reconciled)
         if entry is not None:
-            listed[instance_id] = entry
+            listed[life] = entry
     return listed
+
+
+def voids_of_earlier_notes(log: PayerLog, *, after: int, upto: int) -> list[CreditNote]:
+    """The notes recorded up to `after` that were voided at positions in (after, upto]."""
+    return [
+        fact.note
+        for position, fact in log
+        if isinstance(fact, NoteVoided) and fact.note_position <= after < position <= upto
+    ]
 
 
 def other_entries(log: PayerLog, *, after: int, upto: int) -> list[Entry]:
     """Credit notes and invoice entries recorded at positions in (after, upto], in the order of the
-    log.
+    log, without the notes that are void by then.
     """
+    void = {
+        fact.note_position
+        for position, fact in log
+        if isinstance(fact, NoteVoided) and position <= upto
+    }
     entries: list[Entry] = []
     for position, fact in log:
         if not after < position <= upto:
             continue
         match fact:
-            case CreditNote():
+            case CreditNote() if position not in void:
                 entries.append(
                     Entry(
                         kind="credit_note",

@@ -64,6 +64,23 @@ class OperatorEnded:
 
 
 @dataclass(frozen=True, kw_only=True)
+class InstanceVoided:
+    """Nothing counts that was recorded of the instance for this payer so far."""
+
+    payer: str
+    instance_id: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoteVoided:
+    """The credit note at a position of the log counts no more."""
+
+    payer: str
+    note_position: int
+    note: CreditNote
+
+
+@dataclass(frozen=True, kw_only=True)
 class Reconciled:
     at_ms: int
 
@@ -117,7 +134,8 @@ class StrategyChanged:
 InstanceFact = Started | Stopping | Stopped | OperatorEnded
 Published = Started | Stopping | Stopped | CreditNote
 Boundary = CostCenterOpened | CycleReset | StrategyChanged
-PayerFact = InstanceFact | CreditNote | SpendingLimitSet | Boundary
+Void = InstanceVoided | NoteVoided
+PayerFact = InstanceFact | CreditNote | SpendingLimitSet | Boundary | Void
 PayerLog = list[tuple[int, PayerFact]]
 """The facts of one payer with their positions, in the order of the log."""
 

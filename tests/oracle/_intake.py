@@ -34,6 +34,9 @@ class Intake:
 
     by_key: dict[Key, Published] = field(default_factory=dict)
     by_instance: dict[str, list[InstanceFact]] = field(default_factory=dict)
+    """Those that count; an empty list of an instance that is void."""
+    voided_for: dict[str, set[str]] = field(default_factory=dict)
+    """The payers for whom an instance was voided."""
 
     def is_new(self, key: Key, fact: Published) -> bool:
         """True: record it. False: it says the same again. Raises LineError where it contradicts.
@@ -48,7 +51,17 @@ class Intake:
             return False
         if isinstance(fact, CreditNote):
             return True
-        return _is_new_to_instance(self.by_instance.get(fact.instance_id, []), fact)
+        facts = self.by_instance.get(fact.instance_id, [])
+        is_late = fact.payer in self.voided_for.get(fact.instance_id, ())
+        if is_late and not facts and not isinstance(fact, Started):
+            # Reading: late for what was voided, it must not claim the free ID.
+            raise LineError("a stop of a payer for whom the instance was voided")
+        return _is_new_to_instance(facts, fact)
+
+    def void(self, instance_id: str) -> None:
+        facts = self.by_instance[instance_id]
+        self.voided_for.setdefault(instance_id, set()).add(facts[0].payer)
+        self.by_instance[instance_id] = []
 
     def remember(self, key: Key, fact: Published) -> None:
         self.by_key[key] = fact

@@ -14,6 +14,8 @@ from ._facts import (
     CostCenterOpened,
     CreditNote,
     CycleReset,
+    InstanceVoided,
+    NoteVoided,
     OperatorEnded,
     PayerFact,
     PriceList,
@@ -33,6 +35,16 @@ from .refused import CallError
 Outcome = Literal["recorded", "repeated", "rejected"]
 HOUR_MS = 3_600_000
 DESCRIPTION_CHARACTERS_MAX = 255
+
+
+def called_name(idempotency_key: str) -> str:
+    """Name a note that was added by a call."""
+    return f"key:{idempotency_key}"
+
+
+def published_name(source: str, event_id: str) -> str:
+    """Name a note that was published."""
+    return f"event:{source}\0{event_id}"
 
 
 class Oracle(Answers):
@@ -55,6 +67,8 @@ class Oracle(Answers):
         self._clock = ClockWatch(ledger_interval_ms)
         self._price_lists: list[PriceList] = []
         self._notes_by_key: dict[tuple[str, str], tuple[int, str, str]] = {}
+        self._notes: dict[tuple[str, str], tuple[int, CreditNote]] = {}
+        self._voided_notes: set[tuple[str, str]] = set()
 
     def publish(self, line: bytes | str, recorded_at_ns: int, *, delivery: str = "") -> Outcome:
         """One CloudEvents line, without or with its newline."""
@@ -104,6 +118,8 @@ class Oracle(Answers):
         if not self._intake.is_new(key, fact):
             return "repeated"
         self._intake.remember(key, fact)
+        if isinstance(fact, CreditNote):
+            self._notes[fact.payer, published_name(*key)] = self._length, fact
         self._append(self._priced(fact), at_ms)
         return "recorded"
 
@@ -186,6 +202,8 @@ class Oracle(Answers):
             effective_ms=at_ms,
             description=text,
         )
+        if idempotency_key is not None:
+            self._notes[payer, called_name(idempotency_key)] = self._length, note
         self._append(note, at_ms)
         return "recorded"
 
@@ -262,17 +280,50 @@ class Oracle(Answers):
     def end_instance(self, instance_id: str, at_ns: int, now_ns: int) -> None:
         """`usage-ledger instance end`: stopped at this time, whatever was said before.
 
-        Raises CallError for an instance of which nothing is recorded.
+        Raises CallError for an instance of which no start counts, for a time before that or in the
+        future.
         """
         instance_id = uuid_argument(instance_id, "instance_id")
-        facts = self._intake.by_instance.get(instance_id)
-        if not facts:
+        facts = self._intake.by_instance.get(instance_id, [])
+        starts_ms = [fact.started_ms for fact in facts if isinstance(fact, Started)]
+        if not starts_ms:
             raise CallError("NOT_FOUND", "instance_id")
+        if not starts_ms[0] <= cut_to_ms(at_ns) <= cut_to_ms(now_ns):
+            raise CallError("INVALID_ARGUMENT", "at")
         ended = OperatorEnded(
             payer=facts[0].payer, instance_id=instance_id, ended_ms=cut_to_ms(at_ns)
         )
         facts.append(ended)
         self._append(ended, cut_to_ms(now_ns))
+
+    def void_instance(self, instance_id: str, now_ns: int, *, payer: str = "") -> None:
+        """Nothing counts that is recorded of the instance; what comes next begins it anew.
+
+        Raises CallError, also where it is another payer's than the one that is named.
+        """
+        instance_id = uuid_argument(instance_id, "instance_id")
+        facts = self._intake.by_instance.get(instance_id)
+        if facts is None:
+            raise CallError("NOT_FOUND", "instance_id")
+        if not facts or payer not in {"", facts[0].payer}:
+            raise CallError("FAILED_PRECONDITION", "instance_id")
+        voided = InstanceVoided(payer=facts[0].payer, instance_id=instance_id)
+        self._intake.void(instance_id)
+        self._append(voided, cut_to_ms(now_ns))
+
+    def void_note(self, payer: str, name: str, now_ns: int) -> None:
+        """The credit note counts no more. Raises CallError.
+
+        `name` is what `called_name` and `published_name` give.
+        """
+        found = self._notes.get((payer, name))
+        if found is None:
+            raise CallError("NOT_FOUND", "note")
+        if (payer, name) in self._voided_notes:
+            raise CallError("FAILED_PRECONDITION", "note")
+        self._voided_notes.add((payer, name))
+        voided = NoteVoided(payer=payer, note_position=found[0], note=found[1])
+        self._append(voided, cut_to_ms(now_ns))
 
     def _reset(self, payer: str, now_ms: int) -> bool:
         center = self.cost_center(payer)

@@ -68,7 +68,28 @@ class EndInstance:
     ended_ns: int
 
 
-Barrier = PublishPrices | GetCostCenter | SetCostCenter | ResetUsage | Reconcile | EndInstance
+@dataclass(frozen=True, kw_only=True)
+class VoidInstance:
+    """An operator voids the instance; of a named payer only, if there is one."""
+
+    at_ns: int
+    instance_id: str
+    payer: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class VoidNote:
+    """An operator voids a credit note, by its name in the model."""
+
+    at_ns: int
+    payer: str
+    name: str
+
+
+Void = VoidInstance | VoidNote
+Barrier = (
+    PublishPrices | GetCostCenter | SetCostCenter | ResetUsage | Reconcile | EndInstance | Void
+)
 """What nothing may be reordered across."""
 
 Operation = Publish | AddCreditNote | Barrier
@@ -111,7 +132,16 @@ def _apply(oracle: Oracle, operation: Operation) -> object:
             oracle.reconcile(at_ns)
         case EndInstance():
             oracle.end_instance(operation.instance_id, operation.ended_ns, at_ns)
+        case VoidInstance() | VoidNote():
+            _void(oracle, operation)
     return answer
+
+
+def _void(oracle: Oracle, operation: Void) -> None:
+    if isinstance(operation, VoidInstance):
+        oracle.void_instance(operation.instance_id, operation.at_ns, payer=operation.payer)
+    else:
+        oracle.void_note(operation.payer, operation.name, operation.at_ns)
 
 
 def apply_all(oracle: Oracle, operations: Iterable[Operation]) -> Oracle:

@@ -11,11 +11,12 @@ from .events import line_of, named_uuid
 _CAPITAL = re.compile("([A-Z])")
 
 
-def respelled(line: bytes, seed: int) -> bytes:
+def respelled(line: bytes, seed: int, *, keeps_id: bool = False) -> bytes:
     """Legal JSON, equal by the contract, mostly other bytes. The seed chooses the differences.
 
     Free texts and personal fields may differ; an instance event may come under another ID, and then
-    with another workspace_id, project_id and creation_time. A credit note keeps its ID.
+    with another workspace_id, project_id and creation_time. A credit note keeps its ID, and
+    everything does that `keeps_id`.
     """
     rng = random.Random(seed)
     event = json.loads(line)
@@ -27,7 +28,7 @@ def respelled(line: bytes, seed: int) -> bytes:
     if event["type"] == "usage.credit_note.issued.v1":
         _respell_note(event, fields, rng)
     else:
-        _respell_instance_event(event, fields, rng)
+        _respell_instance_event(event, fields, rng, keeps_id=keeps_id)
     if rng.random() < 0.5:
         fields = {_CAPITAL.sub(r"_\1", name).lower(): value for name, value in fields.items()}
     if rng.random() < 0.3:
@@ -43,14 +44,14 @@ def _respell_note(event: dict[str, Any], fields: dict[str, Any], rng: random.Ran
 
 
 def _respell_instance_event(
-    event: dict[str, Any], fields: dict[str, Any], rng: random.Random
+    event: dict[str, Any], fields: dict[str, Any], rng: random.Random, *, keeps_id: bool
 ) -> None:
     for name in ("startedTime", "stoppingTime", "stoppedTime"):
         if name in fields:
             fields[name] = _same_millisecond(fields[name], rng)
     if fields.get("workspaceClass") == "default" and rng.random() < 0.5:
         del fields["workspaceClass"]
-    if rng.random() < 0.5:
+    if not keeps_id and rng.random() < 0.5:
         other = rng.randrange(2**32)
         event["id"] = named_uuid("again", event["id"], other)
         if "startedTime" in fields:

@@ -5,9 +5,11 @@ barriers change no cent. `scenarios()` draws a history, `orderly()` delivers it 
 `deliveries()` draws another delivery of it.
 """
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from typing import NamedTuple
 
 from hypothesis import strategies as st
 
@@ -20,6 +22,7 @@ from .events import (
     named_uuid,
     payer_of,
 )
+from .model import called_name, published_name
 from .operations import (
     AddCreditNote,
     Barrier,
@@ -31,6 +34,8 @@ from .operations import (
     Reconcile,
     ResetUsage,
     SetCostCenter,
+    VoidInstance,
+    VoidNote,
 )
 from .respelling import respelled
 
@@ -78,6 +83,7 @@ class _Delivery:
     line: bytes
     instance_id: str = ""
     kind: InstanceEventKind | None = None
+    payer: str = ""
 
 
 def durations_ns() -> st.SearchStrategy[int]:
@@ -96,9 +102,15 @@ def durations_ns() -> st.SearchStrategy[int]:
 
 @st.composite
 def _instance_deliveries(
-    draw: st.DrawFn, number: int, payers: Sequence[str], clocks_ns: Sequence[int]
+    draw: st.DrawFn,
+    number: int,
+    payers: Sequence[str],
+    clocks_ns: Sequence[int],
+    *,
+    life: int = 0,
+    first: int = 1,
 ) -> list[_Delivery]:
-    """Some of the three events of one instance, each in any segment."""
+    """Some of the three events of one life of an instance, each in any segment from `first` on."""
     payer = draw(st.sampled_from(payers))
     instance_id = named_uuid("law", number)
     around_ns = draw(st.sampled_from(clocks_ns))
@@ -113,7 +125,7 @@ def _instance_deliveries(
     kinds = draw(st.sets(st.sampled_from(KINDS), min_size=1))
     if draw(st.booleans()):
         kinds |= {"started"}
-    told_in = draw(_segments_of_kinds(len(clocks_ns) - 1))
+    told_in = draw(_segments_of_kinds(first, len(clocks_ns) - 1))
     deliveries: list[_Delivery] = []
     for kind in KINDS:
         if kind not in kinds:
@@ -128,22 +140,27 @@ def _instance_deliveries(
                 "userName": "someone",
             }
         event = instance_event(
-            kind, times_ns[kind], instance_id=instance_id, payer=payer, more=extra
+            kind,
+            times_ns[kind],
+            instance_id=instance_id,
+            payer=payer,
+            event_id=named_uuid("life", life, instance_id, kind) if life else "",
+            more=extra,
         )
-        deliveries.append(_Delivery(told_in[kind], line_of(event), instance_id, kind))
+        deliveries.append(_Delivery(told_in[kind], line_of(event), instance_id, kind, payer))
     return deliveries
 
 
 @st.composite
-def _segments_of_kinds(draw: st.DrawFn, last: int) -> dict[InstanceEventKind, int]:
+def _segments_of_kinds(draw: st.DrawFn, first: int, last: int) -> dict[InstanceEventKind, int]:
     """In any segments, or one after the other, or with a stopping that comes days after stopped."""
-    drawn = [draw(st.integers(1, last)) for _ in KINDS]
+    drawn = [draw(st.integers(first, last)) for _ in KINDS]
     match draw(st.sampled_from(("any", "in order", "late stopping"))):
         case "in order":
             drawn.sort()
         case "late stopping":
-            first, second, third = sorted(drawn)
-            drawn = [first, third, second]
+            earliest, second, third = sorted(drawn)
+            drawn = [earliest, third, second]
     return dict(zip(KINDS, drawn, strict=True))
 
 
@@ -152,14 +169,15 @@ def _published_note(
     draw: st.DrawFn, number: int, payers: Sequence[str], clocks_ns: Sequence[int]
 ) -> _Delivery:
     segment = draw(st.integers(1, len(clocks_ns) - 1))
+    payer = draw(st.sampled_from(payers))
     event = credit_note_event(
         clocks_ns[segment] - draw(st.integers(0, 40 * DAY_NS)),
-        payer=draw(st.sampled_from(payers)),
+        payer=payer,
         credits_given=draw(st.integers(-300, 300)),
         event_id=named_uuid("note", number),
         user_id=draw(st.sampled_from(("", named_uuid("user", 1)))),
     )
-    return _Delivery(segment, line_of(event))
+    return _Delivery(segment, line_of(event), payer=payer)
 
 
 @st.composite
@@ -242,11 +260,17 @@ def scenarios(
     segments = [
         Segment(at_ns=clocks_ns[0], lines=(), notes=(), barrier=draw(price_lists(1, clocks_ns[0])))
     ]
+    keyed: list[AddCreditNote] = []
     for segment in range(1, len(clocks_ns)):
         at_ns = clocks_ns[segment]
+        notes = draw(_called_notes(segment, payers, at_ns))
+        keyed += [note for note in notes if note.idempotency_key is not None]
+        barrier: Barrier | None
         if segment == 1 and draw(st.booleans()):
             # Early cycles, or hardly anything would ever be late.
-            barrier: Barrier | None = GetCostCenter(at_ns=at_ns, payer=payers[0])
+            barrier = GetCostCenter(at_ns=at_ns, payer=payers[0])
+        elif draw(st.integers(0, 4)) == 0:
+            deliveries, barrier = draw(_void(segment, payers, deliveries, keyed, clocks_ns))
         else:
             barrier = draw(_barrier(segment, payers, deliveries, at_ns))
         if isinstance(barrier, EndInstance):
@@ -255,7 +279,7 @@ def scenarios(
             Segment(
                 at_ns=at_ns,
                 lines=tuple(each.line for each in deliveries if each.segment == segment),
-                notes=draw(_called_notes(segment, payers, at_ns)),
+                notes=notes,
                 barrier=barrier,
             )
         )
@@ -264,6 +288,66 @@ def scenarios(
         instance_ids=tuple(named_uuid("law", number) for number in range(instances)),
         segments=tuple(segments),
     )
+
+
+@st.composite
+def _void(
+    draw: st.DrawFn,
+    segment: int,
+    payers: Sequence[str],
+    deliveries: list[_Delivery],
+    called: Sequence[AddCreditNote],
+    clocks_ns: Sequence[int],
+) -> tuple[list[_Delivery], VoidInstance | VoidNote | None]:
+    """Void something that was told by the end of a segment, and let it perhaps begin anew."""
+    told = [each for each in deliveries if each.segment <= segment]
+    notes = [(each.payer, _name_of(each.line)) for each in told if each.kind is None]
+    notes += [(note.payer, called_name(note.idempotency_key or "")) for note in called]
+    instances = sorted({each.instance_id for each in told} - {""})
+    choices = [*(("note", note) for note in notes), *(("instance", name) for name in instances)]
+    if not choices:
+        return deliveries, None
+    kind, what = draw(st.sampled_from(choices))
+    at_ns = clocks_ns[segment]
+    if kind == "note":
+        payer, name = what
+        return deliveries, VoidNote(at_ns=at_ns, payer=payer, name=name)
+    void = VoidInstance(at_ns=at_ns, instance_id=str(what))
+    return draw(_begun_anew(segment, payers, deliveries, void, clocks_ns)), void
+
+
+@st.composite
+def _begun_anew(
+    draw: st.DrawFn,
+    segment: int,
+    payers: Sequence[str],
+    deliveries: list[_Delivery],
+    void: VoidInstance,
+    clocks_ns: Sequence[int],
+) -> list[_Delivery]:
+    """Leave out what would be told later of the voided life, and tell of another, or of none.
+
+    A stop of a payer for whom the instance was voided is refused until another start is recorded,
+    so it is told in a later segment than that start: within one the order may be any.
+    """
+    own = [each for each in deliveries if each.instance_id == void.instance_id]
+    kept = [each for each in deliveries if each not in own or each.segment <= segment]
+    last = len(clocks_ns) - 1
+    if segment == last or draw(st.booleans()):
+        return kept
+    number = next(n for n in range(100) if named_uuid("law", n) == void.instance_id)
+    anew = draw(
+        _instance_deliveries(number, payers, clocks_ns, life=len(own) + segment, first=segment + 1)
+    )
+    if anew[0].payer in {each.payer for each in own}:
+        begins = min((each.segment for each in anew if each.kind == "started"), default=last)
+        anew = [each for each in anew if each.kind == "started" or each.segment > begins]
+    return kept + anew
+
+
+def _name_of(line: bytes) -> str:
+    fields = json.loads(line)
+    return published_name(fields["source"], fields["id"])
 
 
 def _without_later_stop(
@@ -295,14 +379,16 @@ def deliveries(
 ) -> tuple[Operation, ...]:
     """The same history in another order and other batches, with repeats, also late ones."""
     operations: list[Operation] = []
-    delivered: list[bytes] = []
+    delivered: list[_Told] = []
     keyed_notes: list[AddCreditNote] = []
-    for segment in scenario.segments:
-        delivered += segment.lines
+    for number, segment in enumerate(scenario.segments):
+        delivered += [
+            _Told(line, number, _voided_in(scenario, number, line)) for line in segment.lines
+        ]
         keyed_notes += [note for note in segment.notes if note.idempotency_key is not None]
         lines: list[bytes] = list(segment.lines)
         if delivered:
-            lines += draw(st.lists(_repeats(delivered), max_size=3))
+            lines += draw(st.lists(_repeats(delivered, number), max_size=3))
         if with_rejects:
             lines += draw(st.lists(invalid_lines(), max_size=2))
         steps: list[Operation] = [
@@ -319,9 +405,36 @@ def deliveries(
     return tuple(operations)
 
 
-def _repeats(delivered: Sequence[bytes]) -> st.SearchStrategy[bytes]:
-    exact = st.sampled_from(delivered)
-    return st.one_of(exact, st.builds(respelled, exact, st.integers(0, 10_000)))
+class _Told(NamedTuple):
+    """A line, the segment it is told in, and the one in which what it tells of is voided."""
+
+    line: bytes
+    segment: int
+    voided_in: int | None
+
+
+def _voided_in(scenario: Scenario, segment: int, line: bytes) -> int | None:
+    instance_id = json.loads(line)["data"].get("workspaceInstanceId")
+    for number in range(segment, len(scenario.segments)):
+        barrier = scenario.segments[number].barrier
+        if isinstance(barrier, VoidInstance) and barrier.instance_id == instance_id:
+            return number
+    return None
+
+
+@st.composite
+def _repeats(draw: st.DrawFn, delivered: Sequence[_Told], segment: int) -> bytes:
+    """A line again, or in other words.
+
+    Once an instance is void, only what comes under an ID that was recorded is a repeat: anything
+    else begins it anew. So what will be voided is told under another ID after its own was
+    recorded, and before the void.
+    """
+    told = draw(st.sampled_from(delivered))
+    if draw(st.booleans()):
+        return told.line
+    keeps_id = told.voided_in is not None and not told.segment < segment <= told.voided_in
+    return respelled(told.line, draw(st.integers(0, 10_000)), keeps_id=keeps_id)
 
 
 def _cuts(length: int) -> st.SearchStrategy[set[int]]:

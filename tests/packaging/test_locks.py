@@ -15,11 +15,14 @@ PROJECT = PYPROJECT["project"]
 DECLARED = {
     "requirements.lock": PROJECT["dependencies"],
     "requirements-cluster.lock": (
-        PROJECT["dependencies"] + PROJECT["optional-dependencies"]["cluster"]
+        PROJECT["dependencies"]
+        + PROJECT["optional-dependencies"]["cluster"]
+        + PROJECT["optional-dependencies"]["packs"]
     ),
     "requirements-dev.lock": (
         PROJECT["dependencies"]
         + PROJECT["optional-dependencies"]["dev"]
+        + PROJECT["optional-dependencies"]["packs"]
         + PYPROJECT["build-system"]["requires"]
     ),
     "requirements-build.lock": PYPROJECT["build-system"]["requires"],

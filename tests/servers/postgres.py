@@ -42,7 +42,9 @@ CONFIGURATION = {
 }
 
 # Of a ledger, whether it has events or not.
-KEPT_TABLES = frozenset({"migrations", "ledger", "log_head", "projections"})
+KEPT_TABLES = frozenset(
+    {"migrations", "ledger", "log_head", "projections", "generations", "promotions", "served"}
+)
 
 # Tests that are killed stop nothing; a server that nobody wants would stay for ever.
 _WHEN_WE_ARE_GONE = """
@@ -96,7 +98,15 @@ class PostgresServer:
         return self._spare.pop() if self._spare else self.new_ledger()
 
     def give_back_ledger(self, url: str) -> None:
-        """Empty a borrowed ledger, whoever is still connected to it, for the next test."""
+        """Empty a borrowed ledger, whoever is still connected to it, for the next test.
+
+        One with more generations than the first is dropped: it has tables that others have not.
+        """
+        with psycopg.connect(url) as connection:
+            generations = connection.execute("SELECT count(*) FROM generations").fetchone()
+        if generations != (1,):
+            self.drop_database(url)
+            return
         with psycopg.connect(url, autocommit=True) as connection, connection.transaction():
             for table in _rows_of(connection, "SELECT tablename FROM pg_tables"):
                 if table not in KEPT_TABLES:

@@ -6,6 +6,7 @@ import uuid
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,6 +15,7 @@ from kafka.partitioner.default import murmur2
 from events import decode
 from ledger.placing import Placing
 from ledger.queries import Queries
+from tests.contract.calls.asking import refused
 from tests.contract.data.scene import (
     Scene,
     instance,
@@ -181,6 +183,35 @@ class TestSeveralShards:
             opened.record(started("runs 0", "07:00", payer=other, event_id="elsewhere"))
             (breach,) = opened.calls.breaches()
             assert f"instance:{instance('runs 0')} is recorded in shards" in breach
+
+    def test_have_an_instance_of_two_payers_once_again_when_one_is_void(
+        self, tmp_path: Path
+    ) -> None:
+        with scene(tmp_path, 3) as opened:
+            opened.record(*story())
+            here = shard_of(opened, PAYERS[0])
+            other = next(payer for payer in PAYERS if shard_of(opened, payer) != here)
+            opened.record(started("runs 0", "07:00", payer=other, event_id="elsewhere"))
+            with refused(grpc.StatusCode.FAILED_PRECONDITION, "say which payer's"):
+                opened.void("runs 0")
+            with refused(grpc.StatusCode.FAILED_PRECONDITION, "say which payer's"):
+                opened.known("runs 0")
+            told = opened.void("runs 0", payer=other)
+            assert (other, shard_of(opened, other)) == (told.attribution_id, told.position.shard)
+            assert [] == opened.calls.breaches()
+            known = opened.known("runs 0")
+            assert (PAYERS[0], False) == (known.attribution_id, known.is_void)
+            request = queries_pb2.GetInstanceRequest(
+                workspace_instance_id=instance("runs 0"), attribution_id=other
+            )
+            assert opened.calls.queries.GetInstance(request).is_void
+            opened.end("runs 0", "07:30")
+            opened.clock.advance(minutes=1)
+            assert PAYERS[0] == opened.void("runs 0").attribution_id
+            assert PAYERS[0] == opened.known("runs 0").attribution_id  # the one voided last
+            with refused(grpc.StatusCode.FAILED_PRECONDITION, "is void already"):
+                opened.void("runs 0")
+            assert [] == opened.calls.breaches()
 
 
 class TestPlacing:

@@ -8,12 +8,14 @@ from typing import Any
 
 from events import decode
 from tests.laws.adapter import ProductLedger
+from tests.laws.asking_why import wrong_about
 from tests.laws.histories import broken_sums, oracle_views, product_views
 from tests.laws.listings import Question, oracle_page, product_page
 from tests.oracle import Oracle
 
 MS_NS = 1_000_000
 DAY_MS = 86_400_000
+EXPLAINED_AT_ONCE = 7  # parts of a number, so that there are several pages
 
 
 class Checks:
@@ -107,9 +109,12 @@ class Checks:
             yield f"{asked} answers {_numbers(page)}, not {_numbers(expected)}"
 
     def all_views(self) -> list[str]:
-        """Everything of every payer: entries, cost center, cycles, lines of instances."""
+        """Everything of every payer: entries, cost center, cycles, lines of instances, and why."""
         expected, views = oracle_views(self._oracle), product_views(self._ledger)
         found = [f"{payer}: {text}" for payer, v in views.items() for text in broken_sums(v)]
+        for payer in views:
+            told = wrong_about(self._ledger.queries, payer, size=EXPLAINED_AT_ONCE)
+            found += [f"{payer}: {text}" for text in told]
         return found + [
             f"{payer} is {views.get(payer)}, not {expected.get(payer)}"
             for payer in sorted(expected.keys() | views.keys())

@@ -17,8 +17,11 @@ from events.money import cents_per_second, runtime_cents, runtime_seconds
 from ledger.core import Core
 from ledger.group import Caches, Group
 from persistence.sql import SqlRows, SqlTransaction
+from projections._entry_rows import EntryRows
+from projections.balances import BalanceFold
 from projections.instances import InstanceFold
-from projections.rows import Amount
+from projections.invoice_drafts import InvoiceDraftFold
+from projections.rows import OWN_PERIOD, Amount
 
 Mutant = Callable[[], contextlib.AbstractContextManager[None]]
 MUTANTS: dict[str, Mutant] = {}
@@ -153,8 +156,8 @@ def refusals_not_told(_original: Any, _works: Any) -> None:
     """The store refused, and everybody hears of success."""
 
 
-@planted((Core, "_run_alone"))
-def neighbours_of_a_crash_not_tried_again(_original: Any, _core: Core, _works: Any) -> None:
+@planted((Core, "_run_apart"))
+def neighbours_of_a_crash_not_tried_again(_original: Any, _core: Core, _parts: Any) -> None:
     """They hear what the group had answered before it was rolled back."""
 
 
@@ -216,6 +219,60 @@ def running_instances_without_a_line_at_the_boundary(
     original(
         rows, cycle, closed_position=closed_position, lines={k: Amount(0, 0, 0) for k in lines}
     )
+
+
+# Voids --------------------------------------------------------------------------------------------
+
+
+@planted((WorkspaceInstance, "_begin_anew"))
+def void_frees_no_id(_original: Any, _state: WorkspaceInstance) -> None:
+    """What was recorded goes on contradicting."""
+
+
+@planted((WorkspaceInstance, "_not_of_a_voided_life"))
+def late_stop_of_a_voided_life_begins_another(_original: Any, *_values: Any) -> None:
+    """The payer it was taken from has the instance again."""
+
+
+@planted((BalanceFold, "_take_away"))
+def void_lowers_no_balance(_original: Any, *_values: Any) -> None:
+    """The entry is gone, and is owed all the same."""
+
+
+@planted((InvoiceDraftFold, "_voided"))
+def void_changes_no_line(_original: Any, *_values: Any) -> None:
+    """The open cycle goes on charging for it."""
+
+
+@planted((InvoiceDraftFold, "_late_for"))
+def void_of_a_closed_cycle_names_no_period(_original: Any, *_values: Any) -> int:
+    return OWN_PERIOD
+
+
+@planted((SqlRows, "correction"))
+def void_after_a_correction_is_dated_by_it(original: Any, rows: SqlRows, *key: int) -> Any:
+    """Only what a void takes back looks at the date."""
+    kept = original(rows, *key)
+    return None if kept is None else kept._replace(effective=2**45)
+
+
+@planted((InvoiceDraftFold, "_voided_note"))
+def voided_note_of_a_closed_cycle_is_taken_for_an_own(
+    original: Any, fold: InvoiceDraftFold, note: Any
+) -> None:
+    original(fold, note._replace(position=2**62))
+
+
+@planted((EntryRows, "supersede"))
+def how_an_entry_stood_is_forgotten(_original: Any, *_values: Any) -> None:
+    """Nobody can tell any more what was known before."""
+
+
+@planted((EntryRows, "take"))
+def voided_entry_stays_in_the_list(original: Any, entries: EntryRows, *key: Any) -> Any:
+    entry = original(entries, *key)
+    entries._removed.clear()
+    return entry
 
 
 # Arithmetic ---------------------------------------------------------------------------------------

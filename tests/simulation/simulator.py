@@ -23,6 +23,8 @@ from tests.oracle.operations import (
     PublishPrices,
     Reconcile,
     SetCostCenter,
+    VoidInstance,
+    VoidNote,
 )
 from tests.simulation.checks import Checks
 from tests.simulation.faults import Died, Faults
@@ -139,9 +141,9 @@ class Simulation:
 
     def _a_job(self) -> Job:
         rng, payer = self._rng, self._rng.choice(self._world.payers)
-        kinds = ("publish", "note", "get", "set", "reconcile", "end", "retry", "crash")
+        kinds = ("publish", "note", "get", "set", "reconcile", "end", "void", "retry", "crash")
         job: Job | None = None
-        match rng.choices(kinds, (10, 3, 2, 3, 3, 2, 1, 0.5))[0]:
+        match rng.choices(kinds, (10, 3, 2, 3, 3, 2, 3, 1.5, 0.5))[0]:
             case "note":
                 job = call(self._note(payer))
             case "get":
@@ -150,6 +152,8 @@ class Simulation:
                 job = call(self._set(payer))
             case "end":
                 job = self._end()
+            case "void":
+                job = self._void()
             case "retry":
                 job = self._retry()
             case "crash":
@@ -193,6 +197,19 @@ class Simulation:
         self._ended = instance_id
         ended_ns = self._rng.randint(starts[instance_id], self.now_ns // MS_NS) * MS_NS
         return call(EndInstance(at_ns=0, instance_id=instance_id, ended_ns=ended_ns))
+
+    def _void(self) -> Job | None:
+        """Void whatever was ever told of: also what is void, and for whom it is not."""
+        rng = self._rng
+        notes = sorted(self._oracle._notes)
+        instances = sorted(self._oracle.instance_ids())
+        if notes and rng.random() < 0.4:
+            payer, name = rng.choice(notes)
+            return call(VoidNote(at_ns=0, payer=payer, name=name))
+        if not instances:
+            return None
+        payer = rng.choice(("", "", "", *self._world.payers))
+        return call(VoidInstance(at_ns=0, instance_id=rng.choice(instances), payer=payer))
 
     def _retry(self) -> Job | None:
         letters = self._ledger.select("SELECT original, id FROM dead_letters ORDER BY id")

@@ -35,6 +35,7 @@ class World:
         self.users = [named_uuid("world user", n) for n in range(2)]
         self.now_ns = now_ns
         self._made = 0
+        self._instances: list[str] = []
         self.waiting: list[bytes] = []
         self.delivered: list[bytes] = []
 
@@ -63,7 +64,13 @@ class World:
         rng = self._rng
         self._made += 1
         payer = rng.choice(self.payers)
+        is_anew = bool(self._instances) and rng.random() < 0.2
+        # Told again under other IDs: it contradicts, unless what was told before is void.
         instance_id = named_uuid("simulated", self._made)
+        if is_anew:
+            instance_id = rng.choice(self._instances[-6:])
+        else:
+            self._instances.append(instance_id)
         start_ns = self.now_ns - rng.choice((0, SECOND_NS, HOUR_NS, 3 * DAY_NS, 45 * DAY_NS))
         start_ns += rng.choice((0, 1, MS_NS, rng.randrange(HOUR_NS)))
         if rng.random() < 0.1:
@@ -89,7 +96,14 @@ class World:
                     "userId": rng.choice(("", *self.users)),
                     "userName": "somebody",
                 }
-            event = instance_event(kind, at_ns, instance_id=instance_id, payer=payer, more=more)
+            event = instance_event(
+                kind,
+                at_ns,
+                instance_id=instance_id,
+                payer=payer,
+                event_id=f"anew-{self._made}-{kind}" if is_anew else "",
+                more=more,
+            )
             self.waiting.append(line_of(event))
 
     def batch(self) -> list[bytes]:

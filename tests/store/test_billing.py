@@ -18,6 +18,7 @@ from persistence import (
     BillingTallies,
     Reader,
     ReportPlace,
+    Sentence,
     Transaction,
     Trouble,
     Webhook,
@@ -504,6 +505,45 @@ class TestTheLastRun:
             with store.beside() as transaction:
                 transaction.put_billing_run(each)
         assert BillingRun(1, 9, 7, 0, "", 8) == reader.billing_run()
+
+
+class TestSentences:
+    def test_that_name_somebody_are_overwritten_where_they_stand(
+        self, store: WritableStore, reader: Reader
+    ) -> None:
+        with store.beside() as transaction:
+            transaction.add_trouble(PAYER, "a trouble", now=1)
+            transaction.add_trouble(OTHER_PAYER, "of Ädä", now=1)
+            transaction.put_billing_run(BillingRun(1, 2, 3, 4, "a run", 0))
+            transaction.add_webhook(Webhook("evt_1", "a.type", "x_1", 1, 2))
+            transaction.webhook_done("evt_1", state=WEBHOOK_WAITING, error="a webhook", now=3)
+            transaction.add_webhook(Webhook("evt_2", "a.type", "x_1", 1, 2))
+            transaction.job_ran("a job", started=1, finished=None, error="a failed job")
+            kept = transaction.sentences()
+            transaction.erase_sentences([each for each in kept if each.key != OTHER_PAYER])
+        assert sorted(map(str, kept)) == sorted(
+            map(
+                str,
+                [
+                    Sentence("billing_troubles", PAYER, "a trouble"),
+                    Sentence("billing_troubles", OTHER_PAYER, "of Ädä"),
+                    Sentence("billing_run", 1, "a run"),
+                    Sentence("webhooks", "evt_1", "a webhook"),
+                    Sentence("jobs", "a job", "a failed job"),
+                ],
+            )
+        )
+        assert {PAYER: "erased   ", OTHER_PAYER: "of Ädä"} == {
+            trouble.payer: trouble.reason
+            for trouble in reader.troubles(after=b"", upto=bytes([255] * 16))
+        }
+        run = reader.billing_run()
+        assert run is not None
+        assert "erase" == run.error
+        with store.beside() as transaction:
+            assert {"a trouble", "a webhook"}.isdisjoint(
+                each.text for each in transaction.sentences()
+            )
 
 
 class TestIndexes:

@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
-import shutil
+import json
 import sqlite3
 from contextlib import closing
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import pytest
 
 from events import decode
+from events.readable import attribution_id, uuid_text
 from ledger.replay import compare_with_log
 from persistence import StoreRefusedError
-from persistence.sql.tables import BILLING_NOTES, TABLES
 from persistence.sqlite import FILE_NAME, SQLiteReader, SQLiteStore
 from persistence.sqlite.migrations import MIGRATIONS, SCHEMA_VERSION
 from persistence.sqlite.schema import APPLICATION_ID
-from projections import PROJECTIONS
+from projections import PROJECTIONS, VERSION
 from tests.laws.adapter import EVERYTHING, ProductLedger
-from tests.laws.replay import READ_MODEL, rows_of
-from tests.laws.test_seeded_run import history
+from tests.laws.asking_why import wrong_about
+from tests.oracle.operations import VoidInstance
 from tests.store.facts import placed
+from tests.stored import ledgers
 
-OLD_PROJECTIONS = {
-    "instances", "usage-totals", "balances", "invoice-drafts", "cost-centers", "clock",
-}  # fmt: skip
 PAYERS = [n.to_bytes(16, "big") for n in range(4)]
 
 
@@ -79,63 +78,55 @@ class TestALedgerOfVersion1:
             assert (0,) == ledger.execute(tables).fetchone()
 
 
-def write_version_3(folder: Path) -> None:
-    """Leave a ledger of three months as version 3 did: none of it knows of billing."""
-    with closing(ProductLedger(folder)) as ledger:
-        ledger.apply_all(history(20260801)[:300])
-        assert ledger.select(
-            "SELECT count(*) FROM stored_events WHERE topic = 'billing-cycle-closed'"
-        ) > [(0,)]
-    with closing(sqlite3.connect(folder / FILE_NAME)) as database, database:
-        for table in (*TABLES["billing"], *BILLING_NOTES):
-            database.execute(f"DROP TABLE {table}")
-        database.execute("DROP INDEX cost_centers_of_stripe")
-        database.execute("DELETE FROM projections WHERE name = 'billing'")
-        database.execute("DELETE FROM migrations WHERE number > 3")
-        database.execute("PRAGMA user_version = 3")
-        assert OLD_PROJECTIONS == {
-            name for (name,) in database.execute("SELECT name FROM projections")
-        }
+@pytest.fixture(params=ledgers.recorded(), ids="schema-{}".format)
+def of_an_older_version(request: pytest.FixtureRequest, tmp_path: Path) -> Older:
+    """A ledger that the older version's own code has written, and what it answered there."""
+    return Older(tmp_path, ledgers.unpack(request.param, tmp_path))
 
 
-@pytest.fixture(scope="module")
-def of_version_3(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("version-3")
-    write_version_3(folder)
-    return folder
+class Older(NamedTuple):
+    """A ledger on disk."""
 
-
-@pytest.fixture
-def data_dir(of_version_3: Path, tmp_path: Path) -> Path:
-    shutil.copy(of_version_3 / FILE_NAME, tmp_path / FILE_NAME)
-    return tmp_path
+    data_dir: Path
+    answers: dict[str, Any]
 
 
 def folds_of(data_dir: Path) -> list[str]:
-    """Open it, and tell which projections were folded at the start."""
+    """Open it, and tell which projections of what is served were folded anew at the start."""
     folded: list[str] = []
     ProductLedger(data_dir, before_fold=folded.append).close()
     return folded
 
 
-class TestALedgerOfVersion3:
-    def test_is_opened_without_folding_anything_anew(self, data_dir: Path) -> None:
-        with closing(sqlite3.connect(data_dir / FILE_NAME)) as database:
-            before = {
-                table: sorted(database.execute(f"SELECT * FROM {table}").fetchall(), key=repr)
-                for table in READ_MODEL
-                if table not in TABLES["billing"]
-            }
-        assert [] == folds_of(data_dir)
-        with closing(SQLiteStore(data_dir)) as store:
-            assert before == rows_of(store, tuple(before))
-            standing = store.progress().standing
-        assert set(PROJECTIONS) == standing.keys()
-        assert 1 == len(set(standing.values()))
+def served_in(data_dir: Path) -> dict[int, int]:
+    """Which generation each version of the folds serves."""
+    with closing(sqlite3.connect(data_dir / FILE_NAME)) as database:
+        return dict(database.execute("SELECT version, generation FROM served"))
 
-    def test_has_the_rows_that_its_log_folds_to(self, data_dir: Path) -> None:
-        """Also of billing, though the log has payers who moved to STRIPE."""
+
+class TestALedgerOfAnOlderVersion:
+    def test_answers_what_it_answered(self, of_an_older_version: Older) -> None:
+        with closing(ProductLedger(of_an_older_version.data_dir)) as ledger:
+            told = json.loads(json.dumps(ledgers.answers_of(ledger)))
+            assert sorted(of_an_older_version.answers) == sorted(told)
+            for payer, answers in of_an_older_version.answers.items():
+                assert answers == ledgers.without_news(told[payer], answers)
+
+    def test_has_a_tree_without_leaves_that_can_grow(self, of_an_older_version: Older) -> None:
+        data_dir = of_an_older_version.data_dir
+        ProductLedger(data_dir).close()
         with closing(SQLiteStore(data_dir)) as store, closing(SQLiteReader(store)) as reader:
+            assert (0, 0) == (reader.tree.state().size, reader.tree.position())
+            with store.beside() as transaction:
+                transaction.tree.resize(expected=0, size=3)
+
+    def test_has_the_rows_that_its_log_folds_to(self, of_an_older_version: Older) -> None:
+        """Also of billing, though the log has payers who moved to STRIPE."""
+        ProductLedger(of_an_older_version.data_dir).close()
+        with (
+            closing(SQLiteStore(of_an_older_version.data_dir)) as store,
+            closing(SQLiteReader(store)) as reader,
+        ):
             assert any(
                 decode(e.topic, e.state).reason == "upgrade"  # type: ignore[attr-defined]
                 for e in reader.log(after=0, limit=EVERYTHING)
@@ -144,10 +135,44 @@ class TestALedgerOfVersion3:
             laws = [*reader.audit(), *compare_with_log(reader)]
         assert [] == [f"{law}: {breach}" for law, _, breaches in laws for breach in breaches]
 
-    def test_that_has_to_be_folded_anew_still_is(self, data_dir: Path) -> None:
+    def test_is_folded_anew_once(self, of_an_older_version: Older) -> None:
+        """Its rows were made by other folds, whose version goes on serving them."""
+        for _ in range(2):
+            assert [] == folds_of(of_an_older_version.data_dir)
+            assert {1: 1, VERSION: 2} == served_in(of_an_older_version.data_dir)
+
+    def test_keeps_its_log_byte_by_byte(self, of_an_older_version: Older) -> None:
+        events = "SELECT * FROM stored_events ORDER BY position"
+        with closing(sqlite3.connect(of_an_older_version.data_dir / FILE_NAME)) as database:
+            before = database.execute(events).fetchall()
+        with closing(ProductLedger(of_an_older_version.data_dir)) as ledger:
+            assert before == ledger.select(events)
+        assert len(before) > 300
+
+    def test_is_explained_to_the_event(self, of_an_older_version: Older) -> None:
+        with closing(ProductLedger(of_an_older_version.data_dir)) as ledger:
+            for payer in ledger.payers():
+                assert [] == list(wrong_about(ledger.queries, payer, size=5))
+
+    def test_goes_on(self, of_an_older_version: Older) -> None:
+        """What it had recorded can be voided; and what was older than its price list stays."""
+        with closing(ProductLedger(of_an_older_version.data_dir)) as ledger:
+            now_ns = (ledger.reader.clock().newest_recorded + 1_000) * 1_000_000
+            ended = ledger.select("SELECT instance, payer, cents FROM entries WHERE cents > 0")
+            for instance, payer, cents in ended[:5]:
+                name = attribution_id(payer)
+                before = ledger.balance_cents(name)
+                void = VoidInstance(at_ns=now_ns, instance_id=uuid_text(instance), payer=name)
+                assert ledger.apply(void) is None
+                assert before - cents == ledger.balance_cents(name)
+            assert [] == ledger.breaches()
+
+    def test_that_has_to_be_folded_anew_still_is(self, of_an_older_version: Older) -> None:
+        data_dir = of_an_older_version.data_dir
+        folds_of(data_dir)
         with closing(sqlite3.connect(data_dir / FILE_NAME)) as database, database:
             database.execute(
-                "UPDATE projections SET position = position - 3 WHERE name = 'balances'"
+                "UPDATE projections_g2 SET position = position - 3 WHERE name = 'balances'"
             )
         assert set(PROJECTIONS) == set(folds_of(data_dir))
         assert [] == folds_of(data_dir)

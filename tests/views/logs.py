@@ -17,12 +17,13 @@ from ledger import commands
 from ledger.commands.imports import Importing, read_import_lines
 from projections import live
 from projections.alerts import Alert
-from projections.corrections import Correction, correction_of, corrects
+from projections.corrections import Correction, correction_of, is_correction
 from projections.live import LiveState, decode_state, encode_state, fold, is_for_everybody
 from tests.laws.acts import Act, payer_bytes
 from tests.laws.adapter import EVERYTHING, ProductLedger
 from tests.laws.histories import admissible_scenarios, without_blank_lines
 from tests.laws.test_seeded_run import history
+from tests.oracle import called_name
 from tests.oracle.events import InstanceEventKind, instance_event, line_of, named_uuid, payer_of
 from tests.oracle.operations import (
     AddCreditNote,
@@ -33,8 +34,10 @@ from tests.oracle.operations import (
     Reconcile,
     ResetUsage,
     SetCostCenter,
+    VoidInstance,
+    VoidNote,
 )
-from tests.oracle.strategies import Scenario, Segment, deliveries
+from tests.oracle.strategies import KINDS, Scenario, Segment, deliveries
 from tests.views.openings import opening_states, seeded_opening
 
 SHARD = 3
@@ -77,7 +80,7 @@ def log_of(ledger: ProductLedger) -> Log:
         event = decode(stored.topic, stored.state)
         streams[stored.stream].append(event)
         correction = None
-        if corrects(event) is not None:
+        if is_correction(event):
             correction = correction_of(streams[stored.stream])
         log.append((Recorded(stored.stream, stored.version, event, stored.position), correction))
     return log
@@ -85,7 +88,7 @@ def log_of(ledger: ProductLedger) -> Log:
 
 def logs() -> st.SearchStrategy[Log]:
     """Of any history, and of one payer in which corrections and limits come close together."""
-    return st.one_of(_any_logs(), crowded_logs(), with_invoices())
+    return st.one_of(_any_logs(), crowded_logs(), logs_of_lives(), with_invoices())
 
 
 @st.composite
@@ -123,6 +126,38 @@ def crowded_logs(draw: st.DrawFn) -> Log:
     payer = payer_of("crowded")
     names = [named_uuid("crowded", number) for number in range(draw(st.integers(1, 3)))]
     steps = draw(st.lists(_steps(payer, names, begin_ms), min_size=4, max_size=16))
+    return draw(_log_of_steps(payer, names, steps, begin_ms))
+
+
+@st.composite
+def logs_of_lives(draw: st.DrawFn) -> Log:
+    """One instance that is told of, in any order, and voided, again and again."""
+    begin_ms = 1_790_000_000_000
+    payer = payer_of("crowded")
+    name = named_uuid("crowded", 0)
+    steps: list[Operation] = []
+    for life in range(draw(st.integers(2, 4))):
+        whose = draw(st.sampled_from((payer, payer, payer_of("another"))))
+        times_ns = [
+            (begin_ms + draw(st.integers(-3_600, 30_000)) * 1_000) * 1_000_000 for _ in range(4)
+        ]
+        of_a_life: list[Operation] = [
+            Reconcile(at_ns=0),
+            EndInstance(at_ns=0, instance_id=name, ended_ns=times_ns.pop()),
+            *(
+                told_of(kind, name, at_ns, whose, f"{life} {kind}")
+                for kind, at_ns in zip(KINDS, times_ns, strict=True)
+            ),
+        ]
+        steps += draw(st.permutations(of_a_life))[: draw(st.integers(1, 5))]
+        steps.append(VoidInstance(at_ns=0, instance_id=name))
+    return draw(_log_of_steps(payer, [name], steps[: -draw(st.integers(1, 3))], begin_ms))
+
+
+@st.composite
+def _log_of_steps(
+    draw: st.DrawFn, payer: str, names: Sequence[str], steps: Sequence[Operation], begin_ms: int
+) -> Log:
     rates = (("default", "0.1666666667"), ("g1-large", draw(st.sampled_from(("7", "0.3")))))
     at_ns = begin_ms * 1_000_000
     scenario = Scenario(
@@ -139,17 +174,32 @@ def crowded_logs(draw: st.DrawFn) -> Log:
         return log_of(ledger)
 
 
+def told_of(kind: InstanceEventKind, name: str, at_ns: int, whose: str, event_id: str) -> Publish:
+    """Give the line of an event of class `g1-large`."""
+    more = {"workspaceId": "w", "workspaceClass": "g1-large"} if kind == "started" else {}
+    event = instance_event(kind, at_ns, instance_id=name, payer=whose, event_id=event_id, more=more)
+    return Publish(at_ns=0, lines=(line_of(event),))
+
+
 def _steps(payer: str, names: Sequence[str], begin_ms: int) -> st.SearchStrategy[Operation]:
     times_ns = st.integers(-3_600, 30_000).map(lambda s: (begin_ms + s * 1_000) * 1_000_000)
     limits = st.sampled_from((0, 1, 20, 30, 500))
 
     def line(kind: InstanceEventKind, name: str, at_ns: int) -> Publish:
-        more = {"workspaceId": "w", "workspaceClass": "g1-large"} if kind == "started" else {}
-        event = instance_event(kind, at_ns, instance_id=name, payer=payer, more=more)
-        return Publish(at_ns=0, lines=(line_of(event),))
+        # Each time has an ID of its own: what was voided may be told anew.
+        return told_of(kind, name, at_ns, payer, f"{kind} {name} {at_ns}")
 
     published = st.builds(
         line, st.sampled_from(("started", "stopping", "stopped")), st.sampled_from(names), times_ns
+    )
+    voids = st.one_of(
+        st.builds(VoidInstance, at_ns=st.just(0), instance_id=st.sampled_from(names)),
+        st.builds(
+            VoidNote,
+            at_ns=st.just(0),
+            payer=st.just(payer),
+            name=st.integers(0, 3).map(lambda number: called_name(f"{number}")),
+        ),
     )
     return st.one_of(
         published,
@@ -158,6 +208,7 @@ def _steps(payer: str, names: Sequence[str], begin_ms: int) -> st.SearchStrategy
         st.builds(
             EndInstance, at_ns=st.just(0), instance_id=st.sampled_from(names), ended_ns=times_ns
         ),
+        voids,
         st.just(Reconcile(at_ns=0)),
         st.just(ResetUsage(at_ns=0)),
         st.builds(
@@ -166,6 +217,7 @@ def _steps(payer: str, names: Sequence[str], begin_ms: int) -> st.SearchStrategy
             payer=st.just(payer),
             credits_given=st.integers(-20, 20),
             description=st.just("sorry"),
+            idempotency_key=st.integers(0, 3).map(str),
         ),
         st.builds(
             SetCostCenter,
@@ -178,7 +230,7 @@ def _steps(payer: str, names: Sequence[str], begin_ms: int) -> st.SearchStrategy
 
 
 def long_log(seed: int, *, steps: int = 120) -> Log:
-    """A history of weeks: imports, starts and stops out of order and late, ends, limits, resets."""
+    """A history of weeks: imports, starts and stops out of order and late, ends, voids, resets."""
     rng = random.Random(seed)
     operations = history(seed)[:steps]
     at_ms = operations[0].at_ns // 1_000_000
@@ -190,6 +242,8 @@ def long_log(seed: int, *, steps: int = 120) -> Log:
             ledger.apply(operation)
             if rng.random() < 0.5:
                 _end_one(rng, ledger, operation.at_ns)
+            if rng.random() < 0.3:
+                _void_one(rng, ledger, operation.at_ns)
         return log_of(ledger)
 
 
@@ -198,6 +252,15 @@ def _payers_in(operation: Operation) -> Iterator[str]:
         for line in operation.lines:
             at = line.index(b'"team:') + 1
             yield line[at : at + 41].decode()
+
+
+def _void_one(rng: random.Random, ledger: ProductLedger, at_ns: int) -> None:
+    """An operator voids an instance that runs, is stopping or has ended, or a lone stop."""
+    known = ledger.select("SELECT instance FROM entries") + (
+        ledger.select("SELECT instance FROM open_instances")
+    )
+    (instance,) = rng.choice(sorted(known))
+    assert ledger.apply(VoidInstance(at_ns=at_ns, instance_id=uuid_text(instance))) is None
 
 
 def _end_one(rng: random.Random, ledger: ProductLedger, at_ns: int) -> None:

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
 from fractions import Fraction
+from itertools import permutations
+from typing import Literal
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -14,8 +19,12 @@ from projections import ReadModel
 from projections.alerts import THRESHOLDS, AlertId
 from projections.live import LiveState
 from projections.meters import NANO, WINDOWS
+from tests.laws.adapter import ProductLedger
 from tests.laws.histories import examples
-from tests.views.logs import Folded, Log, logs
+from tests.oracle.events import InstanceEventKind, named_uuid, payer_of
+from tests.oracle.operations import EndInstance, PublishPrices, Reconcile, VoidInstance
+from tests.oracle.strategies import KINDS
+from tests.views.logs import Folded, Log, log_of, logs, told_of
 
 Running = dict[tuple[bytes, str], tuple[int, Fraction]]
 
@@ -69,13 +78,35 @@ def running_of(states: dict[bytes, LiveState]) -> Running:
     }
 
 
-def stops_in(store: SQLiteStore) -> dict[tuple[bytes, bytes], tuple[int | None, int | None]]:
+def stops_in(store: SQLiteStore) -> dict[tuple[bytes, bytes], tuple[int | None, ...]]:
     """Stops whose start is not known."""
     return {
         (payer, instance): (stopping, stopped)
         for payer, instance, stopping, stopped in store.connection.execute(
             "SELECT payer, instance, stopping, stopped FROM open_instances WHERE start_position = 0"
         )
+    }
+
+
+def stopping_in(store: SQLiteStore) -> set[tuple[bytes, bytes]]:
+    """What is booked, and whose stop is still to come."""
+    return set(
+        store.connection.execute(
+            "SELECT payer, instance FROM open_instances"
+            " WHERE start_position > 0 AND stopping IS NOT NULL"
+        )
+    )
+
+
+def stopping_of(states: dict[bytes, LiveState]) -> set[tuple[bytes, bytes]]:
+    return {(payer, instance) for payer, state in states.items() for instance in state.stopping}
+
+
+def stops_of(states: dict[bytes, LiveState]) -> dict[tuple[bytes, bytes], tuple[int | None, ...]]:
+    return {
+        (payer, instance): (stops.stopping, stops.stopped)
+        for payer, state in states.items()
+        for instance, stops in state.waiting.items()
     }
 
 
@@ -95,11 +126,8 @@ class TestAtEveryPosition:
                 for _ in (*lot.accrued, *lot.fresh)
             )
             assert {key: count for key, (count, _) in running_in(store).items()} == in_lots
-            assert stops_in(store) == {
-                (payer, instance): (stops.stopping, stops.stopped)
-                for payer, state in states.items()
-                for instance, stops in state.waiting.items()
-            }
+            assert stops_in(store) == stops_of(states)
+            assert stopping_in(store) == stopping_of(states)
 
     @examples(300)
     @given(logs())
@@ -170,6 +198,57 @@ def windows_in(store: SQLiteStore, payer: bytes, index: int, newest: int | None)
         for key, (started, ended, cents) in sums.items()
         if newest is not None and key[1] > newest - kept
     }
+
+
+BEGIN_MS, HOUR_MS = 1_790_000_000_000, 3_600_000
+ONE, ANOTHER = payer_of("one"), payer_of("another")
+
+
+Kind = InstanceEventKind | Literal["end"]
+
+
+def _orders(kinds: tuple[Kind, ...]) -> list[tuple[Kind, ...]]:
+    """Every way to tell up to three of them, in any order."""
+    return [told for size in (1, 2, 3) for told in permutations(kinds, size)]
+
+
+def _live(ledger: ProductLedger, payer: str, kinds: tuple[Kind, ...], life: int) -> None:
+    """Tell of one life of the instance, and reconcile after the first that is told."""
+    at_ns = (BEGIN_MS + life * 24 * HOUR_MS) * 1_000_000
+    name = named_uuid("anew")
+    for number, kind in enumerate(kinds):
+        time_ns = at_ns + ("started", "stopping", "stopped", "end").index(kind) * HOUR_MS * 10**6
+        now_ns = at_ns + (10 + number) * HOUR_MS * 10**6
+        if kind == "end":
+            ended = EndInstance(at_ns=now_ns, instance_id=name, ended_ns=time_ns)
+            ledger.apply(ended)
+        else:
+            line = told_of(kind, name, time_ns, payer, f"{life} {kind}")
+            ledger.apply(replace(line, at_ns=now_ns))
+        if not number:
+            ledger.apply(Reconcile(at_ns=now_ns))
+
+
+class TestAnInstanceThatBeginsAnew:
+    """Nothing of the life before a void may be left, whatever was known of it."""
+
+    @pytest.mark.parametrize("second", _orders(KINDS), ids="-".join)
+    def test_is_told_from_the_life_that_was_voided(self, second: tuple[Kind, ...]) -> None:
+        for first in _orders(("started", "stopping", "stopped", "end")):
+            for payer in (ONE, ANOTHER):
+                with closing(ProductLedger()) as ledger:
+                    ledger.apply(PublishPrices(at_ns=BEGIN_MS * 10**6, revision=1, rates=()))
+                    _live(ledger, ONE, first, 1)
+                    now_ns = (BEGIN_MS + 47 * HOUR_MS) * 10**6
+                    ledger.apply(VoidInstance(at_ns=now_ns, instance_id=named_uuid("anew")))
+                    _live(ledger, payer, second, 2)
+                    states = Folded().take_all(log_of(ledger)).states
+                    told = f"{first}, voided, {second} of {payer}"
+                    balances = {p: s.balance_cents for p, s in states.items() if s.balance_cents}
+                    assert balances_in(ledger.store) == balances, told
+                    assert running_in(ledger.store) == running_of(states), told
+                    assert stops_in(ledger.store) == stops_of(states), told
+                    assert stopping_in(ledger.store) == stopping_of(states), told
 
 
 class TestRepeatsAndRestarts:

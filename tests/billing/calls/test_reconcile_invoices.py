@@ -320,7 +320,9 @@ class TestTheJob:
         scene.use(5)
         scene.service.run_job("ledger")
         assert 5 == scene.reported()
-        assert ["ledger", "reset"] == sorted(plan.name for plan in scene.service.scheduler.plans)
+        assert ["heads", "ledger", "reset"] == sorted(
+            plan.name for plan in scene.service.scheduler.plans
+        )
         assert 1 == len(scene.double.journal.of("POST", EVENTS))
 
     def test_that_cannot_reach_stripe_keeps_the_ledger_going(self, scene: BillingScene) -> None:

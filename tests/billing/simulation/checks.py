@@ -12,6 +12,7 @@ from events import ReportedCycleClosed, decode
 from ledger.replay import compare_with_log
 from projections.billing import CANCELLING, CREATED, REQUESTED, VERIFIED
 from tests.billing.simulation.books import PayerBooks, books_of
+from tests.laws.asking_why import wrong_about
 from tests.stripe_double import StripeDouble
 from tests.stripe_double.invoice_lines import lines_of
 from tests.stripe_double.records import DEAD, ClosedCycle, Invoice
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from tests.billing.simulation.town import Resident, Town
 
 EVERYTHING = 10_000_000
+EXPLAINED_AT_ONCE = 7  # parts of a number, so that there are several pages
 SIGNING_UP = (REQUESTED, VERIFIED, CREATED)
 FINAL = frozenset({"open", "paid", "void", "uncollectible"})
 
@@ -193,6 +195,8 @@ class Checks:
         yield from self._cycles(books)
         yield from self._subscriptions(resident, books)
         yield from self._total(resident, books)
+        queries = self._machine.ledger.shards[0].queries
+        yield from wrong_about(queries, resident.name, size=EXPLAINED_AT_ONCE)
 
     def _customer(self, resident: Resident) -> Iterator[str]:
         """The ledger's customer is there at Stripe."""

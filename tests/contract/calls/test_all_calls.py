@@ -30,10 +30,18 @@ from tests.harness import Calls, ManualClock
 from tests.oracle.events import named_uuid
 from usage.v1 import billing_pb2, usage_pb2
 from usage.v1 import usage_pb2 as pb
-from usage_ledger.v1 import admin_pb2, publishing_pb2, queries_pb2
+from usage_ledger.v1 import admin_pb2, audit_pb2, publishing_pb2, queries_pb2
 from usage_ledger.v1 import billing_pb2 as billing_status_pb2
 
-FILES = (usage_pb2, billing_pb2, publishing_pb2, queries_pb2, admin_pb2, billing_status_pb2)
+FILES = (
+    usage_pb2,
+    billing_pb2,
+    publishing_pb2,
+    queries_pb2,
+    admin_pb2,
+    audit_pb2,
+    billing_status_pb2,
+)
 DESCRIBED = {
     f"/{service.full_name}/{method.name}": method
     for file in FILES

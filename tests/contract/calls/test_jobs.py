@@ -50,23 +50,33 @@ class Running:
         self._scheduler = scheduler or service.scheduler
 
     def __enter__(self) -> None:
-        self._task = asyncio.run_coroutine_threadsafe(self._scheduler.run(), self._service._loop)
+        self._task = self._service.wait(self._begin())
+
+    async def _begin(self) -> asyncio.Task[None]:
+        return asyncio.create_task(self._scheduler.run())
 
     def __exit__(self, *_: object) -> None:
+        self._service.wait(self._end())
+
+    async def _end(self) -> None:
         self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
 
 
 class TestSchedules:
-    def test_are_1_hour_for_the_ledger_job_and_15_minutes_for_the_reset_job(
+    def test_are_1_hour_for_ledger_and_heads_and_15_minutes_for_the_reset_job(
         self, tmp_path: Path
     ) -> None:
         settings = load_settings(None, data_dir=tmp_path, listen="127.0.0.1:0")
-        assert (3_600_000, 900_000) == (settings.ledger_interval, settings.jobs.reset_every)
-        assert settings.jobs.ledger_enabled
-        assert settings.jobs.reset_enabled
+        jobs = settings.jobs
+        every_ms = (settings.ledger_interval, jobs.reset_every, jobs.heads_every)
+        assert (3_600_000, 900_000, 3_600_000) == every_ms
+        assert jobs.ledger_enabled
+        assert jobs.reset_enabled
+        assert jobs.heads_enabled
         with InProcessService(settings, clock=ManualClock()) as service:
             every = {job.name: job.every.seconds for job in status(service.calls).jobs}
-            assert {"ledger": 3600, "reset": 900} == every
+            assert {"ledger": 3600, "reset": 900, "heads": 3600} == every
 
     def test_are_kept_over_and_over(self, tmp_path: Path) -> None:
         jobs = {**BOTH_ON, "reset_every": "150ms"}
@@ -77,7 +87,7 @@ class TestSchedules:
                 json.loads(e.json)["instant"] for e in log_of(service.calls, "usage-reconciled")
             ]
             assert sorted(set(runs)) == runs
-            first, second = service.scheduler.plans
+            first, second, _ = service.scheduler.plans
             assert ("ledger", 200, "reset", 150) == (
                 first.name,
                 first.every_ms,

@@ -249,6 +249,7 @@ class TestHealthAndReflection:
             "usage_ledger.v1.PublishingService",
             "usage_ledger.v1.QueryService",
             "usage_ledger.v1.AdminService",
+            "usage_ledger.v1.AuditService",
             "grpc.health.v1.Health",
         }
 

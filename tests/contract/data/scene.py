@@ -5,14 +5,14 @@ cent a minute where a scene is asked for it.
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Self
 
 from tests.harness import Calls, InProcessService, ManualClock, settings_for
 from tests.oracle.events import line_of, named_uuid, payer_of
 from usage.v1 import usage_pb2
-from usage_ledger.v1 import admin_pb2, publishing_pb2, queries_pb2
+from usage_ledger.v1 import admin_pb2, audit_corrections_pb2, publishing_pb2, queries_pb2
 
 NOW = "2026-11-01T08:00:00Z"
 PAYER = payer_of("payer")
@@ -115,11 +115,21 @@ class Scene:
     """A service under a clock, told what happened."""
 
     def __init__(
-        self, data_dir: Path | None = None, *, live_views: bool = False, **settings: Any
+        self,
+        data_dir: Path | None = None,
+        *,
+        live_views: bool = False,
+        tree: bool = False,
+        failpoint: Callable[[str], None] = lambda _name: None,
+        **settings: Any,
     ) -> None:
         self.clock = ManualClock(NOW)
         self.service = InProcessService(
-            settings_for(data_dir, **settings), clock=self.clock, live_views=live_views
+            settings_for(data_dir, **settings),
+            clock=self.clock,
+            live_views=live_views,
+            tree=tree,
+            failpoint=failpoint,
         )
 
     def __enter__(self) -> Self:
@@ -164,6 +174,29 @@ class Scene:
         )
         request.at.FromJsonString(at(time))
         self.calls.admin.EndInstance(request)
+
+    def void(
+        self, name: str, *, payer: str = "", reason: str = "the wrong team"
+    ) -> audit_corrections_pb2.VoidInstanceResponse:
+        """An operator voids the instance."""
+        request = audit_corrections_pb2.VoidInstanceRequest(
+            workspace_instance_id=instance(name), attribution_id=payer, reason=reason
+        )
+        return self.calls.audit.VoidInstance(request)
+
+    def void_note(
+        self, entry_id: str, *, payer: str = PAYER, reason: str = "given twice"
+    ) -> audit_corrections_pb2.VoidCreditNoteResponse:
+        """An operator voids a credit note."""
+        request = audit_corrections_pb2.VoidCreditNoteRequest(
+            attribution_id=payer, entry_id=entry_id, reason=reason
+        )
+        return self.calls.audit.VoidCreditNote(request)
+
+    def voids(self, payer: str = PAYER) -> list[audit_corrections_pb2.VoidedEntry]:
+        """What was voided of a payer, newest first."""
+        request = audit_corrections_pb2.ListVoidsRequest(attribution_id=payer)
+        return list(self.calls.audit.ListVoids(request).voids)
 
     def retry(self, *ids: int) -> admin_pb2.RetryDeadLettersResponse:
         """Retries these dead letters, or all."""

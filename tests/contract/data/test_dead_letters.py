@@ -22,7 +22,7 @@ from tests.contract.data.scene import (
     stopping,
 )
 from tests.oracle.events import line_of
-from usage_ledger.v1 import publishing_pb2, queries_pb2
+from usage_ledger.v1 import admin_pb2, publishing_pb2, queries_pb2
 
 TRUNCATED = line_of(started("a", "06:00"))[:-20]
 CONTRADICTING = stopped("a", "07:00", payer=OTHER_PAYER)
@@ -231,6 +231,23 @@ class TestRetry:
             scene.retry(*range(1, 1002))
 
         assert grpc.StatusCode.INVALID_ARGUMENT == refused.value.code()
+
+    def test_naming_none_is_refused_and_not_written_down(self, scene: Scene) -> None:
+        """It read as if somebody had tried all of them again."""
+        scene.reject(TRUNCATED)
+        with pytest.raises(grpc.RpcError) as refused:
+            scene.calls.admin.RetryDeadLetters(admin_pb2.RetryDeadLettersRequest())
+
+        assert grpc.StatusCode.INVALID_ARGUMENT == refused.value.code()
+        assert "ids and all are both missing" in (refused.value.details() or "")
+        assert [] == list(scene.status().acts)
+
+    def test_all_of_none_is_not_written_down(self, scene: Scene) -> None:
+        assert 0 == scene.retry().retried
+        assert [] == list(scene.status().acts)
+        scene.reject(TRUNCATED)
+        scene.retry()
+        assert [("dead-letters retry", "all")] == [(a.what, a.detail) for a in scene.status().acts]
 
     def test_an_oversized_line_stays_rejected(self, scene: Scene) -> None:
         send(scene, oversized(b"x" * 300_000))

@@ -99,6 +99,7 @@ def data_dir(tmp_path: Path) -> Path:
         scene.record(*ran("a", "05:00", "06:00"), started("b", "05:00"), started("c", "05:00"))
         scene.record(started("corrected", "05:00", userName="Ada"), stopped("corrected", "06:30"))
         scene.record(note(3), stopped("no start", "06:00"))
+        scene.record(note(4, event_id="twice"), *ran("wrong", "05:00", "06:00"))
         scene.reconcile("07:00")
         scene.clock.set("2026-11-01T08:00:00Z")
         scene.open_cost_center()
@@ -106,6 +107,9 @@ def data_dir(tmp_path: Path) -> Path:
         scene.record(stopped("c", "07:30"))
         scene.set_cost_center(5, strategy=0)
         scene.record(*ran("d", "08:00", "08:01"))
+        (twice,) = [each.id for each in scene.calls.entries(PAYER) if each.credit_cents == -400]
+        scene.void_note(twice)
+        scene.void("wrong")
         scene.reject(b"x")
         scene.service.run_job("ledger")
         assert [] == scene.calls.breaches()
@@ -163,6 +167,29 @@ CORRUPTIONS = {
         " WHERE number = (SELECT max(number) FROM open_cycles)"
     ),
     "a base is a cent off": "UPDATE cycle_bases SET cents = cents + 1",
+    "a void is forgotten": "DELETE FROM voids WHERE kind = 'credit_note'",
+    "a void is made up": (
+        "INSERT INTO voids VALUES (x'01', 2, 'credit_note', x'01', x'', x'', 0, 0, 0)"
+    ),
+    "a void is of something that counts": (
+        "UPDATE voids SET made_position = (SELECT max(start_position) FROM entries)"
+        " WHERE kind = 'workspace_instance'"
+    ),
+    "how an entry stood is forgotten": (
+        "DELETE FROM entry_versions WHERE known_to = (SELECT max(known_to) FROM entry_versions)"
+    ),
+    "how an entry stood before it changed is forgotten": (
+        "DELETE FROM entry_versions WHERE known_to = (SELECT min(known_to) FROM entry_versions)"
+    ),
+    "how an entry stood ends elsewhere": "UPDATE entry_versions SET known_to = known_to + 1",
+    "how an entry stood begins elsewhere": (
+        "UPDATE entry_versions SET changed_position = changed_position - 1"
+    ),
+    "the newest reconcile is forgotten": (
+        "DELETE FROM reconciles WHERE position = (SELECT max(position) FROM reconciles)"
+    ),
+    "the voided notes of a cycle are wrong": "UPDATE cycle_voided_notes SET cents = cents + 1",
+    "the voided notes of a cycle are gone": "DELETE FROM cycle_voided_notes",
 }
 
 
@@ -190,6 +217,11 @@ ONLY_A_FOLD_SHOWS = {
     "a closed cycle is wrong": "UPDATE closed_cycles SET carried_cents = carried_cents + 1",
     "a closed cycle's line is wrong": "UPDATE cycle_lines SET cents = cents + 1 WHERE number = 0",
     "a correction is wrong": "UPDATE corrections SET cents = cents + 1",
+    "an entry stood for another amount": "UPDATE entry_versions SET cents = cents + 1",
+    "a void took another amount": "UPDATE voids SET cents = cents + 1 WHERE cents > 0",
+    "an entry is final since another event": (
+        "UPDATE entries SET final_position = final_position + 1"
+    ),
     "the clock is wrong": "UPDATE clock SET newest_recorded = newest_recorded + 1",
     "an account at Stripe is made up": (
         "INSERT INTO billing_accounts VALUES (x'01', 'active', 'cus', 'sub', 0, 0)"

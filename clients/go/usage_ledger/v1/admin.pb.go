@@ -124,7 +124,7 @@ func (*EndInstanceResponse) Descriptor() ([]byte, []int) {
 
 type RetryDeadLettersRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// At most 1000; empty with `all` set: every dead letter.
+	// At most 1000; empty with `all` set: every dead letter. One of the two must be given.
 	Ids           []int64 `protobuf:"varint,1,rep,packed,name=ids,proto3" json:"ids,omitempty"`
 	All           bool    `protobuf:"varint,2,opt,name=all,proto3" json:"all,omitempty"`
 	unknownFields protoimpl.UnknownFields

@@ -134,9 +134,13 @@ type RecordedEvent struct {
 	//	*RecordedEvent_StripeIdClaimed
 	//	*RecordedEvent_SubscriptionPeriodTold
 	//	*RecordedEvent_UsageReportResumed
+	//	*RecordedEvent_WorkspaceInstanceVoided
+	//	*RecordedEvent_CreditNoteVoided
+	//	*RecordedEvent_UserErasureRequested
+	//	*RecordedEvent_UserErased
 	Event isRecordedEvent_Event `protobuf_oneof:"event"`
-	// With an event that corrects a final entry: how the entry stood, so that a reader need not keep
-	// entries that are final.
+	// With an event that corrects a final entry, or voids an instance: how the entry stood, so that a
+	// reader need not keep entries that are final.
 	Correction    *EntryCorrection `protobuf:"bytes,28,opt,name=correction,proto3" json:"correction,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -626,6 +630,42 @@ func (x *RecordedEvent) GetUsageReportResumed() *UsageReportResumed {
 	return nil
 }
 
+func (x *RecordedEvent) GetWorkspaceInstanceVoided() *WorkspaceInstanceVoided {
+	if x != nil {
+		if x, ok := x.Event.(*RecordedEvent_WorkspaceInstanceVoided); ok {
+			return x.WorkspaceInstanceVoided
+		}
+	}
+	return nil
+}
+
+func (x *RecordedEvent) GetCreditNoteVoided() *CreditNoteVoided {
+	if x != nil {
+		if x, ok := x.Event.(*RecordedEvent_CreditNoteVoided); ok {
+			return x.CreditNoteVoided
+		}
+	}
+	return nil
+}
+
+func (x *RecordedEvent) GetUserErasureRequested() *UserErasureRequested {
+	if x != nil {
+		if x, ok := x.Event.(*RecordedEvent_UserErasureRequested); ok {
+			return x.UserErasureRequested
+		}
+	}
+	return nil
+}
+
+func (x *RecordedEvent) GetUserErased() *UserErased {
+	if x != nil {
+		if x, ok := x.Event.(*RecordedEvent_UserErased); ok {
+			return x.UserErased
+		}
+	}
+	return nil
+}
+
 func (x *RecordedEvent) GetCorrection() *EntryCorrection {
 	if x != nil {
 		return x.Correction
@@ -817,6 +857,22 @@ type RecordedEvent_UsageReportResumed struct {
 	UsageReportResumed *UsageReportResumed `protobuf:"bytes,57,opt,name=usage_report_resumed,json=usageReportResumed,proto3,oneof"`
 }
 
+type RecordedEvent_WorkspaceInstanceVoided struct {
+	WorkspaceInstanceVoided *WorkspaceInstanceVoided `protobuf:"bytes,58,opt,name=workspace_instance_voided,json=workspaceInstanceVoided,proto3,oneof"`
+}
+
+type RecordedEvent_CreditNoteVoided struct {
+	CreditNoteVoided *CreditNoteVoided `protobuf:"bytes,59,opt,name=credit_note_voided,json=creditNoteVoided,proto3,oneof"`
+}
+
+type RecordedEvent_UserErasureRequested struct {
+	UserErasureRequested *UserErasureRequested `protobuf:"bytes,60,opt,name=user_erasure_requested,json=userErasureRequested,proto3,oneof"`
+}
+
+type RecordedEvent_UserErased struct {
+	UserErased *UserErased `protobuf:"bytes,61,opt,name=user_erased,json=userErased,proto3,oneof"`
+}
+
 func (*RecordedEvent_WorkspaceInstanceStarted) isRecordedEvent_Event() {}
 
 func (*RecordedEvent_WorkspaceInstanceStopping) isRecordedEvent_Event() {}
@@ -907,15 +963,26 @@ func (*RecordedEvent_SubscriptionPeriodTold) isRecordedEvent_Event() {}
 
 func (*RecordedEvent_UsageReportResumed) isRecordedEvent_Event() {}
 
-// What an event that `corrects` does to the entry of its instance.
+func (*RecordedEvent_WorkspaceInstanceVoided) isRecordedEvent_Event() {}
+
+func (*RecordedEvent_CreditNoteVoided) isRecordedEvent_Event() {}
+
+func (*RecordedEvent_UserErasureRequested) isRecordedEvent_Event() {}
+
+func (*RecordedEvent_UserErased) isRecordedEvent_Event() {}
+
+// What an event that `corrects`, or voids, does to the entry of its instance.
 type EntryCorrection struct {
 	state          protoimpl.MessageState `protogen:"open.v1"`
 	WorkspaceClass string                 `protobuf:"bytes,1,opt,name=workspace_class,json=workspaceClass,proto3" json:"workspace_class,omitempty"`
 	// Of the entry before and after.
 	BeforeCents int64 `protobuf:"zigzag64,2,opt,name=before_cents,json=beforeCents,proto3" json:"before_cents,omitempty"`
 	AfterCents  int64 `protobuf:"zigzag64,3,opt,name=after_cents,json=afterCents,proto3" json:"after_cents,omitempty"`
-	// When the event was recorded that had dated the entry before.
-	Dated         *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=dated,proto3" json:"dated,omitempty"`
+	// When the event was recorded that had dated the entry before; the epoch when there was no entry.
+	Dated *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=dated,proto3" json:"dated,omitempty"`
+	// With a void: when the instance had started, if that was known, and when that was recorded.
+	Started       *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=started,proto3" json:"started,omitempty"`
+	StartRecorded *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=start_recorded,json=startRecorded,proto3" json:"start_recorded,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -974,6 +1041,20 @@ func (x *EntryCorrection) GetAfterCents() int64 {
 func (x *EntryCorrection) GetDated() *timestamppb.Timestamp {
 	if x != nil {
 		return x.Dated
+	}
+	return nil
+}
+
+func (x *EntryCorrection) GetStarted() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Started
+	}
+	return nil
+}
+
+func (x *EntryCorrection) GetStartRecorded() *timestamppb.Timestamp {
+	if x != nil {
+		return x.StartRecorded
 	}
 	return nil
 }
@@ -1325,6 +1406,78 @@ func (x *WorkspaceInstanceEnded) GetCommitment() []byte {
 	return nil
 }
 
+// An operator found that nothing recorded of the instance so far may count. What follows in its stream
+// begins it anew, of whatever payer.
+type WorkspaceInstanceVoided struct {
+	state               protoimpl.MessageState `protogen:"open.v1"`
+	WorkspaceInstanceId string                 `protobuf:"bytes,1,opt,name=workspace_instance_id,json=workspaceInstanceId,proto3" json:"workspace_instance_id,omitempty"`
+	AttributionId       string                 `protobuf:"bytes,2,opt,name=attribution_id,json=attributionId,proto3" json:"attribution_id,omitempty"`
+	// The date of the entry that this takes away, if the instance had one.
+	Corrects *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=corrects,proto3" json:"corrects,omitempty"`
+	// To the reason.
+	Commitment    []byte `protobuf:"bytes,4,opt,name=commitment,proto3" json:"commitment,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WorkspaceInstanceVoided) Reset() {
+	*x = WorkspaceInstanceVoided{}
+	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WorkspaceInstanceVoided) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WorkspaceInstanceVoided) ProtoMessage() {}
+
+func (x *WorkspaceInstanceVoided) ProtoReflect() protoreflect.Message {
+	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WorkspaceInstanceVoided.ProtoReflect.Descriptor instead.
+func (*WorkspaceInstanceVoided) Descriptor() ([]byte, []int) {
+	return file_usage_ledger_v1_ledger_events_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *WorkspaceInstanceVoided) GetWorkspaceInstanceId() string {
+	if x != nil {
+		return x.WorkspaceInstanceId
+	}
+	return ""
+}
+
+func (x *WorkspaceInstanceVoided) GetAttributionId() string {
+	if x != nil {
+		return x.AttributionId
+	}
+	return ""
+}
+
+func (x *WorkspaceInstanceVoided) GetCorrects() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Corrects
+	}
+	return nil
+}
+
+func (x *WorkspaceInstanceVoided) GetCommitment() []byte {
+	if x != nil {
+		return x.Commitment
+	}
+	return nil
+}
+
 // An instance taken over from another ledger, at what that ledger had charged for it.
 type WorkspaceInstanceImported struct {
 	state               protoimpl.MessageState `protogen:"open.v1"`
@@ -1350,7 +1503,7 @@ type WorkspaceInstanceImported struct {
 
 func (x *WorkspaceInstanceImported) Reset() {
 	*x = WorkspaceInstanceImported{}
-	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[7]
+	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1362,7 +1515,7 @@ func (x *WorkspaceInstanceImported) String() string {
 func (*WorkspaceInstanceImported) ProtoMessage() {}
 
 func (x *WorkspaceInstanceImported) ProtoReflect() protoreflect.Message {
-	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[7]
+	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1375,7 +1528,7 @@ func (x *WorkspaceInstanceImported) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WorkspaceInstanceImported.ProtoReflect.Descriptor instead.
 func (*WorkspaceInstanceImported) Descriptor() ([]byte, []int) {
-	return file_usage_ledger_v1_ledger_events_proto_rawDescGZIP(), []int{7}
+	return file_usage_ledger_v1_ledger_events_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *WorkspaceInstanceImported) GetWorkspaceInstanceId() string {
@@ -1500,7 +1653,7 @@ type CreditNoteIssued struct {
 
 func (x *CreditNoteIssued) Reset() {
 	*x = CreditNoteIssued{}
-	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[8]
+	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1512,7 +1665,7 @@ func (x *CreditNoteIssued) String() string {
 func (*CreditNoteIssued) ProtoMessage() {}
 
 func (x *CreditNoteIssued) ProtoReflect() protoreflect.Message {
-	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[8]
+	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1525,7 +1678,7 @@ func (x *CreditNoteIssued) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreditNoteIssued.ProtoReflect.Descriptor instead.
 func (*CreditNoteIssued) Descriptor() ([]byte, []int) {
-	return file_usage_ledger_v1_ledger_events_proto_rawDescGZIP(), []int{8}
+	return file_usage_ledger_v1_ledger_events_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *CreditNoteIssued) GetAttributionId() string {
@@ -1563,6 +1716,86 @@ func (x *CreditNoteIssued) GetCommitment() []byte {
 	return nil
 }
 
+// An operator found that a credit note may not count.
+type CreditNoteVoided struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	AttributionId string                 `protobuf:"bytes,1,opt,name=attribution_id,json=attributionId,proto3" json:"attribution_id,omitempty"`
+	EntryId       string                 `protobuf:"bytes,2,opt,name=entry_id,json=entryId,proto3" json:"entry_id,omitempty"`
+	// Of the note: negative where it gave credits back.
+	CreditCents int64 `protobuf:"zigzag64,3,opt,name=credit_cents,json=creditCents,proto3" json:"credit_cents,omitempty"`
+	// Of the note.
+	EffectiveTime *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=effective_time,json=effectiveTime,proto3" json:"effective_time,omitempty"`
+	// To the reason.
+	Commitment    []byte `protobuf:"bytes,5,opt,name=commitment,proto3" json:"commitment,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CreditNoteVoided) Reset() {
+	*x = CreditNoteVoided{}
+	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CreditNoteVoided) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CreditNoteVoided) ProtoMessage() {}
+
+func (x *CreditNoteVoided) ProtoReflect() protoreflect.Message {
+	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CreditNoteVoided.ProtoReflect.Descriptor instead.
+func (*CreditNoteVoided) Descriptor() ([]byte, []int) {
+	return file_usage_ledger_v1_ledger_events_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *CreditNoteVoided) GetAttributionId() string {
+	if x != nil {
+		return x.AttributionId
+	}
+	return ""
+}
+
+func (x *CreditNoteVoided) GetEntryId() string {
+	if x != nil {
+		return x.EntryId
+	}
+	return ""
+}
+
+func (x *CreditNoteVoided) GetCreditCents() int64 {
+	if x != nil {
+		return x.CreditCents
+	}
+	return 0
+}
+
+func (x *CreditNoteVoided) GetEffectiveTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.EffectiveTime
+	}
+	return nil
+}
+
+func (x *CreditNoteVoided) GetCommitment() []byte {
+	if x != nil {
+		return x.Commitment
+	}
+	return nil
+}
+
 // An invoice or credit note entry taken over from another ledger.
 type EntryImported struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1581,7 +1814,7 @@ type EntryImported struct {
 
 func (x *EntryImported) Reset() {
 	*x = EntryImported{}
-	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[9]
+	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1593,7 +1826,7 @@ func (x *EntryImported) String() string {
 func (*EntryImported) ProtoMessage() {}
 
 func (x *EntryImported) ProtoReflect() protoreflect.Message {
-	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[9]
+	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1606,7 +1839,7 @@ func (x *EntryImported) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EntryImported.ProtoReflect.Descriptor instead.
 func (*EntryImported) Descriptor() ([]byte, []int) {
-	return file_usage_ledger_v1_ledger_events_proto_rawDescGZIP(), []int{9}
+	return file_usage_ledger_v1_ledger_events_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *EntryImported) GetAttributionId() string {
@@ -1674,7 +1907,7 @@ type CostCenterOpened struct {
 
 func (x *CostCenterOpened) Reset() {
 	*x = CostCenterOpened{}
-	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[10]
+	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1686,7 +1919,7 @@ func (x *CostCenterOpened) String() string {
 func (*CostCenterOpened) ProtoMessage() {}
 
 func (x *CostCenterOpened) ProtoReflect() protoreflect.Message {
-	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[10]
+	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1699,7 +1932,7 @@ func (x *CostCenterOpened) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CostCenterOpened.ProtoReflect.Descriptor instead.
 func (*CostCenterOpened) Descriptor() ([]byte, []int) {
-	return file_usage_ledger_v1_ledger_events_proto_rawDescGZIP(), []int{10}
+	return file_usage_ledger_v1_ledger_events_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *CostCenterOpened) GetAttributionId() string {
@@ -1748,7 +1981,7 @@ type SpendingLimitSet struct {
 
 func (x *SpendingLimitSet) Reset() {
 	*x = SpendingLimitSet{}
-	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[11]
+	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1760,7 +1993,7 @@ func (x *SpendingLimitSet) String() string {
 func (*SpendingLimitSet) ProtoMessage() {}
 
 func (x *SpendingLimitSet) ProtoReflect() protoreflect.Message {
-	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[11]
+	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1773,7 +2006,7 @@ func (x *SpendingLimitSet) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SpendingLimitSet.ProtoReflect.Descriptor instead.
 func (*SpendingLimitSet) Descriptor() ([]byte, []int) {
-	return file_usage_ledger_v1_ledger_events_proto_rawDescGZIP(), []int{11}
+	return file_usage_ledger_v1_ledger_events_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *SpendingLimitSet) GetAttributionId() string {
@@ -1808,7 +2041,7 @@ type BillingCycleClosed struct {
 
 func (x *BillingCycleClosed) Reset() {
 	*x = BillingCycleClosed{}
-	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[12]
+	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1820,7 +2053,7 @@ func (x *BillingCycleClosed) String() string {
 func (*BillingCycleClosed) ProtoMessage() {}
 
 func (x *BillingCycleClosed) ProtoReflect() protoreflect.Message {
-	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[12]
+	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1833,7 +2066,7 @@ func (x *BillingCycleClosed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BillingCycleClosed.ProtoReflect.Descriptor instead.
 func (*BillingCycleClosed) Descriptor() ([]byte, []int) {
-	return file_usage_ledger_v1_ledger_events_proto_rawDescGZIP(), []int{12}
+	return file_usage_ledger_v1_ledger_events_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *BillingCycleClosed) GetAttributionId() string {
@@ -1897,7 +2130,7 @@ type BillingCycleStarted struct {
 
 func (x *BillingCycleStarted) Reset() {
 	*x = BillingCycleStarted{}
-	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[13]
+	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1909,7 +2142,7 @@ func (x *BillingCycleStarted) String() string {
 func (*BillingCycleStarted) ProtoMessage() {}
 
 func (x *BillingCycleStarted) ProtoReflect() protoreflect.Message {
-	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[13]
+	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1922,7 +2155,7 @@ func (x *BillingCycleStarted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BillingCycleStarted.ProtoReflect.Descriptor instead.
 func (*BillingCycleStarted) Descriptor() ([]byte, []int) {
-	return file_usage_ledger_v1_ledger_events_proto_rawDescGZIP(), []int{13}
+	return file_usage_ledger_v1_ledger_events_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *BillingCycleStarted) GetAttributionId() string {
@@ -1995,7 +2228,7 @@ type CostCenterImported struct {
 
 func (x *CostCenterImported) Reset() {
 	*x = CostCenterImported{}
-	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[14]
+	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2007,7 +2240,7 @@ func (x *CostCenterImported) String() string {
 func (*CostCenterImported) ProtoMessage() {}
 
 func (x *CostCenterImported) ProtoReflect() protoreflect.Message {
-	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[14]
+	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2020,7 +2253,7 @@ func (x *CostCenterImported) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CostCenterImported.ProtoReflect.Descriptor instead.
 func (*CostCenterImported) Descriptor() ([]byte, []int) {
-	return file_usage_ledger_v1_ledger_events_proto_rawDescGZIP(), []int{14}
+	return file_usage_ledger_v1_ledger_events_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *CostCenterImported) GetAttributionId() string {
@@ -2065,7 +2298,7 @@ type CostCenterTerms struct {
 
 func (x *CostCenterTerms) Reset() {
 	*x = CostCenterTerms{}
-	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[15]
+	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2077,7 +2310,7 @@ func (x *CostCenterTerms) String() string {
 func (*CostCenterTerms) ProtoMessage() {}
 
 func (x *CostCenterTerms) ProtoReflect() protoreflect.Message {
-	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[15]
+	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2090,7 +2323,7 @@ func (x *CostCenterTerms) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CostCenterTerms.ProtoReflect.Descriptor instead.
 func (*CostCenterTerms) Descriptor() ([]byte, []int) {
-	return file_usage_ledger_v1_ledger_events_proto_rawDescGZIP(), []int{15}
+	return file_usage_ledger_v1_ledger_events_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *CostCenterTerms) GetSpendingLimit() int64 {
@@ -2141,7 +2374,7 @@ type UsageReconciled struct {
 
 func (x *UsageReconciled) Reset() {
 	*x = UsageReconciled{}
-	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[16]
+	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2153,7 +2386,7 @@ func (x *UsageReconciled) String() string {
 func (*UsageReconciled) ProtoMessage() {}
 
 func (x *UsageReconciled) ProtoReflect() protoreflect.Message {
-	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[16]
+	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2166,7 +2399,7 @@ func (x *UsageReconciled) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UsageReconciled.ProtoReflect.Descriptor instead.
 func (*UsageReconciled) Descriptor() ([]byte, []int) {
-	return file_usage_ledger_v1_ledger_events_proto_rawDescGZIP(), []int{16}
+	return file_usage_ledger_v1_ledger_events_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *UsageReconciled) GetInstant() *timestamppb.Timestamp {
@@ -2207,7 +2440,7 @@ type ClockConfirmed struct {
 
 func (x *ClockConfirmed) Reset() {
 	*x = ClockConfirmed{}
-	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[17]
+	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2219,7 +2452,7 @@ func (x *ClockConfirmed) String() string {
 func (*ClockConfirmed) ProtoMessage() {}
 
 func (x *ClockConfirmed) ProtoReflect() protoreflect.Message {
-	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[17]
+	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2232,7 +2465,7 @@ func (x *ClockConfirmed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClockConfirmed.ProtoReflect.Descriptor instead.
 func (*ClockConfirmed) Descriptor() ([]byte, []int) {
-	return file_usage_ledger_v1_ledger_events_proto_rawDescGZIP(), []int{17}
+	return file_usage_ledger_v1_ledger_events_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *ClockConfirmed) GetInstant() *timestamppb.Timestamp {
@@ -2258,7 +2491,7 @@ type PriceListPublished struct {
 
 func (x *PriceListPublished) Reset() {
 	*x = PriceListPublished{}
-	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[18]
+	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2270,7 +2503,7 @@ func (x *PriceListPublished) String() string {
 func (*PriceListPublished) ProtoMessage() {}
 
 func (x *PriceListPublished) ProtoReflect() protoreflect.Message {
-	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[18]
+	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2283,7 +2516,7 @@ func (x *PriceListPublished) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PriceListPublished.ProtoReflect.Descriptor instead.
 func (*PriceListPublished) Descriptor() ([]byte, []int) {
-	return file_usage_ledger_v1_ledger_events_proto_rawDescGZIP(), []int{18}
+	return file_usage_ledger_v1_ledger_events_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *PriceListPublished) GetRevision() int64 {
@@ -2324,7 +2557,7 @@ type FreeCreditClaimed struct {
 
 func (x *FreeCreditClaimed) Reset() {
 	*x = FreeCreditClaimed{}
-	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[19]
+	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2336,7 +2569,7 @@ func (x *FreeCreditClaimed) String() string {
 func (*FreeCreditClaimed) ProtoMessage() {}
 
 func (x *FreeCreditClaimed) ProtoReflect() protoreflect.Message {
-	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[19]
+	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2349,7 +2582,7 @@ func (x *FreeCreditClaimed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FreeCreditClaimed.ProtoReflect.Descriptor instead.
 func (*FreeCreditClaimed) Descriptor() ([]byte, []int) {
-	return file_usage_ledger_v1_ledger_events_proto_rawDescGZIP(), []int{19}
+	return file_usage_ledger_v1_ledger_events_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *FreeCreditClaimed) GetAttributionId() string {
@@ -2373,7 +2606,7 @@ type MemberImported struct {
 
 func (x *MemberImported) Reset() {
 	*x = MemberImported{}
-	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[20]
+	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2385,7 +2618,7 @@ func (x *MemberImported) String() string {
 func (*MemberImported) ProtoMessage() {}
 
 func (x *MemberImported) ProtoReflect() protoreflect.Message {
-	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[20]
+	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2398,7 +2631,7 @@ func (x *MemberImported) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MemberImported.ProtoReflect.Descriptor instead.
 func (*MemberImported) Descriptor() ([]byte, []int) {
-	return file_usage_ledger_v1_ledger_events_proto_rawDescGZIP(), []int{20}
+	return file_usage_ledger_v1_ledger_events_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *MemberImported) GetAttributionId() string {
@@ -2446,7 +2679,7 @@ type StripeCustomerRequested struct {
 
 func (x *StripeCustomerRequested) Reset() {
 	*x = StripeCustomerRequested{}
-	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[21]
+	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2458,7 +2691,7 @@ func (x *StripeCustomerRequested) String() string {
 func (*StripeCustomerRequested) ProtoMessage() {}
 
 func (x *StripeCustomerRequested) ProtoReflect() protoreflect.Message {
-	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[21]
+	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2471,7 +2704,7 @@ func (x *StripeCustomerRequested) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StripeCustomerRequested.ProtoReflect.Descriptor instead.
 func (*StripeCustomerRequested) Descriptor() ([]byte, []int) {
-	return file_usage_ledger_v1_ledger_events_proto_rawDescGZIP(), []int{21}
+	return file_usage_ledger_v1_ledger_events_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *StripeCustomerRequested) GetAttributionId() string {
@@ -2522,7 +2755,7 @@ type StripeCustomerRefused struct {
 
 func (x *StripeCustomerRefused) Reset() {
 	*x = StripeCustomerRefused{}
-	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[22]
+	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2534,7 +2767,7 @@ func (x *StripeCustomerRefused) String() string {
 func (*StripeCustomerRefused) ProtoMessage() {}
 
 func (x *StripeCustomerRefused) ProtoReflect() protoreflect.Message {
-	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[22]
+	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2547,7 +2780,7 @@ func (x *StripeCustomerRefused) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StripeCustomerRefused.ProtoReflect.Descriptor instead.
 func (*StripeCustomerRefused) Descriptor() ([]byte, []int) {
-	return file_usage_ledger_v1_ledger_events_proto_rawDescGZIP(), []int{22}
+	return file_usage_ledger_v1_ledger_events_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *StripeCustomerRefused) GetAttributionId() string {
@@ -2589,7 +2822,7 @@ type StripeCustomerBound struct {
 
 func (x *StripeCustomerBound) Reset() {
 	*x = StripeCustomerBound{}
-	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[23]
+	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2601,7 +2834,7 @@ func (x *StripeCustomerBound) String() string {
 func (*StripeCustomerBound) ProtoMessage() {}
 
 func (x *StripeCustomerBound) ProtoReflect() protoreflect.Message {
-	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[23]
+	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2614,7 +2847,7 @@ func (x *StripeCustomerBound) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StripeCustomerBound.ProtoReflect.Descriptor instead.
 func (*StripeCustomerBound) Descriptor() ([]byte, []int) {
-	return file_usage_ledger_v1_ledger_events_proto_rawDescGZIP(), []int{23}
+	return file_usage_ledger_v1_ledger_events_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *StripeCustomerBound) GetAttributionId() string {
@@ -2671,7 +2904,7 @@ type StripeTaxStateTold struct {
 
 func (x *StripeTaxStateTold) Reset() {
 	*x = StripeTaxStateTold{}
-	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[24]
+	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2683,7 +2916,7 @@ func (x *StripeTaxStateTold) String() string {
 func (*StripeTaxStateTold) ProtoMessage() {}
 
 func (x *StripeTaxStateTold) ProtoReflect() protoreflect.Message {
-	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[24]
+	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2696,7 +2929,7 @@ func (x *StripeTaxStateTold) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StripeTaxStateTold.ProtoReflect.Descriptor instead.
 func (*StripeTaxStateTold) Descriptor() ([]byte, []int) {
-	return file_usage_ledger_v1_ledger_events_proto_rawDescGZIP(), []int{24}
+	return file_usage_ledger_v1_ledger_events_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *StripeTaxStateTold) GetAttributionId() string {
@@ -2731,7 +2964,7 @@ type StripeCustomerGone struct {
 
 func (x *StripeCustomerGone) Reset() {
 	*x = StripeCustomerGone{}
-	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[25]
+	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2743,7 +2976,7 @@ func (x *StripeCustomerGone) String() string {
 func (*StripeCustomerGone) ProtoMessage() {}
 
 func (x *StripeCustomerGone) ProtoReflect() protoreflect.Message {
-	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[25]
+	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2756,7 +2989,7 @@ func (x *StripeCustomerGone) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StripeCustomerGone.ProtoReflect.Descriptor instead.
 func (*StripeCustomerGone) Descriptor() ([]byte, []int) {
-	return file_usage_ledger_v1_ledger_events_proto_rawDescGZIP(), []int{25}
+	return file_usage_ledger_v1_ledger_events_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *StripeCustomerGone) GetAttributionId() string {
@@ -2786,7 +3019,7 @@ type HoldRequested struct {
 
 func (x *HoldRequested) Reset() {
 	*x = HoldRequested{}
-	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[26]
+	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2798,7 +3031,7 @@ func (x *HoldRequested) String() string {
 func (*HoldRequested) ProtoMessage() {}
 
 func (x *HoldRequested) ProtoReflect() protoreflect.Message {
-	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[26]
+	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2811,7 +3044,7 @@ func (x *HoldRequested) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HoldRequested.ProtoReflect.Descriptor instead.
 func (*HoldRequested) Descriptor() ([]byte, []int) {
-	return file_usage_ledger_v1_ledger_events_proto_rawDescGZIP(), []int{26}
+	return file_usage_ledger_v1_ledger_events_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *HoldRequested) GetAttributionId() string {
@@ -2854,7 +3087,7 @@ type HoldPlaced struct {
 
 func (x *HoldPlaced) Reset() {
 	*x = HoldPlaced{}
-	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[27]
+	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2866,7 +3099,7 @@ func (x *HoldPlaced) String() string {
 func (*HoldPlaced) ProtoMessage() {}
 
 func (x *HoldPlaced) ProtoReflect() protoreflect.Message {
-	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[27]
+	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2879,7 +3112,7 @@ func (x *HoldPlaced) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HoldPlaced.ProtoReflect.Descriptor instead.
 func (*HoldPlaced) Descriptor() ([]byte, []int) {
-	return file_usage_ledger_v1_ledger_events_proto_rawDescGZIP(), []int{27}
+	return file_usage_ledger_v1_ledger_events_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *HoldPlaced) GetAttributionId() string {
@@ -2916,7 +3149,7 @@ type HoldReleased struct {
 
 func (x *HoldReleased) Reset() {
 	*x = HoldReleased{}
-	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[28]
+	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2928,7 +3161,7 @@ func (x *HoldReleased) String() string {
 func (*HoldReleased) ProtoMessage() {}
 
 func (x *HoldReleased) ProtoReflect() protoreflect.Message {
-	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[28]
+	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2941,7 +3174,7 @@ func (x *HoldReleased) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HoldReleased.ProtoReflect.Descriptor instead.
 func (*HoldReleased) Descriptor() ([]byte, []int) {
-	return file_usage_ledger_v1_ledger_events_proto_rawDescGZIP(), []int{28}
+	return file_usage_ledger_v1_ledger_events_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *HoldReleased) GetAttributionId() string {
@@ -2981,7 +3214,7 @@ type SubscriptionRequested struct {
 
 func (x *SubscriptionRequested) Reset() {
 	*x = SubscriptionRequested{}
-	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[29]
+	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2993,7 +3226,7 @@ func (x *SubscriptionRequested) String() string {
 func (*SubscriptionRequested) ProtoMessage() {}
 
 func (x *SubscriptionRequested) ProtoReflect() protoreflect.Message {
-	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[29]
+	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3006,7 +3239,7 @@ func (x *SubscriptionRequested) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SubscriptionRequested.ProtoReflect.Descriptor instead.
 func (*SubscriptionRequested) Descriptor() ([]byte, []int) {
-	return file_usage_ledger_v1_ledger_events_proto_rawDescGZIP(), []int{29}
+	return file_usage_ledger_v1_ledger_events_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *SubscriptionRequested) GetAttributionId() string {
@@ -3065,7 +3298,7 @@ type HoldVerified struct {
 
 func (x *HoldVerified) Reset() {
 	*x = HoldVerified{}
-	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[30]
+	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3077,7 +3310,7 @@ func (x *HoldVerified) String() string {
 func (*HoldVerified) ProtoMessage() {}
 
 func (x *HoldVerified) ProtoReflect() protoreflect.Message {
-	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[30]
+	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3090,7 +3323,7 @@ func (x *HoldVerified) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HoldVerified.ProtoReflect.Descriptor instead.
 func (*HoldVerified) Descriptor() ([]byte, []int) {
-	return file_usage_ledger_v1_ledger_events_proto_rawDescGZIP(), []int{30}
+	return file_usage_ledger_v1_ledger_events_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *HoldVerified) GetAttributionId() string {
@@ -3136,7 +3369,7 @@ type SubscriptionCreated struct {
 
 func (x *SubscriptionCreated) Reset() {
 	*x = SubscriptionCreated{}
-	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[31]
+	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3148,7 +3381,7 @@ func (x *SubscriptionCreated) String() string {
 func (*SubscriptionCreated) ProtoMessage() {}
 
 func (x *SubscriptionCreated) ProtoReflect() protoreflect.Message {
-	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[31]
+	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3161,7 +3394,7 @@ func (x *SubscriptionCreated) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SubscriptionCreated.ProtoReflect.Descriptor instead.
 func (*SubscriptionCreated) Descriptor() ([]byte, []int) {
-	return file_usage_ledger_v1_ledger_events_proto_rawDescGZIP(), []int{31}
+	return file_usage_ledger_v1_ledger_events_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *SubscriptionCreated) GetAttributionId() string {
@@ -3218,7 +3451,7 @@ type SubscriptionActivated struct {
 
 func (x *SubscriptionActivated) Reset() {
 	*x = SubscriptionActivated{}
-	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[32]
+	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3230,7 +3463,7 @@ func (x *SubscriptionActivated) String() string {
 func (*SubscriptionActivated) ProtoMessage() {}
 
 func (x *SubscriptionActivated) ProtoReflect() protoreflect.Message {
-	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[32]
+	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3243,7 +3476,7 @@ func (x *SubscriptionActivated) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SubscriptionActivated.ProtoReflect.Descriptor instead.
 func (*SubscriptionActivated) Descriptor() ([]byte, []int) {
-	return file_usage_ledger_v1_ledger_events_proto_rawDescGZIP(), []int{32}
+	return file_usage_ledger_v1_ledger_events_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *SubscriptionActivated) GetAttributionId() string {
@@ -3282,7 +3515,7 @@ type SubscriptionRefused struct {
 
 func (x *SubscriptionRefused) Reset() {
 	*x = SubscriptionRefused{}
-	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[33]
+	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3294,7 +3527,7 @@ func (x *SubscriptionRefused) String() string {
 func (*SubscriptionRefused) ProtoMessage() {}
 
 func (x *SubscriptionRefused) ProtoReflect() protoreflect.Message {
-	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[33]
+	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3307,7 +3540,7 @@ func (x *SubscriptionRefused) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SubscriptionRefused.ProtoReflect.Descriptor instead.
 func (*SubscriptionRefused) Descriptor() ([]byte, []int) {
-	return file_usage_ledger_v1_ledger_events_proto_rawDescGZIP(), []int{33}
+	return file_usage_ledger_v1_ledger_events_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *SubscriptionRefused) GetAttributionId() string {
@@ -3349,7 +3582,7 @@ type SubscriptionCancelRequested struct {
 
 func (x *SubscriptionCancelRequested) Reset() {
 	*x = SubscriptionCancelRequested{}
-	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[34]
+	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3361,7 +3594,7 @@ func (x *SubscriptionCancelRequested) String() string {
 func (*SubscriptionCancelRequested) ProtoMessage() {}
 
 func (x *SubscriptionCancelRequested) ProtoReflect() protoreflect.Message {
-	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[34]
+	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3374,7 +3607,7 @@ func (x *SubscriptionCancelRequested) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SubscriptionCancelRequested.ProtoReflect.Descriptor instead.
 func (*SubscriptionCancelRequested) Descriptor() ([]byte, []int) {
-	return file_usage_ledger_v1_ledger_events_proto_rawDescGZIP(), []int{34}
+	return file_usage_ledger_v1_ledger_events_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *SubscriptionCancelRequested) GetAttributionId() string {
@@ -3405,7 +3638,7 @@ type SubscriptionEnded struct {
 
 func (x *SubscriptionEnded) Reset() {
 	*x = SubscriptionEnded{}
-	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[35]
+	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3417,7 +3650,7 @@ func (x *SubscriptionEnded) String() string {
 func (*SubscriptionEnded) ProtoMessage() {}
 
 func (x *SubscriptionEnded) ProtoReflect() protoreflect.Message {
-	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[35]
+	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3430,7 +3663,7 @@ func (x *SubscriptionEnded) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SubscriptionEnded.ProtoReflect.Descriptor instead.
 func (*SubscriptionEnded) Descriptor() ([]byte, []int) {
-	return file_usage_ledger_v1_ledger_events_proto_rawDescGZIP(), []int{35}
+	return file_usage_ledger_v1_ledger_events_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *SubscriptionEnded) GetAttributionId() string {
@@ -3472,7 +3705,7 @@ type UnsettledUsageKept struct {
 
 func (x *UnsettledUsageKept) Reset() {
 	*x = UnsettledUsageKept{}
-	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[36]
+	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3484,7 +3717,7 @@ func (x *UnsettledUsageKept) String() string {
 func (*UnsettledUsageKept) ProtoMessage() {}
 
 func (x *UnsettledUsageKept) ProtoReflect() protoreflect.Message {
-	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[36]
+	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3497,7 +3730,7 @@ func (x *UnsettledUsageKept) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UnsettledUsageKept.ProtoReflect.Descriptor instead.
 func (*UnsettledUsageKept) Descriptor() ([]byte, []int) {
-	return file_usage_ledger_v1_ledger_events_proto_rawDescGZIP(), []int{36}
+	return file_usage_ledger_v1_ledger_events_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *UnsettledUsageKept) GetAttributionId() string {
@@ -3534,7 +3767,7 @@ type UsageReportRequested struct {
 
 func (x *UsageReportRequested) Reset() {
 	*x = UsageReportRequested{}
-	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[37]
+	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3546,7 +3779,7 @@ func (x *UsageReportRequested) String() string {
 func (*UsageReportRequested) ProtoMessage() {}
 
 func (x *UsageReportRequested) ProtoReflect() protoreflect.Message {
-	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[37]
+	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3559,7 +3792,7 @@ func (x *UsageReportRequested) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UsageReportRequested.ProtoReflect.Descriptor instead.
 func (*UsageReportRequested) Descriptor() ([]byte, []int) {
-	return file_usage_ledger_v1_ledger_events_proto_rawDescGZIP(), []int{37}
+	return file_usage_ledger_v1_ledger_events_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *UsageReportRequested) GetAttributionId() string {
@@ -3632,7 +3865,7 @@ type UsageReportStamped struct {
 
 func (x *UsageReportStamped) Reset() {
 	*x = UsageReportStamped{}
-	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[38]
+	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3644,7 +3877,7 @@ func (x *UsageReportStamped) String() string {
 func (*UsageReportStamped) ProtoMessage() {}
 
 func (x *UsageReportStamped) ProtoReflect() protoreflect.Message {
-	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[38]
+	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3657,7 +3890,7 @@ func (x *UsageReportStamped) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UsageReportStamped.ProtoReflect.Descriptor instead.
 func (*UsageReportStamped) Descriptor() ([]byte, []int) {
-	return file_usage_ledger_v1_ledger_events_proto_rawDescGZIP(), []int{38}
+	return file_usage_ledger_v1_ledger_events_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *UsageReportStamped) GetAttributionId() string {
@@ -3702,7 +3935,7 @@ type UsageReported struct {
 
 func (x *UsageReported) Reset() {
 	*x = UsageReported{}
-	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[39]
+	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3714,7 +3947,7 @@ func (x *UsageReported) String() string {
 func (*UsageReported) ProtoMessage() {}
 
 func (x *UsageReported) ProtoReflect() protoreflect.Message {
-	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[39]
+	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3727,7 +3960,7 @@ func (x *UsageReported) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UsageReported.ProtoReflect.Descriptor instead.
 func (*UsageReported) Descriptor() ([]byte, []int) {
-	return file_usage_ledger_v1_ledger_events_proto_rawDescGZIP(), []int{39}
+	return file_usage_ledger_v1_ledger_events_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *UsageReported) GetAttributionId() string {
@@ -3774,7 +4007,7 @@ type UsageReportRejected struct {
 
 func (x *UsageReportRejected) Reset() {
 	*x = UsageReportRejected{}
-	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[40]
+	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3786,7 +4019,7 @@ func (x *UsageReportRejected) String() string {
 func (*UsageReportRejected) ProtoMessage() {}
 
 func (x *UsageReportRejected) ProtoReflect() protoreflect.Message {
-	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[40]
+	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3799,7 +4032,7 @@ func (x *UsageReportRejected) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UsageReportRejected.ProtoReflect.Descriptor instead.
 func (*UsageReportRejected) Descriptor() ([]byte, []int) {
-	return file_usage_ledger_v1_ledger_events_proto_rawDescGZIP(), []int{40}
+	return file_usage_ledger_v1_ledger_events_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *UsageReportRejected) GetAttributionId() string {
@@ -3857,7 +4090,7 @@ type ReportedCycleClosed struct {
 
 func (x *ReportedCycleClosed) Reset() {
 	*x = ReportedCycleClosed{}
-	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[41]
+	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3869,7 +4102,7 @@ func (x *ReportedCycleClosed) String() string {
 func (*ReportedCycleClosed) ProtoMessage() {}
 
 func (x *ReportedCycleClosed) ProtoReflect() protoreflect.Message {
-	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[41]
+	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3882,7 +4115,7 @@ func (x *ReportedCycleClosed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportedCycleClosed.ProtoReflect.Descriptor instead.
 func (*ReportedCycleClosed) Descriptor() ([]byte, []int) {
-	return file_usage_ledger_v1_ledger_events_proto_rawDescGZIP(), []int{41}
+	return file_usage_ledger_v1_ledger_events_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *ReportedCycleClosed) GetAttributionId() string {
@@ -3960,7 +4193,7 @@ type InvoiceSettled struct {
 
 func (x *InvoiceSettled) Reset() {
 	*x = InvoiceSettled{}
-	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[42]
+	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3972,7 +4205,7 @@ func (x *InvoiceSettled) String() string {
 func (*InvoiceSettled) ProtoMessage() {}
 
 func (x *InvoiceSettled) ProtoReflect() protoreflect.Message {
-	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[42]
+	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3985,7 +4218,7 @@ func (x *InvoiceSettled) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InvoiceSettled.ProtoReflect.Descriptor instead.
 func (*InvoiceSettled) Descriptor() ([]byte, []int) {
-	return file_usage_ledger_v1_ledger_events_proto_rawDescGZIP(), []int{42}
+	return file_usage_ledger_v1_ledger_events_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *InvoiceSettled) GetAttributionId() string {
@@ -4060,7 +4293,7 @@ type InvoiceCorrected struct {
 
 func (x *InvoiceCorrected) Reset() {
 	*x = InvoiceCorrected{}
-	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[43]
+	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4072,7 +4305,7 @@ func (x *InvoiceCorrected) String() string {
 func (*InvoiceCorrected) ProtoMessage() {}
 
 func (x *InvoiceCorrected) ProtoReflect() protoreflect.Message {
-	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[43]
+	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4085,7 +4318,7 @@ func (x *InvoiceCorrected) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InvoiceCorrected.ProtoReflect.Descriptor instead.
 func (*InvoiceCorrected) Descriptor() ([]byte, []int) {
-	return file_usage_ledger_v1_ledger_events_proto_rawDescGZIP(), []int{43}
+	return file_usage_ledger_v1_ledger_events_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *InvoiceCorrected) GetAttributionId() string {
@@ -4136,7 +4369,7 @@ type DisputeOpened struct {
 
 func (x *DisputeOpened) Reset() {
 	*x = DisputeOpened{}
-	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[44]
+	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4148,7 +4381,7 @@ func (x *DisputeOpened) String() string {
 func (*DisputeOpened) ProtoMessage() {}
 
 func (x *DisputeOpened) ProtoReflect() protoreflect.Message {
-	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[44]
+	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4161,7 +4394,7 @@ func (x *DisputeOpened) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DisputeOpened.ProtoReflect.Descriptor instead.
 func (*DisputeOpened) Descriptor() ([]byte, []int) {
-	return file_usage_ledger_v1_ledger_events_proto_rawDescGZIP(), []int{44}
+	return file_usage_ledger_v1_ledger_events_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *DisputeOpened) GetAttributionId() string {
@@ -4204,7 +4437,7 @@ type DisputingUserBlocked struct {
 
 func (x *DisputingUserBlocked) Reset() {
 	*x = DisputingUserBlocked{}
-	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[45]
+	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4216,7 +4449,7 @@ func (x *DisputingUserBlocked) String() string {
 func (*DisputingUserBlocked) ProtoMessage() {}
 
 func (x *DisputingUserBlocked) ProtoReflect() protoreflect.Message {
-	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[45]
+	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4229,7 +4462,7 @@ func (x *DisputingUserBlocked) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DisputingUserBlocked.ProtoReflect.Descriptor instead.
 func (*DisputingUserBlocked) Descriptor() ([]byte, []int) {
-	return file_usage_ledger_v1_ledger_events_proto_rawDescGZIP(), []int{45}
+	return file_usage_ledger_v1_ledger_events_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *DisputingUserBlocked) GetAttributionId() string {
@@ -4263,7 +4496,7 @@ type StripeIdClaimed struct {
 
 func (x *StripeIdClaimed) Reset() {
 	*x = StripeIdClaimed{}
-	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[46]
+	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4275,7 +4508,7 @@ func (x *StripeIdClaimed) String() string {
 func (*StripeIdClaimed) ProtoMessage() {}
 
 func (x *StripeIdClaimed) ProtoReflect() protoreflect.Message {
-	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[46]
+	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4288,7 +4521,7 @@ func (x *StripeIdClaimed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StripeIdClaimed.ProtoReflect.Descriptor instead.
 func (*StripeIdClaimed) Descriptor() ([]byte, []int) {
-	return file_usage_ledger_v1_ledger_events_proto_rawDescGZIP(), []int{46}
+	return file_usage_ledger_v1_ledger_events_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *StripeIdClaimed) GetAttributionId() string {
@@ -4312,7 +4545,7 @@ type SubscriptionPeriodTold struct {
 
 func (x *SubscriptionPeriodTold) Reset() {
 	*x = SubscriptionPeriodTold{}
-	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[47]
+	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4324,7 +4557,7 @@ func (x *SubscriptionPeriodTold) String() string {
 func (*SubscriptionPeriodTold) ProtoMessage() {}
 
 func (x *SubscriptionPeriodTold) ProtoReflect() protoreflect.Message {
-	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[47]
+	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4337,7 +4570,7 @@ func (x *SubscriptionPeriodTold) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SubscriptionPeriodTold.ProtoReflect.Descriptor instead.
 func (*SubscriptionPeriodTold) Descriptor() ([]byte, []int) {
-	return file_usage_ledger_v1_ledger_events_proto_rawDescGZIP(), []int{47}
+	return file_usage_ledger_v1_ledger_events_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *SubscriptionPeriodTold) GetAttributionId() string {
@@ -4380,7 +4613,7 @@ type UsageReportResumed struct {
 
 func (x *UsageReportResumed) Reset() {
 	*x = UsageReportResumed{}
-	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[48]
+	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4392,7 +4625,7 @@ func (x *UsageReportResumed) String() string {
 func (*UsageReportResumed) ProtoMessage() {}
 
 func (x *UsageReportResumed) ProtoReflect() protoreflect.Message {
-	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[48]
+	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4405,7 +4638,7 @@ func (x *UsageReportResumed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UsageReportResumed.ProtoReflect.Descriptor instead.
 func (*UsageReportResumed) Descriptor() ([]byte, []int) {
-	return file_usage_ledger_v1_ledger_events_proto_rawDescGZIP(), []int{48}
+	return file_usage_ledger_v1_ledger_events_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *UsageReportResumed) GetAttributionId() string {
@@ -4429,13 +4662,148 @@ func (x *UsageReportResumed) GetSeq() int64 {
 	return 0
 }
 
+// The personal data of a user are to be erased: all that lies before this event in its shard's log. It
+// goes to every key, so that readers who keep such data of their own can erase them, too.
+type UserErasureRequested struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	UserId string                 `protobuf:"bytes,1,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
+	// Of the request, counted for this user from 1; the same in every shard.
+	Number int64 `protobuf:"varint,2,opt,name=number,proto3" json:"number,omitempty"`
+	// To the reason.
+	Commitment    []byte `protobuf:"bytes,3,opt,name=commitment,proto3" json:"commitment,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UserErasureRequested) Reset() {
+	*x = UserErasureRequested{}
+	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[51]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UserErasureRequested) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UserErasureRequested) ProtoMessage() {}
+
+func (x *UserErasureRequested) ProtoReflect() protoreflect.Message {
+	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[51]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UserErasureRequested.ProtoReflect.Descriptor instead.
+func (*UserErasureRequested) Descriptor() ([]byte, []int) {
+	return file_usage_ledger_v1_ledger_events_proto_rawDescGZIP(), []int{51}
+}
+
+func (x *UserErasureRequested) GetUserId() string {
+	if x != nil {
+		return x.UserId
+	}
+	return ""
+}
+
+func (x *UserErasureRequested) GetNumber() int64 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
+}
+
+func (x *UserErasureRequested) GetCommitment() []byte {
+	if x != nil {
+		return x.Commitment
+	}
+	return nil
+}
+
+// They are erased in this shard.
+type UserErased struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	UserId string                 `protobuf:"bytes,1,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
+	Number int64                  `protobuf:"varint,2,opt,name=number,proto3" json:"number,omitempty"`
+	// Of the table of personal data.
+	PersonalRows int64 `protobuf:"varint,3,opt,name=personal_rows,json=personalRows,proto3" json:"personal_rows,omitempty"`
+	// Whose original bytes are gone.
+	DeadLetters   int64 `protobuf:"varint,4,opt,name=dead_letters,json=deadLetters,proto3" json:"dead_letters,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UserErased) Reset() {
+	*x = UserErased{}
+	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[52]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UserErased) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UserErased) ProtoMessage() {}
+
+func (x *UserErased) ProtoReflect() protoreflect.Message {
+	mi := &file_usage_ledger_v1_ledger_events_proto_msgTypes[52]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UserErased.ProtoReflect.Descriptor instead.
+func (*UserErased) Descriptor() ([]byte, []int) {
+	return file_usage_ledger_v1_ledger_events_proto_rawDescGZIP(), []int{52}
+}
+
+func (x *UserErased) GetUserId() string {
+	if x != nil {
+		return x.UserId
+	}
+	return ""
+}
+
+func (x *UserErased) GetNumber() int64 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
+}
+
+func (x *UserErased) GetPersonalRows() int64 {
+	if x != nil {
+		return x.PersonalRows
+	}
+	return 0
+}
+
+func (x *UserErased) GetDeadLetters() int64 {
+	if x != nil {
+		return x.DeadLetters
+	}
+	return 0
+}
+
 var File_usage_ledger_v1_ledger_events_proto protoreflect.FileDescriptor
 
 const file_usage_ledger_v1_ledger_events_proto_rawDesc = "" +
 	"\n" +
 	"#usage_ledger/v1/ledger_events.proto\x12\x0fusage_ledger.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a usage_ledger/v1/publishing.proto\"H\n" +
 	"\x0eRecordedEvents\x126\n" +
-	"\x06events\x18\x01 \x03(\v2\x1e.usage_ledger.v1.RecordedEventR\x06events\"\xbb!\n" +
+	"\x06events\x18\x01 \x03(\v2\x1e.usage_ledger.v1.RecordedEventR\x06events\"\x95$\n" +
 	"\rRecordedEvent\x125\n" +
 	"\bposition\x18\x01 \x01(\v2\x19.usage_ledger.v1.PositionR\bposition\x12\x16\n" +
 	"\x06stream\x18\x02 \x01(\tR\x06stream\x12\x18\n" +
@@ -4489,17 +4857,24 @@ const file_usage_ledger_v1_ledger_events_proto_rawDesc = "" +
 	"\x16disputing_user_blocked\x186 \x01(\v2%.usage_ledger.v1.DisputingUserBlockedH\x00R\x14disputingUserBlocked\x12N\n" +
 	"\x11stripe_id_claimed\x187 \x01(\v2 .usage_ledger.v1.StripeIdClaimedH\x00R\x0fstripeIdClaimed\x12c\n" +
 	"\x18subscription_period_told\x188 \x01(\v2'.usage_ledger.v1.SubscriptionPeriodToldH\x00R\x16subscriptionPeriodTold\x12W\n" +
-	"\x14usage_report_resumed\x189 \x01(\v2#.usage_ledger.v1.UsageReportResumedH\x00R\x12usageReportResumed\x12@\n" +
+	"\x14usage_report_resumed\x189 \x01(\v2#.usage_ledger.v1.UsageReportResumedH\x00R\x12usageReportResumed\x12f\n" +
+	"\x19workspace_instance_voided\x18: \x01(\v2(.usage_ledger.v1.WorkspaceInstanceVoidedH\x00R\x17workspaceInstanceVoided\x12Q\n" +
+	"\x12credit_note_voided\x18; \x01(\v2!.usage_ledger.v1.CreditNoteVoidedH\x00R\x10creditNoteVoided\x12]\n" +
+	"\x16user_erasure_requested\x18< \x01(\v2%.usage_ledger.v1.UserErasureRequestedH\x00R\x14userErasureRequested\x12>\n" +
+	"\vuser_erased\x18= \x01(\v2\x1b.usage_ledger.v1.UserErasedH\x00R\n" +
+	"userErased\x12@\n" +
 	"\n" +
 	"correction\x18\x1c \x01(\v2 .usage_ledger.v1.EntryCorrectionR\n" +
 	"correctionB\a\n" +
-	"\x05event\"\xb0\x01\n" +
+	"\x05event\"\xa9\x02\n" +
 	"\x0fEntryCorrection\x12'\n" +
 	"\x0fworkspace_class\x18\x01 \x01(\tR\x0eworkspaceClass\x12!\n" +
 	"\fbefore_cents\x18\x02 \x01(\x12R\vbeforeCents\x12\x1f\n" +
 	"\vafter_cents\x18\x03 \x01(\x12R\n" +
 	"afterCents\x120\n" +
-	"\x05dated\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x05dated\"\x95\x04\n" +
+	"\x05dated\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x05dated\x124\n" +
+	"\astarted\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\astarted\x12A\n" +
+	"\x0estart_recorded\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\rstartRecorded\"\x95\x04\n" +
 	"\x18WorkspaceInstanceStarted\x122\n" +
 	"\x15workspace_instance_id\x18\x01 \x01(\tR\x13workspaceInstanceId\x12%\n" +
 	"\x0eattribution_id\x18\x02 \x01(\tR\rattributionId\x12!\n" +
@@ -4534,6 +4909,13 @@ const file_usage_ledger_v1_ledger_events_proto_rawDesc = "" +
 	"\bcorrects\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\bcorrects\x12\x1e\n" +
 	"\n" +
 	"commitment\x18\x05 \x01(\fR\n" +
+	"commitment\"\xcc\x01\n" +
+	"\x17WorkspaceInstanceVoided\x122\n" +
+	"\x15workspace_instance_id\x18\x01 \x01(\tR\x13workspaceInstanceId\x12%\n" +
+	"\x0eattribution_id\x18\x02 \x01(\tR\rattributionId\x126\n" +
+	"\bcorrects\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\bcorrects\x12\x1e\n" +
+	"\n" +
+	"commitment\x18\x04 \x01(\fR\n" +
 	"commitment\"\xf3\x05\n" +
 	"\x19WorkspaceInstanceImported\x122\n" +
 	"\x15workspace_instance_id\x18\x01 \x01(\tR\x13workspaceInstanceId\x12%\n" +
@@ -4560,6 +4942,14 @@ const file_usage_ledger_v1_ledger_events_proto_rawDesc = "" +
 	"\fcredit_cents\x18\x02 \x01(\x12R\vcreditCents\x12A\n" +
 	"\x0eeffective_time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\reffectiveTime\x12\x17\n" +
 	"\auser_id\x18\x04 \x01(\tR\x06userId\x12\x1e\n" +
+	"\n" +
+	"commitment\x18\x05 \x01(\fR\n" +
+	"commitment\"\xda\x01\n" +
+	"\x10CreditNoteVoided\x12%\n" +
+	"\x0eattribution_id\x18\x01 \x01(\tR\rattributionId\x12\x19\n" +
+	"\bentry_id\x18\x02 \x01(\tR\aentryId\x12!\n" +
+	"\fcredit_cents\x18\x03 \x01(\x12R\vcreditCents\x12A\n" +
+	"\x0eeffective_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\reffectiveTime\x12\x1e\n" +
 	"\n" +
 	"commitment\x18\x05 \x01(\fR\n" +
 	"commitment\"\x84\x02\n" +
@@ -4811,7 +5201,19 @@ const file_usage_ledger_v1_ledger_events_proto_rawDesc = "" +
 	"\x12UsageReportResumed\x12%\n" +
 	"\x0eattribution_id\x18\x01 \x01(\tR\rattributionId\x12'\n" +
 	"\x0fsubscription_id\x18\x02 \x01(\tR\x0esubscriptionId\x12\x10\n" +
-	"\x03seq\x18\x03 \x01(\x03R\x03seqBOZMgithub.com/usage-ledger/usage-ledger/clients/go/usage_ledger/v1;usageledgerv1b\x06proto3"
+	"\x03seq\x18\x03 \x01(\x03R\x03seq\"g\n" +
+	"\x14UserErasureRequested\x12\x17\n" +
+	"\auser_id\x18\x01 \x01(\tR\x06userId\x12\x16\n" +
+	"\x06number\x18\x02 \x01(\x03R\x06number\x12\x1e\n" +
+	"\n" +
+	"commitment\x18\x03 \x01(\fR\n" +
+	"commitment\"\x85\x01\n" +
+	"\n" +
+	"UserErased\x12\x17\n" +
+	"\auser_id\x18\x01 \x01(\tR\x06userId\x12\x16\n" +
+	"\x06number\x18\x02 \x01(\x03R\x06number\x12#\n" +
+	"\rpersonal_rows\x18\x03 \x01(\x03R\fpersonalRows\x12!\n" +
+	"\fdead_letters\x18\x04 \x01(\x03R\vdeadLettersBOZMgithub.com/usage-ledger/usage-ledger/clients/go/usage_ledger/v1;usageledgerv1b\x06proto3"
 
 var (
 	file_usage_ledger_v1_ledger_events_proto_rawDescOnce sync.Once
@@ -4825,7 +5227,7 @@ func file_usage_ledger_v1_ledger_events_proto_rawDescGZIP() []byte {
 	return file_usage_ledger_v1_ledger_events_proto_rawDescData
 }
 
-var file_usage_ledger_v1_ledger_events_proto_msgTypes = make([]protoimpl.MessageInfo, 50)
+var file_usage_ledger_v1_ledger_events_proto_msgTypes = make([]protoimpl.MessageInfo, 54)
 var file_usage_ledger_v1_ledger_events_proto_goTypes = []any{
 	(*RecordedEvents)(nil),              // 0: usage_ledger.v1.RecordedEvents
 	(*RecordedEvent)(nil),               // 1: usage_ledger.v1.RecordedEvent
@@ -4834,153 +5236,165 @@ var file_usage_ledger_v1_ledger_events_proto_goTypes = []any{
 	(*WorkspaceInstanceStopping)(nil),   // 4: usage_ledger.v1.WorkspaceInstanceStopping
 	(*WorkspaceInstanceStopped)(nil),    // 5: usage_ledger.v1.WorkspaceInstanceStopped
 	(*WorkspaceInstanceEnded)(nil),      // 6: usage_ledger.v1.WorkspaceInstanceEnded
-	(*WorkspaceInstanceImported)(nil),   // 7: usage_ledger.v1.WorkspaceInstanceImported
-	(*CreditNoteIssued)(nil),            // 8: usage_ledger.v1.CreditNoteIssued
-	(*EntryImported)(nil),               // 9: usage_ledger.v1.EntryImported
-	(*CostCenterOpened)(nil),            // 10: usage_ledger.v1.CostCenterOpened
-	(*SpendingLimitSet)(nil),            // 11: usage_ledger.v1.SpendingLimitSet
-	(*BillingCycleClosed)(nil),          // 12: usage_ledger.v1.BillingCycleClosed
-	(*BillingCycleStarted)(nil),         // 13: usage_ledger.v1.BillingCycleStarted
-	(*CostCenterImported)(nil),          // 14: usage_ledger.v1.CostCenterImported
-	(*CostCenterTerms)(nil),             // 15: usage_ledger.v1.CostCenterTerms
-	(*UsageReconciled)(nil),             // 16: usage_ledger.v1.UsageReconciled
-	(*ClockConfirmed)(nil),              // 17: usage_ledger.v1.ClockConfirmed
-	(*PriceListPublished)(nil),          // 18: usage_ledger.v1.PriceListPublished
-	(*FreeCreditClaimed)(nil),           // 19: usage_ledger.v1.FreeCreditClaimed
-	(*MemberImported)(nil),              // 20: usage_ledger.v1.MemberImported
-	(*StripeCustomerRequested)(nil),     // 21: usage_ledger.v1.StripeCustomerRequested
-	(*StripeCustomerRefused)(nil),       // 22: usage_ledger.v1.StripeCustomerRefused
-	(*StripeCustomerBound)(nil),         // 23: usage_ledger.v1.StripeCustomerBound
-	(*StripeTaxStateTold)(nil),          // 24: usage_ledger.v1.StripeTaxStateTold
-	(*StripeCustomerGone)(nil),          // 25: usage_ledger.v1.StripeCustomerGone
-	(*HoldRequested)(nil),               // 26: usage_ledger.v1.HoldRequested
-	(*HoldPlaced)(nil),                  // 27: usage_ledger.v1.HoldPlaced
-	(*HoldReleased)(nil),                // 28: usage_ledger.v1.HoldReleased
-	(*SubscriptionRequested)(nil),       // 29: usage_ledger.v1.SubscriptionRequested
-	(*HoldVerified)(nil),                // 30: usage_ledger.v1.HoldVerified
-	(*SubscriptionCreated)(nil),         // 31: usage_ledger.v1.SubscriptionCreated
-	(*SubscriptionActivated)(nil),       // 32: usage_ledger.v1.SubscriptionActivated
-	(*SubscriptionRefused)(nil),         // 33: usage_ledger.v1.SubscriptionRefused
-	(*SubscriptionCancelRequested)(nil), // 34: usage_ledger.v1.SubscriptionCancelRequested
-	(*SubscriptionEnded)(nil),           // 35: usage_ledger.v1.SubscriptionEnded
-	(*UnsettledUsageKept)(nil),          // 36: usage_ledger.v1.UnsettledUsageKept
-	(*UsageReportRequested)(nil),        // 37: usage_ledger.v1.UsageReportRequested
-	(*UsageReportStamped)(nil),          // 38: usage_ledger.v1.UsageReportStamped
-	(*UsageReported)(nil),               // 39: usage_ledger.v1.UsageReported
-	(*UsageReportRejected)(nil),         // 40: usage_ledger.v1.UsageReportRejected
-	(*ReportedCycleClosed)(nil),         // 41: usage_ledger.v1.ReportedCycleClosed
-	(*InvoiceSettled)(nil),              // 42: usage_ledger.v1.InvoiceSettled
-	(*InvoiceCorrected)(nil),            // 43: usage_ledger.v1.InvoiceCorrected
-	(*DisputeOpened)(nil),               // 44: usage_ledger.v1.DisputeOpened
-	(*DisputingUserBlocked)(nil),        // 45: usage_ledger.v1.DisputingUserBlocked
-	(*StripeIdClaimed)(nil),             // 46: usage_ledger.v1.StripeIdClaimed
-	(*SubscriptionPeriodTold)(nil),      // 47: usage_ledger.v1.SubscriptionPeriodTold
-	(*UsageReportResumed)(nil),          // 48: usage_ledger.v1.UsageReportResumed
-	nil,                                 // 49: usage_ledger.v1.PriceListPublished.CreditsPerMinuteEntry
-	(*Position)(nil),                    // 50: usage_ledger.v1.Position
-	(*timestamppb.Timestamp)(nil),       // 51: google.protobuf.Timestamp
+	(*WorkspaceInstanceVoided)(nil),     // 7: usage_ledger.v1.WorkspaceInstanceVoided
+	(*WorkspaceInstanceImported)(nil),   // 8: usage_ledger.v1.WorkspaceInstanceImported
+	(*CreditNoteIssued)(nil),            // 9: usage_ledger.v1.CreditNoteIssued
+	(*CreditNoteVoided)(nil),            // 10: usage_ledger.v1.CreditNoteVoided
+	(*EntryImported)(nil),               // 11: usage_ledger.v1.EntryImported
+	(*CostCenterOpened)(nil),            // 12: usage_ledger.v1.CostCenterOpened
+	(*SpendingLimitSet)(nil),            // 13: usage_ledger.v1.SpendingLimitSet
+	(*BillingCycleClosed)(nil),          // 14: usage_ledger.v1.BillingCycleClosed
+	(*BillingCycleStarted)(nil),         // 15: usage_ledger.v1.BillingCycleStarted
+	(*CostCenterImported)(nil),          // 16: usage_ledger.v1.CostCenterImported
+	(*CostCenterTerms)(nil),             // 17: usage_ledger.v1.CostCenterTerms
+	(*UsageReconciled)(nil),             // 18: usage_ledger.v1.UsageReconciled
+	(*ClockConfirmed)(nil),              // 19: usage_ledger.v1.ClockConfirmed
+	(*PriceListPublished)(nil),          // 20: usage_ledger.v1.PriceListPublished
+	(*FreeCreditClaimed)(nil),           // 21: usage_ledger.v1.FreeCreditClaimed
+	(*MemberImported)(nil),              // 22: usage_ledger.v1.MemberImported
+	(*StripeCustomerRequested)(nil),     // 23: usage_ledger.v1.StripeCustomerRequested
+	(*StripeCustomerRefused)(nil),       // 24: usage_ledger.v1.StripeCustomerRefused
+	(*StripeCustomerBound)(nil),         // 25: usage_ledger.v1.StripeCustomerBound
+	(*StripeTaxStateTold)(nil),          // 26: usage_ledger.v1.StripeTaxStateTold
+	(*StripeCustomerGone)(nil),          // 27: usage_ledger.v1.StripeCustomerGone
+	(*HoldRequested)(nil),               // 28: usage_ledger.v1.HoldRequested
+	(*HoldPlaced)(nil),                  // 29: usage_ledger.v1.HoldPlaced
+	(*HoldReleased)(nil),                // 30: usage_ledger.v1.HoldReleased
+	(*SubscriptionRequested)(nil),       // 31: usage_ledger.v1.SubscriptionRequested
+	(*HoldVerified)(nil),                // 32: usage_ledger.v1.HoldVerified
+	(*SubscriptionCreated)(nil),         // 33: usage_ledger.v1.SubscriptionCreated
+	(*SubscriptionActivated)(nil),       // 34: usage_ledger.v1.SubscriptionActivated
+	(*SubscriptionRefused)(nil),         // 35: usage_ledger.v1.SubscriptionRefused
+	(*SubscriptionCancelRequested)(nil), // 36: usage_ledger.v1.SubscriptionCancelRequested
+	(*SubscriptionEnded)(nil),           // 37: usage_ledger.v1.SubscriptionEnded
+	(*UnsettledUsageKept)(nil),          // 38: usage_ledger.v1.UnsettledUsageKept
+	(*UsageReportRequested)(nil),        // 39: usage_ledger.v1.UsageReportRequested
+	(*UsageReportStamped)(nil),          // 40: usage_ledger.v1.UsageReportStamped
+	(*UsageReported)(nil),               // 41: usage_ledger.v1.UsageReported
+	(*UsageReportRejected)(nil),         // 42: usage_ledger.v1.UsageReportRejected
+	(*ReportedCycleClosed)(nil),         // 43: usage_ledger.v1.ReportedCycleClosed
+	(*InvoiceSettled)(nil),              // 44: usage_ledger.v1.InvoiceSettled
+	(*InvoiceCorrected)(nil),            // 45: usage_ledger.v1.InvoiceCorrected
+	(*DisputeOpened)(nil),               // 46: usage_ledger.v1.DisputeOpened
+	(*DisputingUserBlocked)(nil),        // 47: usage_ledger.v1.DisputingUserBlocked
+	(*StripeIdClaimed)(nil),             // 48: usage_ledger.v1.StripeIdClaimed
+	(*SubscriptionPeriodTold)(nil),      // 49: usage_ledger.v1.SubscriptionPeriodTold
+	(*UsageReportResumed)(nil),          // 50: usage_ledger.v1.UsageReportResumed
+	(*UserErasureRequested)(nil),        // 51: usage_ledger.v1.UserErasureRequested
+	(*UserErased)(nil),                  // 52: usage_ledger.v1.UserErased
+	nil,                                 // 53: usage_ledger.v1.PriceListPublished.CreditsPerMinuteEntry
+	(*Position)(nil),                    // 54: usage_ledger.v1.Position
+	(*timestamppb.Timestamp)(nil),       // 55: google.protobuf.Timestamp
 }
 var file_usage_ledger_v1_ledger_events_proto_depIdxs = []int32{
-	1,  // 0: usage_ledger.v1.RecordedEvents.events:type_name -> usage_ledger.v1.RecordedEvent
-	50, // 1: usage_ledger.v1.RecordedEvent.position:type_name -> usage_ledger.v1.Position
-	51, // 2: usage_ledger.v1.RecordedEvent.recorded:type_name -> google.protobuf.Timestamp
-	3,  // 3: usage_ledger.v1.RecordedEvent.workspace_instance_started:type_name -> usage_ledger.v1.WorkspaceInstanceStarted
-	4,  // 4: usage_ledger.v1.RecordedEvent.workspace_instance_stopping:type_name -> usage_ledger.v1.WorkspaceInstanceStopping
-	5,  // 5: usage_ledger.v1.RecordedEvent.workspace_instance_stopped:type_name -> usage_ledger.v1.WorkspaceInstanceStopped
-	8,  // 6: usage_ledger.v1.RecordedEvent.credit_note_issued:type_name -> usage_ledger.v1.CreditNoteIssued
-	16, // 7: usage_ledger.v1.RecordedEvent.usage_reconciled:type_name -> usage_ledger.v1.UsageReconciled
-	6,  // 8: usage_ledger.v1.RecordedEvent.workspace_instance_ended:type_name -> usage_ledger.v1.WorkspaceInstanceEnded
-	7,  // 9: usage_ledger.v1.RecordedEvent.workspace_instance_imported:type_name -> usage_ledger.v1.WorkspaceInstanceImported
-	9,  // 10: usage_ledger.v1.RecordedEvent.entry_imported:type_name -> usage_ledger.v1.EntryImported
-	10, // 11: usage_ledger.v1.RecordedEvent.cost_center_opened:type_name -> usage_ledger.v1.CostCenterOpened
-	11, // 12: usage_ledger.v1.RecordedEvent.spending_limit_set:type_name -> usage_ledger.v1.SpendingLimitSet
-	12, // 13: usage_ledger.v1.RecordedEvent.billing_cycle_closed:type_name -> usage_ledger.v1.BillingCycleClosed
-	13, // 14: usage_ledger.v1.RecordedEvent.billing_cycle_started:type_name -> usage_ledger.v1.BillingCycleStarted
-	14, // 15: usage_ledger.v1.RecordedEvent.cost_center_imported:type_name -> usage_ledger.v1.CostCenterImported
-	17, // 16: usage_ledger.v1.RecordedEvent.clock_confirmed:type_name -> usage_ledger.v1.ClockConfirmed
-	18, // 17: usage_ledger.v1.RecordedEvent.price_list_published:type_name -> usage_ledger.v1.PriceListPublished
-	19, // 18: usage_ledger.v1.RecordedEvent.free_credit_claimed:type_name -> usage_ledger.v1.FreeCreditClaimed
-	20, // 19: usage_ledger.v1.RecordedEvent.member_imported:type_name -> usage_ledger.v1.MemberImported
-	21, // 20: usage_ledger.v1.RecordedEvent.stripe_customer_requested:type_name -> usage_ledger.v1.StripeCustomerRequested
-	22, // 21: usage_ledger.v1.RecordedEvent.stripe_customer_refused:type_name -> usage_ledger.v1.StripeCustomerRefused
-	23, // 22: usage_ledger.v1.RecordedEvent.stripe_customer_bound:type_name -> usage_ledger.v1.StripeCustomerBound
-	24, // 23: usage_ledger.v1.RecordedEvent.stripe_tax_state_told:type_name -> usage_ledger.v1.StripeTaxStateTold
-	25, // 24: usage_ledger.v1.RecordedEvent.stripe_customer_gone:type_name -> usage_ledger.v1.StripeCustomerGone
-	26, // 25: usage_ledger.v1.RecordedEvent.hold_requested:type_name -> usage_ledger.v1.HoldRequested
-	27, // 26: usage_ledger.v1.RecordedEvent.hold_placed:type_name -> usage_ledger.v1.HoldPlaced
-	28, // 27: usage_ledger.v1.RecordedEvent.hold_released:type_name -> usage_ledger.v1.HoldReleased
-	29, // 28: usage_ledger.v1.RecordedEvent.subscription_requested:type_name -> usage_ledger.v1.SubscriptionRequested
-	30, // 29: usage_ledger.v1.RecordedEvent.hold_verified:type_name -> usage_ledger.v1.HoldVerified
-	31, // 30: usage_ledger.v1.RecordedEvent.subscription_created:type_name -> usage_ledger.v1.SubscriptionCreated
-	32, // 31: usage_ledger.v1.RecordedEvent.subscription_activated:type_name -> usage_ledger.v1.SubscriptionActivated
-	33, // 32: usage_ledger.v1.RecordedEvent.subscription_refused:type_name -> usage_ledger.v1.SubscriptionRefused
-	34, // 33: usage_ledger.v1.RecordedEvent.subscription_cancel_requested:type_name -> usage_ledger.v1.SubscriptionCancelRequested
-	35, // 34: usage_ledger.v1.RecordedEvent.subscription_ended:type_name -> usage_ledger.v1.SubscriptionEnded
-	36, // 35: usage_ledger.v1.RecordedEvent.unsettled_usage_kept:type_name -> usage_ledger.v1.UnsettledUsageKept
-	37, // 36: usage_ledger.v1.RecordedEvent.usage_report_requested:type_name -> usage_ledger.v1.UsageReportRequested
-	38, // 37: usage_ledger.v1.RecordedEvent.usage_report_stamped:type_name -> usage_ledger.v1.UsageReportStamped
-	39, // 38: usage_ledger.v1.RecordedEvent.usage_reported:type_name -> usage_ledger.v1.UsageReported
-	40, // 39: usage_ledger.v1.RecordedEvent.usage_report_rejected:type_name -> usage_ledger.v1.UsageReportRejected
-	41, // 40: usage_ledger.v1.RecordedEvent.reported_cycle_closed:type_name -> usage_ledger.v1.ReportedCycleClosed
-	42, // 41: usage_ledger.v1.RecordedEvent.invoice_settled:type_name -> usage_ledger.v1.InvoiceSettled
-	43, // 42: usage_ledger.v1.RecordedEvent.invoice_corrected:type_name -> usage_ledger.v1.InvoiceCorrected
-	44, // 43: usage_ledger.v1.RecordedEvent.dispute_opened:type_name -> usage_ledger.v1.DisputeOpened
-	45, // 44: usage_ledger.v1.RecordedEvent.disputing_user_blocked:type_name -> usage_ledger.v1.DisputingUserBlocked
-	46, // 45: usage_ledger.v1.RecordedEvent.stripe_id_claimed:type_name -> usage_ledger.v1.StripeIdClaimed
-	47, // 46: usage_ledger.v1.RecordedEvent.subscription_period_told:type_name -> usage_ledger.v1.SubscriptionPeriodTold
-	48, // 47: usage_ledger.v1.RecordedEvent.usage_report_resumed:type_name -> usage_ledger.v1.UsageReportResumed
-	2,  // 48: usage_ledger.v1.RecordedEvent.correction:type_name -> usage_ledger.v1.EntryCorrection
-	51, // 49: usage_ledger.v1.EntryCorrection.dated:type_name -> google.protobuf.Timestamp
-	51, // 50: usage_ledger.v1.WorkspaceInstanceStarted.creation_time:type_name -> google.protobuf.Timestamp
-	51, // 51: usage_ledger.v1.WorkspaceInstanceStarted.started_time:type_name -> google.protobuf.Timestamp
-	51, // 52: usage_ledger.v1.WorkspaceInstanceStopping.stopping_time:type_name -> google.protobuf.Timestamp
-	51, // 53: usage_ledger.v1.WorkspaceInstanceStopping.corrects:type_name -> google.protobuf.Timestamp
-	51, // 54: usage_ledger.v1.WorkspaceInstanceStopped.stopped_time:type_name -> google.protobuf.Timestamp
-	51, // 55: usage_ledger.v1.WorkspaceInstanceEnded.ended_time:type_name -> google.protobuf.Timestamp
-	51, // 56: usage_ledger.v1.WorkspaceInstanceEnded.corrects:type_name -> google.protobuf.Timestamp
-	51, // 57: usage_ledger.v1.WorkspaceInstanceImported.creation_time:type_name -> google.protobuf.Timestamp
-	51, // 58: usage_ledger.v1.WorkspaceInstanceImported.started_time:type_name -> google.protobuf.Timestamp
-	51, // 59: usage_ledger.v1.WorkspaceInstanceImported.stopping_time:type_name -> google.protobuf.Timestamp
-	51, // 60: usage_ledger.v1.WorkspaceInstanceImported.stopped_time:type_name -> google.protobuf.Timestamp
-	51, // 61: usage_ledger.v1.WorkspaceInstanceImported.effective_time:type_name -> google.protobuf.Timestamp
-	51, // 62: usage_ledger.v1.CreditNoteIssued.effective_time:type_name -> google.protobuf.Timestamp
-	51, // 63: usage_ledger.v1.EntryImported.effective_time:type_name -> google.protobuf.Timestamp
-	51, // 64: usage_ledger.v1.CostCenterOpened.cycle_start:type_name -> google.protobuf.Timestamp
-	51, // 65: usage_ledger.v1.CostCenterOpened.next_billing:type_name -> google.protobuf.Timestamp
-	51, // 66: usage_ledger.v1.BillingCycleClosed.closed_at:type_name -> google.protobuf.Timestamp
-	51, // 67: usage_ledger.v1.BillingCycleStarted.cycle_start:type_name -> google.protobuf.Timestamp
-	51, // 68: usage_ledger.v1.BillingCycleStarted.next_billing:type_name -> google.protobuf.Timestamp
-	51, // 69: usage_ledger.v1.BillingCycleStarted.anchor:type_name -> google.protobuf.Timestamp
-	15, // 70: usage_ledger.v1.CostCenterImported.history:type_name -> usage_ledger.v1.CostCenterTerms
-	51, // 71: usage_ledger.v1.CostCenterImported.next_billing:type_name -> google.protobuf.Timestamp
-	51, // 72: usage_ledger.v1.CostCenterTerms.created:type_name -> google.protobuf.Timestamp
-	51, // 73: usage_ledger.v1.CostCenterTerms.cycle_start:type_name -> google.protobuf.Timestamp
-	51, // 74: usage_ledger.v1.CostCenterTerms.next_billing:type_name -> google.protobuf.Timestamp
-	51, // 75: usage_ledger.v1.UsageReconciled.instant:type_name -> google.protobuf.Timestamp
-	51, // 76: usage_ledger.v1.UsageReconciled.from_time:type_name -> google.protobuf.Timestamp
-	51, // 77: usage_ledger.v1.UsageReconciled.to_time:type_name -> google.protobuf.Timestamp
-	51, // 78: usage_ledger.v1.ClockConfirmed.instant:type_name -> google.protobuf.Timestamp
-	51, // 79: usage_ledger.v1.PriceListPublished.in_force_from:type_name -> google.protobuf.Timestamp
-	49, // 80: usage_ledger.v1.PriceListPublished.credits_per_minute:type_name -> usage_ledger.v1.PriceListPublished.CreditsPerMinuteEntry
-	51, // 81: usage_ledger.v1.MemberImported.joined:type_name -> google.protobuf.Timestamp
-	51, // 82: usage_ledger.v1.StripeCustomerBound.creation_time:type_name -> google.protobuf.Timestamp
-	51, // 83: usage_ledger.v1.SubscriptionCreated.period_start:type_name -> google.protobuf.Timestamp
-	51, // 84: usage_ledger.v1.SubscriptionCreated.period_end:type_name -> google.protobuf.Timestamp
-	51, // 85: usage_ledger.v1.SubscriptionEnded.ended_at:type_name -> google.protobuf.Timestamp
-	51, // 86: usage_ledger.v1.UsageReportStamped.timestamp:type_name -> google.protobuf.Timestamp
-	51, // 87: usage_ledger.v1.ReportedCycleClosed.period_start:type_name -> google.protobuf.Timestamp
-	51, // 88: usage_ledger.v1.ReportedCycleClosed.period_end:type_name -> google.protobuf.Timestamp
-	51, // 89: usage_ledger.v1.InvoiceSettled.effective_time:type_name -> google.protobuf.Timestamp
-	51, // 90: usage_ledger.v1.InvoiceSettled.period_start:type_name -> google.protobuf.Timestamp
-	51, // 91: usage_ledger.v1.InvoiceSettled.period_end:type_name -> google.protobuf.Timestamp
-	51, // 92: usage_ledger.v1.InvoiceCorrected.effective_time:type_name -> google.protobuf.Timestamp
-	51, // 93: usage_ledger.v1.SubscriptionPeriodTold.period_start:type_name -> google.protobuf.Timestamp
-	51, // 94: usage_ledger.v1.SubscriptionPeriodTold.period_end:type_name -> google.protobuf.Timestamp
-	95, // [95:95] is the sub-list for method output_type
-	95, // [95:95] is the sub-list for method input_type
-	95, // [95:95] is the sub-list for extension type_name
-	95, // [95:95] is the sub-list for extension extendee
-	0,  // [0:95] is the sub-list for field type_name
+	1,   // 0: usage_ledger.v1.RecordedEvents.events:type_name -> usage_ledger.v1.RecordedEvent
+	54,  // 1: usage_ledger.v1.RecordedEvent.position:type_name -> usage_ledger.v1.Position
+	55,  // 2: usage_ledger.v1.RecordedEvent.recorded:type_name -> google.protobuf.Timestamp
+	3,   // 3: usage_ledger.v1.RecordedEvent.workspace_instance_started:type_name -> usage_ledger.v1.WorkspaceInstanceStarted
+	4,   // 4: usage_ledger.v1.RecordedEvent.workspace_instance_stopping:type_name -> usage_ledger.v1.WorkspaceInstanceStopping
+	5,   // 5: usage_ledger.v1.RecordedEvent.workspace_instance_stopped:type_name -> usage_ledger.v1.WorkspaceInstanceStopped
+	9,   // 6: usage_ledger.v1.RecordedEvent.credit_note_issued:type_name -> usage_ledger.v1.CreditNoteIssued
+	18,  // 7: usage_ledger.v1.RecordedEvent.usage_reconciled:type_name -> usage_ledger.v1.UsageReconciled
+	6,   // 8: usage_ledger.v1.RecordedEvent.workspace_instance_ended:type_name -> usage_ledger.v1.WorkspaceInstanceEnded
+	8,   // 9: usage_ledger.v1.RecordedEvent.workspace_instance_imported:type_name -> usage_ledger.v1.WorkspaceInstanceImported
+	11,  // 10: usage_ledger.v1.RecordedEvent.entry_imported:type_name -> usage_ledger.v1.EntryImported
+	12,  // 11: usage_ledger.v1.RecordedEvent.cost_center_opened:type_name -> usage_ledger.v1.CostCenterOpened
+	13,  // 12: usage_ledger.v1.RecordedEvent.spending_limit_set:type_name -> usage_ledger.v1.SpendingLimitSet
+	14,  // 13: usage_ledger.v1.RecordedEvent.billing_cycle_closed:type_name -> usage_ledger.v1.BillingCycleClosed
+	15,  // 14: usage_ledger.v1.RecordedEvent.billing_cycle_started:type_name -> usage_ledger.v1.BillingCycleStarted
+	16,  // 15: usage_ledger.v1.RecordedEvent.cost_center_imported:type_name -> usage_ledger.v1.CostCenterImported
+	19,  // 16: usage_ledger.v1.RecordedEvent.clock_confirmed:type_name -> usage_ledger.v1.ClockConfirmed
+	20,  // 17: usage_ledger.v1.RecordedEvent.price_list_published:type_name -> usage_ledger.v1.PriceListPublished
+	21,  // 18: usage_ledger.v1.RecordedEvent.free_credit_claimed:type_name -> usage_ledger.v1.FreeCreditClaimed
+	22,  // 19: usage_ledger.v1.RecordedEvent.member_imported:type_name -> usage_ledger.v1.MemberImported
+	23,  // 20: usage_ledger.v1.RecordedEvent.stripe_customer_requested:type_name -> usage_ledger.v1.StripeCustomerRequested
+	24,  // 21: usage_ledger.v1.RecordedEvent.stripe_customer_refused:type_name -> usage_ledger.v1.StripeCustomerRefused
+	25,  // 22: usage_ledger.v1.RecordedEvent.stripe_customer_bound:type_name -> usage_ledger.v1.StripeCustomerBound
+	26,  // 23: usage_ledger.v1.RecordedEvent.stripe_tax_state_told:type_name -> usage_ledger.v1.StripeTaxStateTold
+	27,  // 24: usage_ledger.v1.RecordedEvent.stripe_customer_gone:type_name -> usage_ledger.v1.StripeCustomerGone
+	28,  // 25: usage_ledger.v1.RecordedEvent.hold_requested:type_name -> usage_ledger.v1.HoldRequested
+	29,  // 26: usage_ledger.v1.RecordedEvent.hold_placed:type_name -> usage_ledger.v1.HoldPlaced
+	30,  // 27: usage_ledger.v1.RecordedEvent.hold_released:type_name -> usage_ledger.v1.HoldReleased
+	31,  // 28: usage_ledger.v1.RecordedEvent.subscription_requested:type_name -> usage_ledger.v1.SubscriptionRequested
+	32,  // 29: usage_ledger.v1.RecordedEvent.hold_verified:type_name -> usage_ledger.v1.HoldVerified
+	33,  // 30: usage_ledger.v1.RecordedEvent.subscription_created:type_name -> usage_ledger.v1.SubscriptionCreated
+	34,  // 31: usage_ledger.v1.RecordedEvent.subscription_activated:type_name -> usage_ledger.v1.SubscriptionActivated
+	35,  // 32: usage_ledger.v1.RecordedEvent.subscription_refused:type_name -> usage_ledger.v1.SubscriptionRefused
+	36,  // 33: usage_ledger.v1.RecordedEvent.subscription_cancel_requested:type_name -> usage_ledger.v1.SubscriptionCancelRequested
+	37,  // 34: usage_ledger.v1.RecordedEvent.subscription_ended:type_name -> usage_ledger.v1.SubscriptionEnded
+	38,  // 35: usage_ledger.v1.RecordedEvent.unsettled_usage_kept:type_name -> usage_ledger.v1.UnsettledUsageKept
+	39,  // 36: usage_ledger.v1.RecordedEvent.usage_report_requested:type_name -> usage_ledger.v1.UsageReportRequested
+	40,  // 37: usage_ledger.v1.RecordedEvent.usage_report_stamped:type_name -> usage_ledger.v1.UsageReportStamped
+	41,  // 38: usage_ledger.v1.RecordedEvent.usage_reported:type_name -> usage_ledger.v1.UsageReported
+	42,  // 39: usage_ledger.v1.RecordedEvent.usage_report_rejected:type_name -> usage_ledger.v1.UsageReportRejected
+	43,  // 40: usage_ledger.v1.RecordedEvent.reported_cycle_closed:type_name -> usage_ledger.v1.ReportedCycleClosed
+	44,  // 41: usage_ledger.v1.RecordedEvent.invoice_settled:type_name -> usage_ledger.v1.InvoiceSettled
+	45,  // 42: usage_ledger.v1.RecordedEvent.invoice_corrected:type_name -> usage_ledger.v1.InvoiceCorrected
+	46,  // 43: usage_ledger.v1.RecordedEvent.dispute_opened:type_name -> usage_ledger.v1.DisputeOpened
+	47,  // 44: usage_ledger.v1.RecordedEvent.disputing_user_blocked:type_name -> usage_ledger.v1.DisputingUserBlocked
+	48,  // 45: usage_ledger.v1.RecordedEvent.stripe_id_claimed:type_name -> usage_ledger.v1.StripeIdClaimed
+	49,  // 46: usage_ledger.v1.RecordedEvent.subscription_period_told:type_name -> usage_ledger.v1.SubscriptionPeriodTold
+	50,  // 47: usage_ledger.v1.RecordedEvent.usage_report_resumed:type_name -> usage_ledger.v1.UsageReportResumed
+	7,   // 48: usage_ledger.v1.RecordedEvent.workspace_instance_voided:type_name -> usage_ledger.v1.WorkspaceInstanceVoided
+	10,  // 49: usage_ledger.v1.RecordedEvent.credit_note_voided:type_name -> usage_ledger.v1.CreditNoteVoided
+	51,  // 50: usage_ledger.v1.RecordedEvent.user_erasure_requested:type_name -> usage_ledger.v1.UserErasureRequested
+	52,  // 51: usage_ledger.v1.RecordedEvent.user_erased:type_name -> usage_ledger.v1.UserErased
+	2,   // 52: usage_ledger.v1.RecordedEvent.correction:type_name -> usage_ledger.v1.EntryCorrection
+	55,  // 53: usage_ledger.v1.EntryCorrection.dated:type_name -> google.protobuf.Timestamp
+	55,  // 54: usage_ledger.v1.EntryCorrection.started:type_name -> google.protobuf.Timestamp
+	55,  // 55: usage_ledger.v1.EntryCorrection.start_recorded:type_name -> google.protobuf.Timestamp
+	55,  // 56: usage_ledger.v1.WorkspaceInstanceStarted.creation_time:type_name -> google.protobuf.Timestamp
+	55,  // 57: usage_ledger.v1.WorkspaceInstanceStarted.started_time:type_name -> google.protobuf.Timestamp
+	55,  // 58: usage_ledger.v1.WorkspaceInstanceStopping.stopping_time:type_name -> google.protobuf.Timestamp
+	55,  // 59: usage_ledger.v1.WorkspaceInstanceStopping.corrects:type_name -> google.protobuf.Timestamp
+	55,  // 60: usage_ledger.v1.WorkspaceInstanceStopped.stopped_time:type_name -> google.protobuf.Timestamp
+	55,  // 61: usage_ledger.v1.WorkspaceInstanceEnded.ended_time:type_name -> google.protobuf.Timestamp
+	55,  // 62: usage_ledger.v1.WorkspaceInstanceEnded.corrects:type_name -> google.protobuf.Timestamp
+	55,  // 63: usage_ledger.v1.WorkspaceInstanceVoided.corrects:type_name -> google.protobuf.Timestamp
+	55,  // 64: usage_ledger.v1.WorkspaceInstanceImported.creation_time:type_name -> google.protobuf.Timestamp
+	55,  // 65: usage_ledger.v1.WorkspaceInstanceImported.started_time:type_name -> google.protobuf.Timestamp
+	55,  // 66: usage_ledger.v1.WorkspaceInstanceImported.stopping_time:type_name -> google.protobuf.Timestamp
+	55,  // 67: usage_ledger.v1.WorkspaceInstanceImported.stopped_time:type_name -> google.protobuf.Timestamp
+	55,  // 68: usage_ledger.v1.WorkspaceInstanceImported.effective_time:type_name -> google.protobuf.Timestamp
+	55,  // 69: usage_ledger.v1.CreditNoteIssued.effective_time:type_name -> google.protobuf.Timestamp
+	55,  // 70: usage_ledger.v1.CreditNoteVoided.effective_time:type_name -> google.protobuf.Timestamp
+	55,  // 71: usage_ledger.v1.EntryImported.effective_time:type_name -> google.protobuf.Timestamp
+	55,  // 72: usage_ledger.v1.CostCenterOpened.cycle_start:type_name -> google.protobuf.Timestamp
+	55,  // 73: usage_ledger.v1.CostCenterOpened.next_billing:type_name -> google.protobuf.Timestamp
+	55,  // 74: usage_ledger.v1.BillingCycleClosed.closed_at:type_name -> google.protobuf.Timestamp
+	55,  // 75: usage_ledger.v1.BillingCycleStarted.cycle_start:type_name -> google.protobuf.Timestamp
+	55,  // 76: usage_ledger.v1.BillingCycleStarted.next_billing:type_name -> google.protobuf.Timestamp
+	55,  // 77: usage_ledger.v1.BillingCycleStarted.anchor:type_name -> google.protobuf.Timestamp
+	17,  // 78: usage_ledger.v1.CostCenterImported.history:type_name -> usage_ledger.v1.CostCenterTerms
+	55,  // 79: usage_ledger.v1.CostCenterImported.next_billing:type_name -> google.protobuf.Timestamp
+	55,  // 80: usage_ledger.v1.CostCenterTerms.created:type_name -> google.protobuf.Timestamp
+	55,  // 81: usage_ledger.v1.CostCenterTerms.cycle_start:type_name -> google.protobuf.Timestamp
+	55,  // 82: usage_ledger.v1.CostCenterTerms.next_billing:type_name -> google.protobuf.Timestamp
+	55,  // 83: usage_ledger.v1.UsageReconciled.instant:type_name -> google.protobuf.Timestamp
+	55,  // 84: usage_ledger.v1.UsageReconciled.from_time:type_name -> google.protobuf.Timestamp
+	55,  // 85: usage_ledger.v1.UsageReconciled.to_time:type_name -> google.protobuf.Timestamp
+	55,  // 86: usage_ledger.v1.ClockConfirmed.instant:type_name -> google.protobuf.Timestamp
+	55,  // 87: usage_ledger.v1.PriceListPublished.in_force_from:type_name -> google.protobuf.Timestamp
+	53,  // 88: usage_ledger.v1.PriceListPublished.credits_per_minute:type_name -> usage_ledger.v1.PriceListPublished.CreditsPerMinuteEntry
+	55,  // 89: usage_ledger.v1.MemberImported.joined:type_name -> google.protobuf.Timestamp
+	55,  // 90: usage_ledger.v1.StripeCustomerBound.creation_time:type_name -> google.protobuf.Timestamp
+	55,  // 91: usage_ledger.v1.SubscriptionCreated.period_start:type_name -> google.protobuf.Timestamp
+	55,  // 92: usage_ledger.v1.SubscriptionCreated.period_end:type_name -> google.protobuf.Timestamp
+	55,  // 93: usage_ledger.v1.SubscriptionEnded.ended_at:type_name -> google.protobuf.Timestamp
+	55,  // 94: usage_ledger.v1.UsageReportStamped.timestamp:type_name -> google.protobuf.Timestamp
+	55,  // 95: usage_ledger.v1.ReportedCycleClosed.period_start:type_name -> google.protobuf.Timestamp
+	55,  // 96: usage_ledger.v1.ReportedCycleClosed.period_end:type_name -> google.protobuf.Timestamp
+	55,  // 97: usage_ledger.v1.InvoiceSettled.effective_time:type_name -> google.protobuf.Timestamp
+	55,  // 98: usage_ledger.v1.InvoiceSettled.period_start:type_name -> google.protobuf.Timestamp
+	55,  // 99: usage_ledger.v1.InvoiceSettled.period_end:type_name -> google.protobuf.Timestamp
+	55,  // 100: usage_ledger.v1.InvoiceCorrected.effective_time:type_name -> google.protobuf.Timestamp
+	55,  // 101: usage_ledger.v1.SubscriptionPeriodTold.period_start:type_name -> google.protobuf.Timestamp
+	55,  // 102: usage_ledger.v1.SubscriptionPeriodTold.period_end:type_name -> google.protobuf.Timestamp
+	103, // [103:103] is the sub-list for method output_type
+	103, // [103:103] is the sub-list for method input_type
+	103, // [103:103] is the sub-list for extension type_name
+	103, // [103:103] is the sub-list for extension extendee
+	0,   // [0:103] is the sub-list for field type_name
 }
 
 func init() { file_usage_ledger_v1_ledger_events_proto_init() }
@@ -5035,15 +5449,19 @@ func file_usage_ledger_v1_ledger_events_proto_init() {
 		(*RecordedEvent_StripeIdClaimed)(nil),
 		(*RecordedEvent_SubscriptionPeriodTold)(nil),
 		(*RecordedEvent_UsageReportResumed)(nil),
+		(*RecordedEvent_WorkspaceInstanceVoided)(nil),
+		(*RecordedEvent_CreditNoteVoided)(nil),
+		(*RecordedEvent_UserErasureRequested)(nil),
+		(*RecordedEvent_UserErased)(nil),
 	}
-	file_usage_ledger_v1_ledger_events_proto_msgTypes[7].OneofWrappers = []any{}
+	file_usage_ledger_v1_ledger_events_proto_msgTypes[8].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_usage_ledger_v1_ledger_events_proto_rawDesc), len(file_usage_ledger_v1_ledger_events_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   50,
+			NumMessages:   54,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -126,7 +126,7 @@ func (x SuspectInstance_Reason) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use SuspectInstance_Reason.Descriptor instead.
 func (SuspectInstance_Reason) EnumDescriptor() ([]byte, []int) {
-	return file_usage_ledger_v1_queries_proto_rawDescGZIP(), []int{21, 0}
+	return file_usage_ledger_v1_queries_proto_rawDescGZIP(), []int{23, 0}
 }
 
 type GetBalancesRequest struct {
@@ -744,9 +744,11 @@ type InvoiceDraft struct {
 	// Whole credits that an invoice over this cycle would carry: total without invoices, never below 0, rounded up.
 	BillableCredits int64 `protobuf:"varint,13,opt,name=billable_credits,json=billableCredits,proto3" json:"billable_credits,omitempty"`
 	// Until when running instances are accrued; missing before the first reconcile.
-	AccruedTo     *timestamppb.Timestamp `protobuf:"bytes,14,opt,name=accrued_to,json=accruedTo,proto3" json:"accrued_to,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	AccruedTo *timestamppb.Timestamp `protobuf:"bytes,14,opt,name=accrued_to,json=accruedTo,proto3" json:"accrued_to,omitempty"`
+	// Among the credit notes above: those of closed cycles that were voided in this one, by period.
+	VoidedCreditNotes []*VoidedCreditNotes `protobuf:"bytes,15,rep,name=voided_credit_notes,json=voidedCreditNotes,proto3" json:"voided_credit_notes,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
 }
 
 func (x *InvoiceDraft) Reset() {
@@ -877,6 +879,76 @@ func (x *InvoiceDraft) GetAccruedTo() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *InvoiceDraft) GetVoidedCreditNotes() []*VoidedCreditNotes {
+	if x != nil {
+		return x.VoidedCreditNotes
+	}
+	return nil
+}
+
+// Credit notes of a closed cycle that were voided in the open one; its own are not counted at all.
+type VoidedCreditNotes struct {
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	CreditNotes int64                  `protobuf:"varint,1,opt,name=credit_notes,json=creditNotes,proto3" json:"credit_notes,omitempty"`
+	// Positive where credits had been given.
+	CreditCents int64 `protobuf:"zigzag64,2,opt,name=credit_cents,json=creditCents,proto3" json:"credit_cents,omitempty"`
+	// Missing when they are dated in the open cycle's own period.
+	LateFor       *ClosedPeriod `protobuf:"bytes,3,opt,name=late_for,json=lateFor,proto3" json:"late_for,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *VoidedCreditNotes) Reset() {
+	*x = VoidedCreditNotes{}
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *VoidedCreditNotes) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*VoidedCreditNotes) ProtoMessage() {}
+
+func (x *VoidedCreditNotes) ProtoReflect() protoreflect.Message {
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use VoidedCreditNotes.ProtoReflect.Descriptor instead.
+func (*VoidedCreditNotes) Descriptor() ([]byte, []int) {
+	return file_usage_ledger_v1_queries_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *VoidedCreditNotes) GetCreditNotes() int64 {
+	if x != nil {
+		return x.CreditNotes
+	}
+	return 0
+}
+
+func (x *VoidedCreditNotes) GetCreditCents() int64 {
+	if x != nil {
+		return x.CreditCents
+	}
+	return 0
+}
+
+func (x *VoidedCreditNotes) GetLateFor() *ClosedPeriod {
+	if x != nil {
+		return x.LateFor
+	}
+	return nil
+}
+
 // What changed in the open cycle, by workspace class and by the period in which it took place.
 type InvoiceDraftLine struct {
 	state          protoimpl.MessageState `protogen:"open.v1"`
@@ -893,7 +965,7 @@ type InvoiceDraftLine struct {
 
 func (x *InvoiceDraftLine) Reset() {
 	*x = InvoiceDraftLine{}
-	mi := &file_usage_ledger_v1_queries_proto_msgTypes[11]
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -905,7 +977,7 @@ func (x *InvoiceDraftLine) String() string {
 func (*InvoiceDraftLine) ProtoMessage() {}
 
 func (x *InvoiceDraftLine) ProtoReflect() protoreflect.Message {
-	mi := &file_usage_ledger_v1_queries_proto_msgTypes[11]
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -918,7 +990,7 @@ func (x *InvoiceDraftLine) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InvoiceDraftLine.ProtoReflect.Descriptor instead.
 func (*InvoiceDraftLine) Descriptor() ([]byte, []int) {
-	return file_usage_ledger_v1_queries_proto_rawDescGZIP(), []int{11}
+	return file_usage_ledger_v1_queries_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *InvoiceDraftLine) GetWorkspaceClass() string {
@@ -968,7 +1040,7 @@ type ClosedPeriod struct {
 
 func (x *ClosedPeriod) Reset() {
 	*x = ClosedPeriod{}
-	mi := &file_usage_ledger_v1_queries_proto_msgTypes[12]
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -980,7 +1052,7 @@ func (x *ClosedPeriod) String() string {
 func (*ClosedPeriod) ProtoMessage() {}
 
 func (x *ClosedPeriod) ProtoReflect() protoreflect.Message {
-	mi := &file_usage_ledger_v1_queries_proto_msgTypes[12]
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -993,7 +1065,7 @@ func (x *ClosedPeriod) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClosedPeriod.ProtoReflect.Descriptor instead.
 func (*ClosedPeriod) Descriptor() ([]byte, []int) {
-	return file_usage_ledger_v1_queries_proto_rawDescGZIP(), []int{12}
+	return file_usage_ledger_v1_queries_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ClosedPeriod) GetCycleNumber() int64 {
@@ -1032,7 +1104,7 @@ type ListEntriesRequest struct {
 
 func (x *ListEntriesRequest) Reset() {
 	*x = ListEntriesRequest{}
-	mi := &file_usage_ledger_v1_queries_proto_msgTypes[13]
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1044,7 +1116,7 @@ func (x *ListEntriesRequest) String() string {
 func (*ListEntriesRequest) ProtoMessage() {}
 
 func (x *ListEntriesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_usage_ledger_v1_queries_proto_msgTypes[13]
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1057,7 +1129,7 @@ func (x *ListEntriesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListEntriesRequest.ProtoReflect.Descriptor instead.
 func (*ListEntriesRequest) Descriptor() ([]byte, []int) {
-	return file_usage_ledger_v1_queries_proto_rawDescGZIP(), []int{13}
+	return file_usage_ledger_v1_queries_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ListEntriesRequest) GetAttributionId() string {
@@ -1100,7 +1172,7 @@ type ListEntriesResponse struct {
 
 func (x *ListEntriesResponse) Reset() {
 	*x = ListEntriesResponse{}
-	mi := &file_usage_ledger_v1_queries_proto_msgTypes[14]
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1112,7 +1184,7 @@ func (x *ListEntriesResponse) String() string {
 func (*ListEntriesResponse) ProtoMessage() {}
 
 func (x *ListEntriesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_usage_ledger_v1_queries_proto_msgTypes[14]
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1125,7 +1197,7 @@ func (x *ListEntriesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListEntriesResponse.ProtoReflect.Descriptor instead.
 func (*ListEntriesResponse) Descriptor() ([]byte, []int) {
-	return file_usage_ledger_v1_queries_proto_rawDescGZIP(), []int{14}
+	return file_usage_ledger_v1_queries_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ListEntriesResponse) GetEntries() []*Entry {
@@ -1160,7 +1232,7 @@ type Entry struct {
 
 func (x *Entry) Reset() {
 	*x = Entry{}
-	mi := &file_usage_ledger_v1_queries_proto_msgTypes[15]
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1172,7 +1244,7 @@ func (x *Entry) String() string {
 func (*Entry) ProtoMessage() {}
 
 func (x *Entry) ProtoReflect() protoreflect.Message {
-	mi := &file_usage_ledger_v1_queries_proto_msgTypes[15]
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1185,7 +1257,7 @@ func (x *Entry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Entry.ProtoReflect.Descriptor instead.
 func (*Entry) Descriptor() ([]byte, []int) {
-	return file_usage_ledger_v1_queries_proto_rawDescGZIP(), []int{15}
+	return file_usage_ledger_v1_queries_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Entry) GetId() string {
@@ -1254,13 +1326,15 @@ func (x *Entry) GetMetadata() string {
 type GetInstanceRequest struct {
 	state               protoimpl.MessageState `protogen:"open.v1"`
 	WorkspaceInstanceId string                 `protobuf:"bytes,1,opt,name=workspace_instance_id,json=workspaceInstanceId,proto3" json:"workspace_instance_id,omitempty"`
-	unknownFields       protoimpl.UnknownFields
-	sizeCache           protoimpl.SizeCache
+	// Needed only where the ID is recorded under payers of several shards: whose instance is meant.
+	AttributionId string `protobuf:"bytes,2,opt,name=attribution_id,json=attributionId,proto3" json:"attribution_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *GetInstanceRequest) Reset() {
 	*x = GetInstanceRequest{}
-	mi := &file_usage_ledger_v1_queries_proto_msgTypes[16]
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1272,7 +1346,7 @@ func (x *GetInstanceRequest) String() string {
 func (*GetInstanceRequest) ProtoMessage() {}
 
 func (x *GetInstanceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_usage_ledger_v1_queries_proto_msgTypes[16]
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1285,12 +1359,19 @@ func (x *GetInstanceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetInstanceRequest.ProtoReflect.Descriptor instead.
 func (*GetInstanceRequest) Descriptor() ([]byte, []int) {
-	return file_usage_ledger_v1_queries_proto_rawDescGZIP(), []int{16}
+	return file_usage_ledger_v1_queries_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *GetInstanceRequest) GetWorkspaceInstanceId() string {
 	if x != nil {
 		return x.WorkspaceInstanceId
+	}
+	return ""
+}
+
+func (x *GetInstanceRequest) GetAttributionId() string {
+	if x != nil {
+		return x.AttributionId
 	}
 	return ""
 }
@@ -1315,17 +1396,22 @@ type GetInstanceResponse struct {
 	PriceRevision    int64  `protobuf:"varint,14,opt,name=price_revision,json=priceRevision,proto3" json:"price_revision,omitempty"`
 	// Missing while nothing is listed of it.
 	Entry *Entry `protobuf:"bytes,15,opt,name=entry,proto3" json:"entry,omitempty"`
-	// What the instance added to each cycle of its payer; they add up to its entry.
+	// What the instance added to each cycle of its payer; they add up to its entry. Of a payer for whom it
+	// was voided they add up to nothing.
 	Lines []*CycleLine `protobuf:"bytes,16,rep,name=lines,proto3" json:"lines,omitempty"`
 	// The events of its stream.
-	Events        []*LogEvent `protobuf:"bytes,17,rep,name=events,proto3" json:"events,omitempty"`
+	Events []*LogEvent `protobuf:"bytes,17,rep,name=events,proto3" json:"events,omitempty"`
+	// Nothing of it counts: what is shown above was voided, and its ID is free.
+	IsVoid bool `protobuf:"varint,18,opt,name=is_void,json=isVoid,proto3" json:"is_void,omitempty"`
+	// Every time that it was voided, oldest first.
+	Voids         []*InstanceVoid `protobuf:"bytes,19,rep,name=voids,proto3" json:"voids,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *GetInstanceResponse) Reset() {
 	*x = GetInstanceResponse{}
-	mi := &file_usage_ledger_v1_queries_proto_msgTypes[17]
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1337,7 +1423,7 @@ func (x *GetInstanceResponse) String() string {
 func (*GetInstanceResponse) ProtoMessage() {}
 
 func (x *GetInstanceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_usage_ledger_v1_queries_proto_msgTypes[17]
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1350,7 +1436,7 @@ func (x *GetInstanceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetInstanceResponse.ProtoReflect.Descriptor instead.
 func (*GetInstanceResponse) Descriptor() ([]byte, []int) {
-	return file_usage_ledger_v1_queries_proto_rawDescGZIP(), []int{17}
+	return file_usage_ledger_v1_queries_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *GetInstanceResponse) GetWorkspaceInstanceId() string {
@@ -1472,18 +1558,113 @@ func (x *GetInstanceResponse) GetEvents() []*LogEvent {
 	return nil
 }
 
+func (x *GetInstanceResponse) GetIsVoid() bool {
+	if x != nil {
+		return x.IsVoid
+	}
+	return false
+}
+
+func (x *GetInstanceResponse) GetVoids() []*InstanceVoid {
+	if x != nil {
+		return x.Voids
+	}
+	return nil
+}
+
+// An operator found that nothing recorded of the instance so far may count.
+type InstanceVoid struct {
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Position *Position              `protobuf:"bytes,1,opt,name=position,proto3" json:"position,omitempty"`
+	Recorded *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=recorded,proto3" json:"recorded,omitempty"`
+	Author   string                 `protobuf:"bytes,3,opt,name=author,proto3" json:"author,omitempty"`
+	// Empty once erased, and for a caller with neither of the roles admin and audit.
+	Reason string `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`
+	// Whose instance it was.
+	AttributionId string `protobuf:"bytes,5,opt,name=attribution_id,json=attributionId,proto3" json:"attribution_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *InstanceVoid) Reset() {
+	*x = InstanceVoid{}
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *InstanceVoid) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*InstanceVoid) ProtoMessage() {}
+
+func (x *InstanceVoid) ProtoReflect() protoreflect.Message {
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use InstanceVoid.ProtoReflect.Descriptor instead.
+func (*InstanceVoid) Descriptor() ([]byte, []int) {
+	return file_usage_ledger_v1_queries_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *InstanceVoid) GetPosition() *Position {
+	if x != nil {
+		return x.Position
+	}
+	return nil
+}
+
+func (x *InstanceVoid) GetRecorded() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Recorded
+	}
+	return nil
+}
+
+func (x *InstanceVoid) GetAuthor() string {
+	if x != nil {
+		return x.Author
+	}
+	return ""
+}
+
+func (x *InstanceVoid) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *InstanceVoid) GetAttributionId() string {
+	if x != nil {
+		return x.AttributionId
+	}
+	return ""
+}
+
 type CycleLine struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	CycleNumber   int64                  `protobuf:"varint,1,opt,name=cycle_number,json=cycleNumber,proto3" json:"cycle_number,omitempty"`
-	Seconds       int64                  `protobuf:"zigzag64,2,opt,name=seconds,proto3" json:"seconds,omitempty"`
-	CreditCents   int64                  `protobuf:"zigzag64,3,opt,name=credit_cents,json=creditCents,proto3" json:"credit_cents,omitempty"`
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	CycleNumber int64                  `protobuf:"varint,1,opt,name=cycle_number,json=cycleNumber,proto3" json:"cycle_number,omitempty"`
+	Seconds     int64                  `protobuf:"zigzag64,2,opt,name=seconds,proto3" json:"seconds,omitempty"`
+	CreditCents int64                  `protobuf:"zigzag64,3,opt,name=credit_cents,json=creditCents,proto3" json:"credit_cents,omitempty"`
+	// Whose cycle.
+	AttributionId string `protobuf:"bytes,4,opt,name=attribution_id,json=attributionId,proto3" json:"attribution_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *CycleLine) Reset() {
 	*x = CycleLine{}
-	mi := &file_usage_ledger_v1_queries_proto_msgTypes[18]
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1495,7 +1676,7 @@ func (x *CycleLine) String() string {
 func (*CycleLine) ProtoMessage() {}
 
 func (x *CycleLine) ProtoReflect() protoreflect.Message {
-	mi := &file_usage_ledger_v1_queries_proto_msgTypes[18]
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1508,7 +1689,7 @@ func (x *CycleLine) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CycleLine.ProtoReflect.Descriptor instead.
 func (*CycleLine) Descriptor() ([]byte, []int) {
-	return file_usage_ledger_v1_queries_proto_rawDescGZIP(), []int{18}
+	return file_usage_ledger_v1_queries_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *CycleLine) GetCycleNumber() int64 {
@@ -1532,6 +1713,13 @@ func (x *CycleLine) GetCreditCents() int64 {
 	return 0
 }
 
+func (x *CycleLine) GetAttributionId() string {
+	if x != nil {
+		return x.AttributionId
+	}
+	return ""
+}
+
 type ListSuspectInstancesRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// 0 means 50; at most 1000.
@@ -1543,7 +1731,7 @@ type ListSuspectInstancesRequest struct {
 
 func (x *ListSuspectInstancesRequest) Reset() {
 	*x = ListSuspectInstancesRequest{}
-	mi := &file_usage_ledger_v1_queries_proto_msgTypes[19]
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1555,7 +1743,7 @@ func (x *ListSuspectInstancesRequest) String() string {
 func (*ListSuspectInstancesRequest) ProtoMessage() {}
 
 func (x *ListSuspectInstancesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_usage_ledger_v1_queries_proto_msgTypes[19]
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1568,7 +1756,7 @@ func (x *ListSuspectInstancesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListSuspectInstancesRequest.ProtoReflect.Descriptor instead.
 func (*ListSuspectInstancesRequest) Descriptor() ([]byte, []int) {
-	return file_usage_ledger_v1_queries_proto_rawDescGZIP(), []int{19}
+	return file_usage_ledger_v1_queries_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *ListSuspectInstancesRequest) GetPageSize() int32 {
@@ -1595,7 +1783,7 @@ type ListSuspectInstancesResponse struct {
 
 func (x *ListSuspectInstancesResponse) Reset() {
 	*x = ListSuspectInstancesResponse{}
-	mi := &file_usage_ledger_v1_queries_proto_msgTypes[20]
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1607,7 +1795,7 @@ func (x *ListSuspectInstancesResponse) String() string {
 func (*ListSuspectInstancesResponse) ProtoMessage() {}
 
 func (x *ListSuspectInstancesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_usage_ledger_v1_queries_proto_msgTypes[20]
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1620,7 +1808,7 @@ func (x *ListSuspectInstancesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListSuspectInstancesResponse.ProtoReflect.Descriptor instead.
 func (*ListSuspectInstancesResponse) Descriptor() ([]byte, []int) {
-	return file_usage_ledger_v1_queries_proto_rawDescGZIP(), []int{20}
+	return file_usage_ledger_v1_queries_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *ListSuspectInstancesResponse) GetInstances() []*SuspectInstance {
@@ -1650,7 +1838,7 @@ type SuspectInstance struct {
 
 func (x *SuspectInstance) Reset() {
 	*x = SuspectInstance{}
-	mi := &file_usage_ledger_v1_queries_proto_msgTypes[21]
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1662,7 +1850,7 @@ func (x *SuspectInstance) String() string {
 func (*SuspectInstance) ProtoMessage() {}
 
 func (x *SuspectInstance) ProtoReflect() protoreflect.Message {
-	mi := &file_usage_ledger_v1_queries_proto_msgTypes[21]
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1675,7 +1863,7 @@ func (x *SuspectInstance) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SuspectInstance.ProtoReflect.Descriptor instead.
 func (*SuspectInstance) Descriptor() ([]byte, []int) {
-	return file_usage_ledger_v1_queries_proto_rawDescGZIP(), []int{21}
+	return file_usage_ledger_v1_queries_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *SuspectInstance) GetWorkspaceInstanceId() string {
@@ -1717,7 +1905,7 @@ type ListDeadLettersRequest struct {
 
 func (x *ListDeadLettersRequest) Reset() {
 	*x = ListDeadLettersRequest{}
-	mi := &file_usage_ledger_v1_queries_proto_msgTypes[22]
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1729,7 +1917,7 @@ func (x *ListDeadLettersRequest) String() string {
 func (*ListDeadLettersRequest) ProtoMessage() {}
 
 func (x *ListDeadLettersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_usage_ledger_v1_queries_proto_msgTypes[22]
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1742,7 +1930,7 @@ func (x *ListDeadLettersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListDeadLettersRequest.ProtoReflect.Descriptor instead.
 func (*ListDeadLettersRequest) Descriptor() ([]byte, []int) {
-	return file_usage_ledger_v1_queries_proto_rawDescGZIP(), []int{22}
+	return file_usage_ledger_v1_queries_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *ListDeadLettersRequest) GetPageSize() int32 {
@@ -1769,7 +1957,7 @@ type ListDeadLettersResponse struct {
 
 func (x *ListDeadLettersResponse) Reset() {
 	*x = ListDeadLettersResponse{}
-	mi := &file_usage_ledger_v1_queries_proto_msgTypes[23]
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1781,7 +1969,7 @@ func (x *ListDeadLettersResponse) String() string {
 func (*ListDeadLettersResponse) ProtoMessage() {}
 
 func (x *ListDeadLettersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_usage_ledger_v1_queries_proto_msgTypes[23]
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1794,7 +1982,7 @@ func (x *ListDeadLettersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListDeadLettersResponse.ProtoReflect.Descriptor instead.
 func (*ListDeadLettersResponse) Descriptor() ([]byte, []int) {
-	return file_usage_ledger_v1_queries_proto_rawDescGZIP(), []int{23}
+	return file_usage_ledger_v1_queries_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *ListDeadLettersResponse) GetDeadLetters() []*DeadLetter {
@@ -1834,7 +2022,7 @@ type DeadLetter struct {
 
 func (x *DeadLetter) Reset() {
 	*x = DeadLetter{}
-	mi := &file_usage_ledger_v1_queries_proto_msgTypes[24]
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1846,7 +2034,7 @@ func (x *DeadLetter) String() string {
 func (*DeadLetter) ProtoMessage() {}
 
 func (x *DeadLetter) ProtoReflect() protoreflect.Message {
-	mi := &file_usage_ledger_v1_queries_proto_msgTypes[24]
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1859,7 +2047,7 @@ func (x *DeadLetter) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeadLetter.ProtoReflect.Descriptor instead.
 func (*DeadLetter) Descriptor() ([]byte, []int) {
-	return file_usage_ledger_v1_queries_proto_rawDescGZIP(), []int{24}
+	return file_usage_ledger_v1_queries_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *DeadLetter) GetId() int64 {
@@ -1934,7 +2122,7 @@ type GetDeadLetterRequest struct {
 
 func (x *GetDeadLetterRequest) Reset() {
 	*x = GetDeadLetterRequest{}
-	mi := &file_usage_ledger_v1_queries_proto_msgTypes[25]
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1946,7 +2134,7 @@ func (x *GetDeadLetterRequest) String() string {
 func (*GetDeadLetterRequest) ProtoMessage() {}
 
 func (x *GetDeadLetterRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_usage_ledger_v1_queries_proto_msgTypes[25]
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1959,7 +2147,7 @@ func (x *GetDeadLetterRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetDeadLetterRequest.ProtoReflect.Descriptor instead.
 func (*GetDeadLetterRequest) Descriptor() ([]byte, []int) {
-	return file_usage_ledger_v1_queries_proto_rawDescGZIP(), []int{25}
+	return file_usage_ledger_v1_queries_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *GetDeadLetterRequest) GetId() int64 {
@@ -1982,7 +2170,7 @@ type GetDeadLetterResponse struct {
 
 func (x *GetDeadLetterResponse) Reset() {
 	*x = GetDeadLetterResponse{}
-	mi := &file_usage_ledger_v1_queries_proto_msgTypes[26]
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1994,7 +2182,7 @@ func (x *GetDeadLetterResponse) String() string {
 func (*GetDeadLetterResponse) ProtoMessage() {}
 
 func (x *GetDeadLetterResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_usage_ledger_v1_queries_proto_msgTypes[26]
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2007,7 +2195,7 @@ func (x *GetDeadLetterResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetDeadLetterResponse.ProtoReflect.Descriptor instead.
 func (*GetDeadLetterResponse) Descriptor() ([]byte, []int) {
-	return file_usage_ledger_v1_queries_proto_rawDescGZIP(), []int{26}
+	return file_usage_ledger_v1_queries_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *GetDeadLetterResponse) GetDeadLetter() *DeadLetter {
@@ -2046,7 +2234,7 @@ type MessageAttributes struct {
 
 func (x *MessageAttributes) Reset() {
 	*x = MessageAttributes{}
-	mi := &file_usage_ledger_v1_queries_proto_msgTypes[27]
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2058,7 +2246,7 @@ func (x *MessageAttributes) String() string {
 func (*MessageAttributes) ProtoMessage() {}
 
 func (x *MessageAttributes) ProtoReflect() protoreflect.Message {
-	mi := &file_usage_ledger_v1_queries_proto_msgTypes[27]
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2071,7 +2259,7 @@ func (x *MessageAttributes) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MessageAttributes.ProtoReflect.Descriptor instead.
 func (*MessageAttributes) Descriptor() ([]byte, []int) {
-	return file_usage_ledger_v1_queries_proto_rawDescGZIP(), []int{27}
+	return file_usage_ledger_v1_queries_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *MessageAttributes) GetKey() []byte {
@@ -2106,7 +2294,7 @@ type MessageHeader struct {
 
 func (x *MessageHeader) Reset() {
 	*x = MessageHeader{}
-	mi := &file_usage_ledger_v1_queries_proto_msgTypes[28]
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2118,7 +2306,7 @@ func (x *MessageHeader) String() string {
 func (*MessageHeader) ProtoMessage() {}
 
 func (x *MessageHeader) ProtoReflect() protoreflect.Message {
-	mi := &file_usage_ledger_v1_queries_proto_msgTypes[28]
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2131,7 +2319,7 @@ func (x *MessageHeader) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MessageHeader.ProtoReflect.Descriptor instead.
 func (*MessageHeader) Descriptor() ([]byte, []int) {
-	return file_usage_ledger_v1_queries_proto_rawDescGZIP(), []int{28}
+	return file_usage_ledger_v1_queries_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *MessageHeader) GetName() string {
@@ -2156,7 +2344,7 @@ type GetStatusRequest struct {
 
 func (x *GetStatusRequest) Reset() {
 	*x = GetStatusRequest{}
-	mi := &file_usage_ledger_v1_queries_proto_msgTypes[29]
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2168,7 +2356,7 @@ func (x *GetStatusRequest) String() string {
 func (*GetStatusRequest) ProtoMessage() {}
 
 func (x *GetStatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_usage_ledger_v1_queries_proto_msgTypes[29]
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2181,7 +2369,7 @@ func (x *GetStatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetStatusRequest.ProtoReflect.Descriptor instead.
 func (*GetStatusRequest) Descriptor() ([]byte, []int) {
-	return file_usage_ledger_v1_queries_proto_rawDescGZIP(), []int{29}
+	return file_usage_ledger_v1_queries_proto_rawDescGZIP(), []int{31}
 }
 
 type GetStatusResponse struct {
@@ -2214,15 +2402,21 @@ type GetStatusResponse struct {
 	Heads []*Position `protobuf:"bytes,19,rep,name=heads,proto3" json:"heads,omitempty"`
 	// Where the intake of every partition stands, by shard.
 	Intake []*IntakeStatus `protobuf:"bytes,20,rep,name=intake,proto3" json:"intake,omitempty"`
-	// Where the followers of the logs stand: the relay, the views.
-	Tails         []*TailStatus `protobuf:"bytes,21,rep,name=tails,proto3" json:"tails,omitempty"`
+	// Where the followers of the logs stand: the relay, the views, the tree.
+	Tails []*TailStatus `protobuf:"bytes,21,rep,name=tails,proto3" json:"tails,omitempty"`
+	// The tree over every shard's log.
+	Trees []*TreeStatus `protobuf:"bytes,30,rep,name=trees,proto3" json:"trees,omitempty"`
+	// Why no head is signed; empty while they are.
+	HeadsHeld string `protobuf:"bytes,31,opt,name=heads_held,json=headsHeld,proto3" json:"heads_held,omitempty"`
+	// What operators did that is no event of a log, newest first, at most 20 of each shard.
+	Acts          []*Act `protobuf:"bytes,32,rep,name=acts,proto3" json:"acts,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *GetStatusResponse) Reset() {
 	*x = GetStatusResponse{}
-	mi := &file_usage_ledger_v1_queries_proto_msgTypes[30]
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2234,7 +2428,7 @@ func (x *GetStatusResponse) String() string {
 func (*GetStatusResponse) ProtoMessage() {}
 
 func (x *GetStatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_usage_ledger_v1_queries_proto_msgTypes[30]
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2247,7 +2441,7 @@ func (x *GetStatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetStatusResponse.ProtoReflect.Descriptor instead.
 func (*GetStatusResponse) Descriptor() ([]byte, []int) {
-	return file_usage_ledger_v1_queries_proto_rawDescGZIP(), []int{30}
+	return file_usage_ledger_v1_queries_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *GetStatusResponse) GetVersion() string {
@@ -2397,6 +2591,105 @@ func (x *GetStatusResponse) GetTails() []*TailStatus {
 	return nil
 }
 
+func (x *GetStatusResponse) GetTrees() []*TreeStatus {
+	if x != nil {
+		return x.Trees
+	}
+	return nil
+}
+
+func (x *GetStatusResponse) GetHeadsHeld() string {
+	if x != nil {
+		return x.HeadsHeld
+	}
+	return ""
+}
+
+func (x *GetStatusResponse) GetActs() []*Act {
+	if x != nil {
+		return x.Acts
+	}
+	return nil
+}
+
+// Something that an operator did beside the log, such as having a tree built anew.
+type Act struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Shard  uint32                 `protobuf:"varint,1,opt,name=shard,proto3" json:"shard,omitempty"`
+	Time   *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=time,proto3" json:"time,omitempty"`
+	Author string                 `protobuf:"bytes,3,opt,name=author,proto3" json:"author,omitempty"`
+	// What was done, such as `rebuild-tree`, and to what.
+	What          string `protobuf:"bytes,4,opt,name=what,proto3" json:"what,omitempty"`
+	Detail        string `protobuf:"bytes,5,opt,name=detail,proto3" json:"detail,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Act) Reset() {
+	*x = Act{}
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Act) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Act) ProtoMessage() {}
+
+func (x *Act) ProtoReflect() protoreflect.Message {
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Act.ProtoReflect.Descriptor instead.
+func (*Act) Descriptor() ([]byte, []int) {
+	return file_usage_ledger_v1_queries_proto_rawDescGZIP(), []int{33}
+}
+
+func (x *Act) GetShard() uint32 {
+	if x != nil {
+		return x.Shard
+	}
+	return 0
+}
+
+func (x *Act) GetTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Time
+	}
+	return nil
+}
+
+func (x *Act) GetAuthor() string {
+	if x != nil {
+		return x.Author
+	}
+	return ""
+}
+
+func (x *Act) GetWhat() string {
+	if x != nil {
+		return x.What
+	}
+	return ""
+}
+
+func (x *Act) GetDetail() string {
+	if x != nil {
+		return x.Detail
+	}
+	return ""
+}
+
 type IntakeStatus struct {
 	state     protoimpl.MessageState `protogen:"open.v1"`
 	Cluster   string                 `protobuf:"bytes,1,opt,name=cluster,proto3" json:"cluster,omitempty"`
@@ -2412,7 +2705,7 @@ type IntakeStatus struct {
 
 func (x *IntakeStatus) Reset() {
 	*x = IntakeStatus{}
-	mi := &file_usage_ledger_v1_queries_proto_msgTypes[31]
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2424,7 +2717,7 @@ func (x *IntakeStatus) String() string {
 func (*IntakeStatus) ProtoMessage() {}
 
 func (x *IntakeStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_usage_ledger_v1_queries_proto_msgTypes[31]
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2437,7 +2730,7 @@ func (x *IntakeStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IntakeStatus.ProtoReflect.Descriptor instead.
 func (*IntakeStatus) Descriptor() ([]byte, []int) {
-	return file_usage_ledger_v1_queries_proto_rawDescGZIP(), []int{31}
+	return file_usage_ledger_v1_queries_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *IntakeStatus) GetCluster() string {
@@ -2492,7 +2785,7 @@ type TailStatus struct {
 
 func (x *TailStatus) Reset() {
 	*x = TailStatus{}
-	mi := &file_usage_ledger_v1_queries_proto_msgTypes[32]
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2504,7 +2797,7 @@ func (x *TailStatus) String() string {
 func (*TailStatus) ProtoMessage() {}
 
 func (x *TailStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_usage_ledger_v1_queries_proto_msgTypes[32]
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2517,7 +2810,7 @@ func (x *TailStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TailStatus.ProtoReflect.Descriptor instead.
 func (*TailStatus) Descriptor() ([]byte, []int) {
-	return file_usage_ledger_v1_queries_proto_rawDescGZIP(), []int{32}
+	return file_usage_ledger_v1_queries_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *TailStatus) GetName() string {
@@ -2547,7 +2840,7 @@ type ProjectionStatus struct {
 
 func (x *ProjectionStatus) Reset() {
 	*x = ProjectionStatus{}
-	mi := &file_usage_ledger_v1_queries_proto_msgTypes[33]
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2559,7 +2852,7 @@ func (x *ProjectionStatus) String() string {
 func (*ProjectionStatus) ProtoMessage() {}
 
 func (x *ProjectionStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_usage_ledger_v1_queries_proto_msgTypes[33]
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2572,7 +2865,7 @@ func (x *ProjectionStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProjectionStatus.ProtoReflect.Descriptor instead.
 func (*ProjectionStatus) Descriptor() ([]byte, []int) {
-	return file_usage_ledger_v1_queries_proto_rawDescGZIP(), []int{33}
+	return file_usage_ledger_v1_queries_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *ProjectionStatus) GetName() string {
@@ -2616,7 +2909,7 @@ type DeliveryCounts struct {
 
 func (x *DeliveryCounts) Reset() {
 	*x = DeliveryCounts{}
-	mi := &file_usage_ledger_v1_queries_proto_msgTypes[34]
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2628,7 +2921,7 @@ func (x *DeliveryCounts) String() string {
 func (*DeliveryCounts) ProtoMessage() {}
 
 func (x *DeliveryCounts) ProtoReflect() protoreflect.Message {
-	mi := &file_usage_ledger_v1_queries_proto_msgTypes[34]
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2641,7 +2934,7 @@ func (x *DeliveryCounts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeliveryCounts.ProtoReflect.Descriptor instead.
 func (*DeliveryCounts) Descriptor() ([]byte, []int) {
-	return file_usage_ledger_v1_queries_proto_rawDescGZIP(), []int{34}
+	return file_usage_ledger_v1_queries_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *DeliveryCounts) GetDelivery() string {
@@ -2695,7 +2988,7 @@ type JobStatus struct {
 
 func (x *JobStatus) Reset() {
 	*x = JobStatus{}
-	mi := &file_usage_ledger_v1_queries_proto_msgTypes[35]
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2707,7 +3000,7 @@ func (x *JobStatus) String() string {
 func (*JobStatus) ProtoMessage() {}
 
 func (x *JobStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_usage_ledger_v1_queries_proto_msgTypes[35]
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2720,7 +3013,7 @@ func (x *JobStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JobStatus.ProtoReflect.Descriptor instead.
 func (*JobStatus) Descriptor() ([]byte, []int) {
-	return file_usage_ledger_v1_queries_proto_rawDescGZIP(), []int{35}
+	return file_usage_ledger_v1_queries_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *JobStatus) GetName() string {
@@ -2790,7 +3083,7 @@ type TailLogRequest struct {
 
 func (x *TailLogRequest) Reset() {
 	*x = TailLogRequest{}
-	mi := &file_usage_ledger_v1_queries_proto_msgTypes[36]
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2802,7 +3095,7 @@ func (x *TailLogRequest) String() string {
 func (*TailLogRequest) ProtoMessage() {}
 
 func (x *TailLogRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_usage_ledger_v1_queries_proto_msgTypes[36]
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2815,7 +3108,7 @@ func (x *TailLogRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TailLogRequest.ProtoReflect.Descriptor instead.
 func (*TailLogRequest) Descriptor() ([]byte, []int) {
-	return file_usage_ledger_v1_queries_proto_rawDescGZIP(), []int{36}
+	return file_usage_ledger_v1_queries_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *TailLogRequest) GetFromPosition() int64 {
@@ -2862,7 +3155,7 @@ type TailLogResponse struct {
 
 func (x *TailLogResponse) Reset() {
 	*x = TailLogResponse{}
-	mi := &file_usage_ledger_v1_queries_proto_msgTypes[37]
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2874,7 +3167,7 @@ func (x *TailLogResponse) String() string {
 func (*TailLogResponse) ProtoMessage() {}
 
 func (x *TailLogResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_usage_ledger_v1_queries_proto_msgTypes[37]
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2887,7 +3180,7 @@ func (x *TailLogResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TailLogResponse.ProtoReflect.Descriptor instead.
 func (*TailLogResponse) Descriptor() ([]byte, []int) {
-	return file_usage_ledger_v1_queries_proto_rawDescGZIP(), []int{37}
+	return file_usage_ledger_v1_queries_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *TailLogResponse) GetEvents() []*LogEvent {
@@ -2906,14 +3199,18 @@ type LogEvent struct {
 	Recorded *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=recorded,proto3" json:"recorded,omitempty"`
 	Author   string                 `protobuf:"bytes,6,opt,name=author,proto3" json:"author,omitempty"`
 	// The event's fields as a JSON object, without personal data.
-	Json          string `protobuf:"bytes,7,opt,name=json,proto3" json:"json,omitempty"`
+	Json string `protobuf:"bytes,7,opt,name=json,proto3" json:"json,omitempty"`
+	// When and by whom the erasure of its personal fields was asked for; missing while they are there, and
+	// where there never were any.
+	Erased        *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=erased,proto3" json:"erased,omitempty"`
+	ErasedBy      string                 `protobuf:"bytes,9,opt,name=erased_by,json=erasedBy,proto3" json:"erased_by,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *LogEvent) Reset() {
 	*x = LogEvent{}
-	mi := &file_usage_ledger_v1_queries_proto_msgTypes[38]
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2925,7 +3222,7 @@ func (x *LogEvent) String() string {
 func (*LogEvent) ProtoMessage() {}
 
 func (x *LogEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_usage_ledger_v1_queries_proto_msgTypes[38]
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2938,7 +3235,7 @@ func (x *LogEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogEvent.ProtoReflect.Descriptor instead.
 func (*LogEvent) Descriptor() ([]byte, []int) {
-	return file_usage_ledger_v1_queries_proto_rawDescGZIP(), []int{38}
+	return file_usage_ledger_v1_queries_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *LogEvent) GetPosition() *Position {
@@ -2990,6 +3287,20 @@ func (x *LogEvent) GetJson() string {
 	return ""
 }
 
+func (x *LogEvent) GetErased() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Erased
+	}
+	return nil
+}
+
+func (x *LogEvent) GetErasedBy() string {
+	if x != nil {
+		return x.ErasedBy
+	}
+	return ""
+}
+
 type CheckRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Also fold the whole log anew beside the live rows and compare them row by row, and compare
@@ -3001,7 +3312,7 @@ type CheckRequest struct {
 
 func (x *CheckRequest) Reset() {
 	*x = CheckRequest{}
-	mi := &file_usage_ledger_v1_queries_proto_msgTypes[39]
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3013,7 +3324,7 @@ func (x *CheckRequest) String() string {
 func (*CheckRequest) ProtoMessage() {}
 
 func (x *CheckRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_usage_ledger_v1_queries_proto_msgTypes[39]
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3026,7 +3337,7 @@ func (x *CheckRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckRequest.ProtoReflect.Descriptor instead.
 func (*CheckRequest) Descriptor() ([]byte, []int) {
-	return file_usage_ledger_v1_queries_proto_rawDescGZIP(), []int{39}
+	return file_usage_ledger_v1_queries_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *CheckRequest) GetFoldLog() bool {
@@ -3045,7 +3356,7 @@ type CheckResponse struct {
 
 func (x *CheckResponse) Reset() {
 	*x = CheckResponse{}
-	mi := &file_usage_ledger_v1_queries_proto_msgTypes[40]
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3057,7 +3368,7 @@ func (x *CheckResponse) String() string {
 func (*CheckResponse) ProtoMessage() {}
 
 func (x *CheckResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_usage_ledger_v1_queries_proto_msgTypes[40]
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3070,7 +3381,7 @@ func (x *CheckResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckResponse.ProtoReflect.Descriptor instead.
 func (*CheckResponse) Descriptor() ([]byte, []int) {
-	return file_usage_ledger_v1_queries_proto_rawDescGZIP(), []int{40}
+	return file_usage_ledger_v1_queries_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *CheckResponse) GetLaws() []*LawResult {
@@ -3093,7 +3404,7 @@ type LawResult struct {
 
 func (x *LawResult) Reset() {
 	*x = LawResult{}
-	mi := &file_usage_ledger_v1_queries_proto_msgTypes[41]
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3105,7 +3416,7 @@ func (x *LawResult) String() string {
 func (*LawResult) ProtoMessage() {}
 
 func (x *LawResult) ProtoReflect() protoreflect.Message {
-	mi := &file_usage_ledger_v1_queries_proto_msgTypes[41]
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3118,7 +3429,7 @@ func (x *LawResult) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LawResult.ProtoReflect.Descriptor instead.
 func (*LawResult) Descriptor() ([]byte, []int) {
-	return file_usage_ledger_v1_queries_proto_rawDescGZIP(), []int{41}
+	return file_usage_ledger_v1_queries_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *LawResult) GetLaw() string {
@@ -3156,7 +3467,7 @@ type ListMetersRequest struct {
 
 func (x *ListMetersRequest) Reset() {
 	*x = ListMetersRequest{}
-	mi := &file_usage_ledger_v1_queries_proto_msgTypes[42]
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3168,7 +3479,7 @@ func (x *ListMetersRequest) String() string {
 func (*ListMetersRequest) ProtoMessage() {}
 
 func (x *ListMetersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_usage_ledger_v1_queries_proto_msgTypes[42]
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3181,7 +3492,7 @@ func (x *ListMetersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListMetersRequest.ProtoReflect.Descriptor instead.
 func (*ListMetersRequest) Descriptor() ([]byte, []int) {
-	return file_usage_ledger_v1_queries_proto_rawDescGZIP(), []int{42}
+	return file_usage_ledger_v1_queries_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *ListMetersRequest) GetAttributionId() string {
@@ -3218,7 +3529,7 @@ type ListMetersResponse struct {
 
 func (x *ListMetersResponse) Reset() {
 	*x = ListMetersResponse{}
-	mi := &file_usage_ledger_v1_queries_proto_msgTypes[43]
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3230,7 +3541,7 @@ func (x *ListMetersResponse) String() string {
 func (*ListMetersResponse) ProtoMessage() {}
 
 func (x *ListMetersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_usage_ledger_v1_queries_proto_msgTypes[43]
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3243,7 +3554,7 @@ func (x *ListMetersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListMetersResponse.ProtoReflect.Descriptor instead.
 func (*ListMetersResponse) Descriptor() ([]byte, []int) {
-	return file_usage_ledger_v1_queries_proto_rawDescGZIP(), []int{43}
+	return file_usage_ledger_v1_queries_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *ListMetersResponse) GetMeters() []*PayerMeters {
@@ -3281,7 +3592,7 @@ type ListAlertsRequest struct {
 
 func (x *ListAlertsRequest) Reset() {
 	*x = ListAlertsRequest{}
-	mi := &file_usage_ledger_v1_queries_proto_msgTypes[44]
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3293,7 +3604,7 @@ func (x *ListAlertsRequest) String() string {
 func (*ListAlertsRequest) ProtoMessage() {}
 
 func (x *ListAlertsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_usage_ledger_v1_queries_proto_msgTypes[44]
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3306,7 +3617,7 @@ func (x *ListAlertsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAlertsRequest.ProtoReflect.Descriptor instead.
 func (*ListAlertsRequest) Descriptor() ([]byte, []int) {
-	return file_usage_ledger_v1_queries_proto_rawDescGZIP(), []int{44}
+	return file_usage_ledger_v1_queries_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *ListAlertsRequest) GetAttributionId() string {
@@ -3343,7 +3654,7 @@ type ListAlertsResponse struct {
 
 func (x *ListAlertsResponse) Reset() {
 	*x = ListAlertsResponse{}
-	mi := &file_usage_ledger_v1_queries_proto_msgTypes[45]
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3355,7 +3666,7 @@ func (x *ListAlertsResponse) String() string {
 func (*ListAlertsResponse) ProtoMessage() {}
 
 func (x *ListAlertsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_usage_ledger_v1_queries_proto_msgTypes[45]
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3368,7 +3679,7 @@ func (x *ListAlertsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAlertsResponse.ProtoReflect.Descriptor instead.
 func (*ListAlertsResponse) Descriptor() ([]byte, []int) {
-	return file_usage_ledger_v1_queries_proto_rawDescGZIP(), []int{45}
+	return file_usage_ledger_v1_queries_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *ListAlertsResponse) GetAlerts() []*SpendingAlert {
@@ -3400,7 +3711,7 @@ type CheckMetersRequest struct {
 
 func (x *CheckMetersRequest) Reset() {
 	*x = CheckMetersRequest{}
-	mi := &file_usage_ledger_v1_queries_proto_msgTypes[46]
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3412,7 +3723,7 @@ func (x *CheckMetersRequest) String() string {
 func (*CheckMetersRequest) ProtoMessage() {}
 
 func (x *CheckMetersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_usage_ledger_v1_queries_proto_msgTypes[46]
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3425,7 +3736,7 @@ func (x *CheckMetersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckMetersRequest.ProtoReflect.Descriptor instead.
 func (*CheckMetersRequest) Descriptor() ([]byte, []int) {
-	return file_usage_ledger_v1_queries_proto_rawDescGZIP(), []int{46}
+	return file_usage_ledger_v1_queries_proto_rawDescGZIP(), []int{49}
 }
 
 type CheckMetersResponse struct {
@@ -3437,7 +3748,7 @@ type CheckMetersResponse struct {
 
 func (x *CheckMetersResponse) Reset() {
 	*x = CheckMetersResponse{}
-	mi := &file_usage_ledger_v1_queries_proto_msgTypes[47]
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3449,7 +3760,7 @@ func (x *CheckMetersResponse) String() string {
 func (*CheckMetersResponse) ProtoMessage() {}
 
 func (x *CheckMetersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_usage_ledger_v1_queries_proto_msgTypes[47]
+	mi := &file_usage_ledger_v1_queries_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3462,7 +3773,7 @@ func (x *CheckMetersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckMetersResponse.ProtoReflect.Descriptor instead.
 func (*CheckMetersResponse) Descriptor() ([]byte, []int) {
-	return file_usage_ledger_v1_queries_proto_rawDescGZIP(), []int{47}
+	return file_usage_ledger_v1_queries_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *CheckMetersResponse) GetLaws() []*LawResult {
@@ -3476,7 +3787,7 @@ var File_usage_ledger_v1_queries_proto protoreflect.FileDescriptor
 
 const file_usage_ledger_v1_queries_proto_rawDesc = "" +
 	"\n" +
-	"\x1dusage_ledger/v1/queries.proto\x12\x0fusage_ledger.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x14usage/v1/usage.proto\x1a usage_ledger/v1/live_views.proto\x1a usage_ledger/v1/publishing.proto\"=\n" +
+	"\x1dusage_ledger/v1/queries.proto\x12\x0fusage_ledger.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x14usage/v1/usage.proto\x1a\"usage_ledger/v1/audit_proofs.proto\x1a usage_ledger/v1/live_views.proto\x1a usage_ledger/v1/publishing.proto\"=\n" +
 	"\x12GetBalancesRequest\x12'\n" +
 	"\x0fattribution_ids\x18\x01 \x03(\tR\x0eattributionIds\"K\n" +
 	"\x13GetBalancesResponse\x124\n" +
@@ -3517,7 +3828,7 @@ const file_usage_ledger_v1_queries_proto_rawDesc = "" +
 	"\n" +
 	"period_end\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\tperiodEnd\x12!\n" +
 	"\fcredit_cents\x18\x05 \x01(\x12R\vcreditCents\x12'\n" +
-	"\x0fcorrected_cents\x18\x06 \x01(\x12R\x0ecorrectedCents\"\xaa\x05\n" +
+	"\x0fcorrected_cents\x18\x06 \x01(\x12R\x0ecorrectedCents\"\xfe\x05\n" +
 	"\fInvoiceDraft\x12%\n" +
 	"\x0eattribution_id\x18\x01 \x01(\tR\rattributionId\x12!\n" +
 	"\fcycle_number\x18\x02 \x01(\x03R\vcycleNumber\x12;\n" +
@@ -3537,7 +3848,12 @@ const file_usage_ledger_v1_queries_proto_rawDesc = "" +
 	"totalCents\x12)\n" +
 	"\x10billable_credits\x18\r \x01(\x03R\x0fbillableCredits\x129\n" +
 	"\n" +
-	"accrued_to\x18\x0e \x01(\v2\x1a.google.protobuf.TimestampR\taccruedTo\"\xd0\x01\n" +
+	"accrued_to\x18\x0e \x01(\v2\x1a.google.protobuf.TimestampR\taccruedTo\x12R\n" +
+	"\x13voided_credit_notes\x18\x0f \x03(\v2\".usage_ledger.v1.VoidedCreditNotesR\x11voidedCreditNotes\"\x93\x01\n" +
+	"\x11VoidedCreditNotes\x12!\n" +
+	"\fcredit_notes\x18\x01 \x01(\x03R\vcreditNotes\x12!\n" +
+	"\fcredit_cents\x18\x02 \x01(\x12R\vcreditCents\x128\n" +
+	"\blate_for\x18\x03 \x01(\v2\x1d.usage_ledger.v1.ClosedPeriodR\alateFor\"\xd0\x01\n" +
 	"\x10InvoiceDraftLine\x12'\n" +
 	"\x0fworkspace_class\x18\x01 \x01(\tR\x0eworkspaceClass\x12\x1c\n" +
 	"\tinstances\x18\x02 \x01(\x03R\tinstances\x12\x18\n" +
@@ -3566,9 +3882,10 @@ const file_usage_ledger_v1_queries_proto_rawDesc = "" +
 	"\x04kind\x18\x06 \x01(\x0e2\x1a.usage_ledger.v1.EntryKindR\x04kind\x122\n" +
 	"\x15workspace_instance_id\x18\a \x01(\tR\x13workspaceInstanceId\x12\x14\n" +
 	"\x05draft\x18\b \x01(\bR\x05draft\x12\x1a\n" +
-	"\bmetadata\x18\t \x01(\tR\bmetadata\"H\n" +
+	"\bmetadata\x18\t \x01(\tR\bmetadata\"o\n" +
 	"\x12GetInstanceRequest\x122\n" +
-	"\x15workspace_instance_id\x18\x01 \x01(\tR\x13workspaceInstanceId\"\xbe\x06\n" +
+	"\x15workspace_instance_id\x18\x01 \x01(\tR\x13workspaceInstanceId\x12%\n" +
+	"\x0eattribution_id\x18\x02 \x01(\tR\rattributionId\"\x8c\a\n" +
 	"\x13GetInstanceResponse\x122\n" +
 	"\x15workspace_instance_id\x18\x01 \x01(\tR\x13workspaceInstanceId\x12%\n" +
 	"\x0eattribution_id\x18\x02 \x01(\tR\rattributionId\x12'\n" +
@@ -3589,11 +3906,20 @@ const file_usage_ledger_v1_queries_proto_rawDesc = "" +
 	"\x0eprice_revision\x18\x0e \x01(\x03R\rpriceRevision\x12,\n" +
 	"\x05entry\x18\x0f \x01(\v2\x16.usage_ledger.v1.EntryR\x05entry\x120\n" +
 	"\x05lines\x18\x10 \x03(\v2\x1a.usage_ledger.v1.CycleLineR\x05lines\x121\n" +
-	"\x06events\x18\x11 \x03(\v2\x19.usage_ledger.v1.LogEventR\x06events\"k\n" +
+	"\x06events\x18\x11 \x03(\v2\x19.usage_ledger.v1.LogEventR\x06events\x12\x17\n" +
+	"\ais_void\x18\x12 \x01(\bR\x06isVoid\x123\n" +
+	"\x05voids\x18\x13 \x03(\v2\x1d.usage_ledger.v1.InstanceVoidR\x05voids\"\xd4\x01\n" +
+	"\fInstanceVoid\x125\n" +
+	"\bposition\x18\x01 \x01(\v2\x19.usage_ledger.v1.PositionR\bposition\x126\n" +
+	"\brecorded\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\brecorded\x12\x16\n" +
+	"\x06author\x18\x03 \x01(\tR\x06author\x12\x16\n" +
+	"\x06reason\x18\x04 \x01(\tR\x06reason\x12%\n" +
+	"\x0eattribution_id\x18\x05 \x01(\tR\rattributionId\"\x92\x01\n" +
 	"\tCycleLine\x12!\n" +
 	"\fcycle_number\x18\x01 \x01(\x03R\vcycleNumber\x12\x18\n" +
 	"\aseconds\x18\x02 \x01(\x12R\aseconds\x12!\n" +
-	"\fcredit_cents\x18\x03 \x01(\x12R\vcreditCents\"R\n" +
+	"\fcredit_cents\x18\x03 \x01(\x12R\vcreditCents\x12%\n" +
+	"\x0eattribution_id\x18\x04 \x01(\tR\rattributionId\"R\n" +
 	"\x1bListSuspectInstancesRequest\x12\x1b\n" +
 	"\tpage_size\x18\x01 \x01(\x05R\bpageSize\x12\x16\n" +
 	"\x06cursor\x18\x02 \x01(\tR\x06cursor\"\x7f\n" +
@@ -3645,7 +3971,7 @@ const file_usage_ledger_v1_queries_proto_rawDesc = "" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x19\n" +
 	"\x05value\x18\x02 \x01(\fH\x00R\x05value\x88\x01\x01B\b\n" +
 	"\x06_value\"\x12\n" +
-	"\x10GetStatusRequest\"\x80\b\n" +
+	"\x10GetStatusRequest\"\xfc\b\n" +
 	"\x11GetStatusResponse\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\tR\aversion\x12-\n" +
 	"\x04head\x18\x02 \x01(\v2\x19.usage_ledger.v1.PositionR\x04head\x12C\n" +
@@ -3672,7 +3998,17 @@ const file_usage_ledger_v1_queries_proto_rawDesc = "" +
 	"\x0fledger_interval\x18\x12 \x01(\v2\x19.google.protobuf.DurationR\x0eledgerInterval\x12/\n" +
 	"\x05heads\x18\x13 \x03(\v2\x19.usage_ledger.v1.PositionR\x05heads\x125\n" +
 	"\x06intake\x18\x14 \x03(\v2\x1d.usage_ledger.v1.IntakeStatusR\x06intake\x121\n" +
-	"\x05tails\x18\x15 \x03(\v2\x1b.usage_ledger.v1.TailStatusR\x05tails\"\xa5\x01\n" +
+	"\x05tails\x18\x15 \x03(\v2\x1b.usage_ledger.v1.TailStatusR\x05tails\x121\n" +
+	"\x05trees\x18\x1e \x03(\v2\x1b.usage_ledger.v1.TreeStatusR\x05trees\x12\x1d\n" +
+	"\n" +
+	"heads_held\x18\x1f \x01(\tR\theadsHeld\x12(\n" +
+	"\x04acts\x18  \x03(\v2\x14.usage_ledger.v1.ActR\x04acts\"\x8f\x01\n" +
+	"\x03Act\x12\x14\n" +
+	"\x05shard\x18\x01 \x01(\rR\x05shard\x12.\n" +
+	"\x04time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x16\n" +
+	"\x06author\x18\x03 \x01(\tR\x06author\x12\x12\n" +
+	"\x04what\x18\x04 \x01(\tR\x04what\x12\x16\n" +
+	"\x06detail\x18\x05 \x01(\tR\x06detail\"\xa5\x01\n" +
 	"\fIntakeStatus\x12\x18\n" +
 	"\acluster\x18\x01 \x01(\tR\acluster\x12\x14\n" +
 	"\x05topic\x18\x02 \x01(\tR\x05topic\x12\x19\n" +
@@ -3711,7 +4047,7 @@ const file_usage_ledger_v1_queries_proto_rawDesc = "" +
 	"\x06follow\x18\x04 \x01(\bR\x06follow\x12\x14\n" +
 	"\x05shard\x18\x05 \x01(\rR\x05shard\"D\n" +
 	"\x0fTailLogResponse\x121\n" +
-	"\x06events\x18\x01 \x03(\v2\x19.usage_ledger.v1.LogEventR\x06events\"\xed\x01\n" +
+	"\x06events\x18\x01 \x03(\v2\x19.usage_ledger.v1.LogEventR\x06events\"\xbe\x02\n" +
 	"\bLogEvent\x125\n" +
 	"\bposition\x18\x01 \x01(\v2\x19.usage_ledger.v1.PositionR\bposition\x12\x16\n" +
 	"\x06stream\x18\x02 \x01(\tR\x06stream\x12\x18\n" +
@@ -3719,7 +4055,9 @@ const file_usage_ledger_v1_queries_proto_rawDesc = "" +
 	"\x05topic\x18\x04 \x01(\tR\x05topic\x126\n" +
 	"\brecorded\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\brecorded\x12\x16\n" +
 	"\x06author\x18\x06 \x01(\tR\x06author\x12\x12\n" +
-	"\x04json\x18\a \x01(\tR\x04json\")\n" +
+	"\x04json\x18\a \x01(\tR\x04json\x122\n" +
+	"\x06erased\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\x06erased\x12\x1b\n" +
+	"\terased_by\x18\t \x01(\tR\berasedBy\")\n" +
 	"\fCheckRequest\x12\x19\n" +
 	"\bfold_log\x18\x01 \x01(\bR\afoldLog\"?\n" +
 	"\rCheckResponse\x12.\n" +
@@ -3786,7 +4124,7 @@ func file_usage_ledger_v1_queries_proto_rawDescGZIP() []byte {
 }
 
 var file_usage_ledger_v1_queries_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_usage_ledger_v1_queries_proto_msgTypes = make([]protoimpl.MessageInfo, 48)
+var file_usage_ledger_v1_queries_proto_msgTypes = make([]protoimpl.MessageInfo, 51)
 var file_usage_ledger_v1_queries_proto_goTypes = []any{
 	(EntryKind)(0),                       // 0: usage_ledger.v1.EntryKind
 	(SuspectInstance_Reason)(0),          // 1: usage_ledger.v1.SuspectInstance.Reason
@@ -3801,147 +4139,160 @@ var file_usage_ledger_v1_queries_proto_goTypes = []any{
 	(*BilledDraft)(nil),                  // 10: usage_ledger.v1.BilledDraft
 	(*SettledInvoice)(nil),               // 11: usage_ledger.v1.SettledInvoice
 	(*InvoiceDraft)(nil),                 // 12: usage_ledger.v1.InvoiceDraft
-	(*InvoiceDraftLine)(nil),             // 13: usage_ledger.v1.InvoiceDraftLine
-	(*ClosedPeriod)(nil),                 // 14: usage_ledger.v1.ClosedPeriod
-	(*ListEntriesRequest)(nil),           // 15: usage_ledger.v1.ListEntriesRequest
-	(*ListEntriesResponse)(nil),          // 16: usage_ledger.v1.ListEntriesResponse
-	(*Entry)(nil),                        // 17: usage_ledger.v1.Entry
-	(*GetInstanceRequest)(nil),           // 18: usage_ledger.v1.GetInstanceRequest
-	(*GetInstanceResponse)(nil),          // 19: usage_ledger.v1.GetInstanceResponse
-	(*CycleLine)(nil),                    // 20: usage_ledger.v1.CycleLine
-	(*ListSuspectInstancesRequest)(nil),  // 21: usage_ledger.v1.ListSuspectInstancesRequest
-	(*ListSuspectInstancesResponse)(nil), // 22: usage_ledger.v1.ListSuspectInstancesResponse
-	(*SuspectInstance)(nil),              // 23: usage_ledger.v1.SuspectInstance
-	(*ListDeadLettersRequest)(nil),       // 24: usage_ledger.v1.ListDeadLettersRequest
-	(*ListDeadLettersResponse)(nil),      // 25: usage_ledger.v1.ListDeadLettersResponse
-	(*DeadLetter)(nil),                   // 26: usage_ledger.v1.DeadLetter
-	(*GetDeadLetterRequest)(nil),         // 27: usage_ledger.v1.GetDeadLetterRequest
-	(*GetDeadLetterResponse)(nil),        // 28: usage_ledger.v1.GetDeadLetterResponse
-	(*MessageAttributes)(nil),            // 29: usage_ledger.v1.MessageAttributes
-	(*MessageHeader)(nil),                // 30: usage_ledger.v1.MessageHeader
-	(*GetStatusRequest)(nil),             // 31: usage_ledger.v1.GetStatusRequest
-	(*GetStatusResponse)(nil),            // 32: usage_ledger.v1.GetStatusResponse
-	(*IntakeStatus)(nil),                 // 33: usage_ledger.v1.IntakeStatus
-	(*TailStatus)(nil),                   // 34: usage_ledger.v1.TailStatus
-	(*ProjectionStatus)(nil),             // 35: usage_ledger.v1.ProjectionStatus
-	(*DeliveryCounts)(nil),               // 36: usage_ledger.v1.DeliveryCounts
-	(*JobStatus)(nil),                    // 37: usage_ledger.v1.JobStatus
-	(*TailLogRequest)(nil),               // 38: usage_ledger.v1.TailLogRequest
-	(*TailLogResponse)(nil),              // 39: usage_ledger.v1.TailLogResponse
-	(*LogEvent)(nil),                     // 40: usage_ledger.v1.LogEvent
-	(*CheckRequest)(nil),                 // 41: usage_ledger.v1.CheckRequest
-	(*CheckResponse)(nil),                // 42: usage_ledger.v1.CheckResponse
-	(*LawResult)(nil),                    // 43: usage_ledger.v1.LawResult
-	(*ListMetersRequest)(nil),            // 44: usage_ledger.v1.ListMetersRequest
-	(*ListMetersResponse)(nil),           // 45: usage_ledger.v1.ListMetersResponse
-	(*ListAlertsRequest)(nil),            // 46: usage_ledger.v1.ListAlertsRequest
-	(*ListAlertsResponse)(nil),           // 47: usage_ledger.v1.ListAlertsResponse
-	(*CheckMetersRequest)(nil),           // 48: usage_ledger.v1.CheckMetersRequest
-	(*CheckMetersResponse)(nil),          // 49: usage_ledger.v1.CheckMetersResponse
-	(*v1.CostCenter)(nil),                // 50: usage.v1.CostCenter
-	(*timestamppb.Timestamp)(nil),        // 51: google.protobuf.Timestamp
-	(*Position)(nil),                     // 52: usage_ledger.v1.Position
-	(*durationpb.Duration)(nil),          // 53: google.protobuf.Duration
-	(*PayerMeters)(nil),                  // 54: usage_ledger.v1.PayerMeters
-	(*SpendingAlert)(nil),                // 55: usage_ledger.v1.SpendingAlert
+	(*VoidedCreditNotes)(nil),            // 13: usage_ledger.v1.VoidedCreditNotes
+	(*InvoiceDraftLine)(nil),             // 14: usage_ledger.v1.InvoiceDraftLine
+	(*ClosedPeriod)(nil),                 // 15: usage_ledger.v1.ClosedPeriod
+	(*ListEntriesRequest)(nil),           // 16: usage_ledger.v1.ListEntriesRequest
+	(*ListEntriesResponse)(nil),          // 17: usage_ledger.v1.ListEntriesResponse
+	(*Entry)(nil),                        // 18: usage_ledger.v1.Entry
+	(*GetInstanceRequest)(nil),           // 19: usage_ledger.v1.GetInstanceRequest
+	(*GetInstanceResponse)(nil),          // 20: usage_ledger.v1.GetInstanceResponse
+	(*InstanceVoid)(nil),                 // 21: usage_ledger.v1.InstanceVoid
+	(*CycleLine)(nil),                    // 22: usage_ledger.v1.CycleLine
+	(*ListSuspectInstancesRequest)(nil),  // 23: usage_ledger.v1.ListSuspectInstancesRequest
+	(*ListSuspectInstancesResponse)(nil), // 24: usage_ledger.v1.ListSuspectInstancesResponse
+	(*SuspectInstance)(nil),              // 25: usage_ledger.v1.SuspectInstance
+	(*ListDeadLettersRequest)(nil),       // 26: usage_ledger.v1.ListDeadLettersRequest
+	(*ListDeadLettersResponse)(nil),      // 27: usage_ledger.v1.ListDeadLettersResponse
+	(*DeadLetter)(nil),                   // 28: usage_ledger.v1.DeadLetter
+	(*GetDeadLetterRequest)(nil),         // 29: usage_ledger.v1.GetDeadLetterRequest
+	(*GetDeadLetterResponse)(nil),        // 30: usage_ledger.v1.GetDeadLetterResponse
+	(*MessageAttributes)(nil),            // 31: usage_ledger.v1.MessageAttributes
+	(*MessageHeader)(nil),                // 32: usage_ledger.v1.MessageHeader
+	(*GetStatusRequest)(nil),             // 33: usage_ledger.v1.GetStatusRequest
+	(*GetStatusResponse)(nil),            // 34: usage_ledger.v1.GetStatusResponse
+	(*Act)(nil),                          // 35: usage_ledger.v1.Act
+	(*IntakeStatus)(nil),                 // 36: usage_ledger.v1.IntakeStatus
+	(*TailStatus)(nil),                   // 37: usage_ledger.v1.TailStatus
+	(*ProjectionStatus)(nil),             // 38: usage_ledger.v1.ProjectionStatus
+	(*DeliveryCounts)(nil),               // 39: usage_ledger.v1.DeliveryCounts
+	(*JobStatus)(nil),                    // 40: usage_ledger.v1.JobStatus
+	(*TailLogRequest)(nil),               // 41: usage_ledger.v1.TailLogRequest
+	(*TailLogResponse)(nil),              // 42: usage_ledger.v1.TailLogResponse
+	(*LogEvent)(nil),                     // 43: usage_ledger.v1.LogEvent
+	(*CheckRequest)(nil),                 // 44: usage_ledger.v1.CheckRequest
+	(*CheckResponse)(nil),                // 45: usage_ledger.v1.CheckResponse
+	(*LawResult)(nil),                    // 46: usage_ledger.v1.LawResult
+	(*ListMetersRequest)(nil),            // 47: usage_ledger.v1.ListMetersRequest
+	(*ListMetersResponse)(nil),           // 48: usage_ledger.v1.ListMetersResponse
+	(*ListAlertsRequest)(nil),            // 49: usage_ledger.v1.ListAlertsRequest
+	(*ListAlertsResponse)(nil),           // 50: usage_ledger.v1.ListAlertsResponse
+	(*CheckMetersRequest)(nil),           // 51: usage_ledger.v1.CheckMetersRequest
+	(*CheckMetersResponse)(nil),          // 52: usage_ledger.v1.CheckMetersResponse
+	(*v1.CostCenter)(nil),                // 53: usage.v1.CostCenter
+	(*timestamppb.Timestamp)(nil),        // 54: google.protobuf.Timestamp
+	(*Position)(nil),                     // 55: usage_ledger.v1.Position
+	(*durationpb.Duration)(nil),          // 56: google.protobuf.Duration
+	(*TreeStatus)(nil),                   // 57: usage_ledger.v1.TreeStatus
+	(*PayerMeters)(nil),                  // 58: usage_ledger.v1.PayerMeters
+	(*SpendingAlert)(nil),                // 59: usage_ledger.v1.SpendingAlert
 }
 var file_usage_ledger_v1_queries_proto_depIdxs = []int32{
 	4,  // 0: usage_ledger.v1.GetBalancesResponse.balances:type_name -> usage_ledger.v1.Balance
 	7,  // 1: usage_ledger.v1.ListCostCentersResponse.cost_centers:type_name -> usage_ledger.v1.CostCenterDetails
-	50, // 2: usage_ledger.v1.CostCenterDetails.cost_center:type_name -> usage.v1.CostCenter
+	53, // 2: usage_ledger.v1.CostCenterDetails.cost_center:type_name -> usage.v1.CostCenter
 	12, // 3: usage_ledger.v1.GetInvoiceDraftResponse.invoice_draft:type_name -> usage_ledger.v1.InvoiceDraft
 	10, // 4: usage_ledger.v1.GetInvoiceDraftResponse.billed:type_name -> usage_ledger.v1.BilledDraft
 	11, // 5: usage_ledger.v1.BilledDraft.invoices:type_name -> usage_ledger.v1.SettledInvoice
-	51, // 6: usage_ledger.v1.SettledInvoice.finalized:type_name -> google.protobuf.Timestamp
-	51, // 7: usage_ledger.v1.SettledInvoice.period_start:type_name -> google.protobuf.Timestamp
-	51, // 8: usage_ledger.v1.SettledInvoice.period_end:type_name -> google.protobuf.Timestamp
-	51, // 9: usage_ledger.v1.InvoiceDraft.cycle_start:type_name -> google.protobuf.Timestamp
-	51, // 10: usage_ledger.v1.InvoiceDraft.next_billing_time:type_name -> google.protobuf.Timestamp
-	50, // 11: usage_ledger.v1.InvoiceDraft.cost_center:type_name -> usage.v1.CostCenter
-	13, // 12: usage_ledger.v1.InvoiceDraft.lines:type_name -> usage_ledger.v1.InvoiceDraftLine
-	51, // 13: usage_ledger.v1.InvoiceDraft.accrued_to:type_name -> google.protobuf.Timestamp
-	14, // 14: usage_ledger.v1.InvoiceDraftLine.late_for:type_name -> usage_ledger.v1.ClosedPeriod
-	51, // 15: usage_ledger.v1.ClosedPeriod.start:type_name -> google.protobuf.Timestamp
-	51, // 16: usage_ledger.v1.ClosedPeriod.end:type_name -> google.protobuf.Timestamp
-	17, // 17: usage_ledger.v1.ListEntriesResponse.entries:type_name -> usage_ledger.v1.Entry
-	51, // 18: usage_ledger.v1.Entry.effective_time:type_name -> google.protobuf.Timestamp
-	0,  // 19: usage_ledger.v1.Entry.kind:type_name -> usage_ledger.v1.EntryKind
-	51, // 20: usage_ledger.v1.GetInstanceResponse.creation_time:type_name -> google.protobuf.Timestamp
-	51, // 21: usage_ledger.v1.GetInstanceResponse.started_time:type_name -> google.protobuf.Timestamp
-	51, // 22: usage_ledger.v1.GetInstanceResponse.stopping_time:type_name -> google.protobuf.Timestamp
-	51, // 23: usage_ledger.v1.GetInstanceResponse.stopped_time:type_name -> google.protobuf.Timestamp
-	51, // 24: usage_ledger.v1.GetInstanceResponse.ended_time:type_name -> google.protobuf.Timestamp
-	17, // 25: usage_ledger.v1.GetInstanceResponse.entry:type_name -> usage_ledger.v1.Entry
-	20, // 26: usage_ledger.v1.GetInstanceResponse.lines:type_name -> usage_ledger.v1.CycleLine
-	40, // 27: usage_ledger.v1.GetInstanceResponse.events:type_name -> usage_ledger.v1.LogEvent
-	23, // 28: usage_ledger.v1.ListSuspectInstancesResponse.instances:type_name -> usage_ledger.v1.SuspectInstance
-	1,  // 29: usage_ledger.v1.SuspectInstance.reason:type_name -> usage_ledger.v1.SuspectInstance.Reason
-	51, // 30: usage_ledger.v1.SuspectInstance.since:type_name -> google.protobuf.Timestamp
-	26, // 31: usage_ledger.v1.ListDeadLettersResponse.dead_letters:type_name -> usage_ledger.v1.DeadLetter
-	51, // 32: usage_ledger.v1.DeadLetter.first_rejected:type_name -> google.protobuf.Timestamp
-	51, // 33: usage_ledger.v1.DeadLetter.last_rejected:type_name -> google.protobuf.Timestamp
-	26, // 34: usage_ledger.v1.GetDeadLetterResponse.dead_letter:type_name -> usage_ledger.v1.DeadLetter
-	29, // 35: usage_ledger.v1.GetDeadLetterResponse.message:type_name -> usage_ledger.v1.MessageAttributes
-	30, // 36: usage_ledger.v1.MessageAttributes.headers:type_name -> usage_ledger.v1.MessageHeader
-	52, // 37: usage_ledger.v1.GetStatusResponse.head:type_name -> usage_ledger.v1.Position
-	51, // 38: usage_ledger.v1.GetStatusResponse.newest_recorded:type_name -> google.protobuf.Timestamp
-	35, // 39: usage_ledger.v1.GetStatusResponse.projections:type_name -> usage_ledger.v1.ProjectionStatus
-	36, // 40: usage_ledger.v1.GetStatusResponse.total:type_name -> usage_ledger.v1.DeliveryCounts
-	36, // 41: usage_ledger.v1.GetStatusResponse.deliveries:type_name -> usage_ledger.v1.DeliveryCounts
-	51, // 42: usage_ledger.v1.GetStatusResponse.accrued_to:type_name -> google.protobuf.Timestamp
-	37, // 43: usage_ledger.v1.GetStatusResponse.jobs:type_name -> usage_ledger.v1.JobStatus
-	53, // 44: usage_ledger.v1.GetStatusResponse.ledger_interval:type_name -> google.protobuf.Duration
-	52, // 45: usage_ledger.v1.GetStatusResponse.heads:type_name -> usage_ledger.v1.Position
-	33, // 46: usage_ledger.v1.GetStatusResponse.intake:type_name -> usage_ledger.v1.IntakeStatus
-	34, // 47: usage_ledger.v1.GetStatusResponse.tails:type_name -> usage_ledger.v1.TailStatus
-	52, // 48: usage_ledger.v1.TailStatus.position:type_name -> usage_ledger.v1.Position
-	52, // 49: usage_ledger.v1.ProjectionStatus.position:type_name -> usage_ledger.v1.Position
-	53, // 50: usage_ledger.v1.JobStatus.every:type_name -> google.protobuf.Duration
-	51, // 51: usage_ledger.v1.JobStatus.last_started:type_name -> google.protobuf.Timestamp
-	51, // 52: usage_ledger.v1.JobStatus.last_finished:type_name -> google.protobuf.Timestamp
-	51, // 53: usage_ledger.v1.JobStatus.next:type_name -> google.protobuf.Timestamp
-	40, // 54: usage_ledger.v1.TailLogResponse.events:type_name -> usage_ledger.v1.LogEvent
-	52, // 55: usage_ledger.v1.LogEvent.position:type_name -> usage_ledger.v1.Position
-	51, // 56: usage_ledger.v1.LogEvent.recorded:type_name -> google.protobuf.Timestamp
-	43, // 57: usage_ledger.v1.CheckResponse.laws:type_name -> usage_ledger.v1.LawResult
-	54, // 58: usage_ledger.v1.ListMetersResponse.meters:type_name -> usage_ledger.v1.PayerMeters
-	52, // 59: usage_ledger.v1.ListMetersResponse.applied:type_name -> usage_ledger.v1.Position
-	55, // 60: usage_ledger.v1.ListAlertsResponse.alerts:type_name -> usage_ledger.v1.SpendingAlert
-	52, // 61: usage_ledger.v1.ListAlertsResponse.applied:type_name -> usage_ledger.v1.Position
-	43, // 62: usage_ledger.v1.CheckMetersResponse.laws:type_name -> usage_ledger.v1.LawResult
-	2,  // 63: usage_ledger.v1.QueryService.GetBalances:input_type -> usage_ledger.v1.GetBalancesRequest
-	5,  // 64: usage_ledger.v1.QueryService.ListCostCenters:input_type -> usage_ledger.v1.ListCostCentersRequest
-	8,  // 65: usage_ledger.v1.QueryService.GetInvoiceDraft:input_type -> usage_ledger.v1.GetInvoiceDraftRequest
-	15, // 66: usage_ledger.v1.QueryService.ListEntries:input_type -> usage_ledger.v1.ListEntriesRequest
-	18, // 67: usage_ledger.v1.QueryService.GetInstance:input_type -> usage_ledger.v1.GetInstanceRequest
-	21, // 68: usage_ledger.v1.QueryService.ListSuspectInstances:input_type -> usage_ledger.v1.ListSuspectInstancesRequest
-	24, // 69: usage_ledger.v1.QueryService.ListDeadLetters:input_type -> usage_ledger.v1.ListDeadLettersRequest
-	27, // 70: usage_ledger.v1.QueryService.GetDeadLetter:input_type -> usage_ledger.v1.GetDeadLetterRequest
-	31, // 71: usage_ledger.v1.QueryService.GetStatus:input_type -> usage_ledger.v1.GetStatusRequest
-	38, // 72: usage_ledger.v1.QueryService.TailLog:input_type -> usage_ledger.v1.TailLogRequest
-	41, // 73: usage_ledger.v1.QueryService.Check:input_type -> usage_ledger.v1.CheckRequest
-	44, // 74: usage_ledger.v1.QueryService.ListMeters:input_type -> usage_ledger.v1.ListMetersRequest
-	46, // 75: usage_ledger.v1.QueryService.ListAlerts:input_type -> usage_ledger.v1.ListAlertsRequest
-	48, // 76: usage_ledger.v1.QueryService.CheckMeters:input_type -> usage_ledger.v1.CheckMetersRequest
-	3,  // 77: usage_ledger.v1.QueryService.GetBalances:output_type -> usage_ledger.v1.GetBalancesResponse
-	6,  // 78: usage_ledger.v1.QueryService.ListCostCenters:output_type -> usage_ledger.v1.ListCostCentersResponse
-	9,  // 79: usage_ledger.v1.QueryService.GetInvoiceDraft:output_type -> usage_ledger.v1.GetInvoiceDraftResponse
-	16, // 80: usage_ledger.v1.QueryService.ListEntries:output_type -> usage_ledger.v1.ListEntriesResponse
-	19, // 81: usage_ledger.v1.QueryService.GetInstance:output_type -> usage_ledger.v1.GetInstanceResponse
-	22, // 82: usage_ledger.v1.QueryService.ListSuspectInstances:output_type -> usage_ledger.v1.ListSuspectInstancesResponse
-	25, // 83: usage_ledger.v1.QueryService.ListDeadLetters:output_type -> usage_ledger.v1.ListDeadLettersResponse
-	28, // 84: usage_ledger.v1.QueryService.GetDeadLetter:output_type -> usage_ledger.v1.GetDeadLetterResponse
-	32, // 85: usage_ledger.v1.QueryService.GetStatus:output_type -> usage_ledger.v1.GetStatusResponse
-	39, // 86: usage_ledger.v1.QueryService.TailLog:output_type -> usage_ledger.v1.TailLogResponse
-	42, // 87: usage_ledger.v1.QueryService.Check:output_type -> usage_ledger.v1.CheckResponse
-	45, // 88: usage_ledger.v1.QueryService.ListMeters:output_type -> usage_ledger.v1.ListMetersResponse
-	47, // 89: usage_ledger.v1.QueryService.ListAlerts:output_type -> usage_ledger.v1.ListAlertsResponse
-	49, // 90: usage_ledger.v1.QueryService.CheckMeters:output_type -> usage_ledger.v1.CheckMetersResponse
-	77, // [77:91] is the sub-list for method output_type
-	63, // [63:77] is the sub-list for method input_type
-	63, // [63:63] is the sub-list for extension type_name
-	63, // [63:63] is the sub-list for extension extendee
-	0,  // [0:63] is the sub-list for field type_name
+	54, // 6: usage_ledger.v1.SettledInvoice.finalized:type_name -> google.protobuf.Timestamp
+	54, // 7: usage_ledger.v1.SettledInvoice.period_start:type_name -> google.protobuf.Timestamp
+	54, // 8: usage_ledger.v1.SettledInvoice.period_end:type_name -> google.protobuf.Timestamp
+	54, // 9: usage_ledger.v1.InvoiceDraft.cycle_start:type_name -> google.protobuf.Timestamp
+	54, // 10: usage_ledger.v1.InvoiceDraft.next_billing_time:type_name -> google.protobuf.Timestamp
+	53, // 11: usage_ledger.v1.InvoiceDraft.cost_center:type_name -> usage.v1.CostCenter
+	14, // 12: usage_ledger.v1.InvoiceDraft.lines:type_name -> usage_ledger.v1.InvoiceDraftLine
+	54, // 13: usage_ledger.v1.InvoiceDraft.accrued_to:type_name -> google.protobuf.Timestamp
+	13, // 14: usage_ledger.v1.InvoiceDraft.voided_credit_notes:type_name -> usage_ledger.v1.VoidedCreditNotes
+	15, // 15: usage_ledger.v1.VoidedCreditNotes.late_for:type_name -> usage_ledger.v1.ClosedPeriod
+	15, // 16: usage_ledger.v1.InvoiceDraftLine.late_for:type_name -> usage_ledger.v1.ClosedPeriod
+	54, // 17: usage_ledger.v1.ClosedPeriod.start:type_name -> google.protobuf.Timestamp
+	54, // 18: usage_ledger.v1.ClosedPeriod.end:type_name -> google.protobuf.Timestamp
+	18, // 19: usage_ledger.v1.ListEntriesResponse.entries:type_name -> usage_ledger.v1.Entry
+	54, // 20: usage_ledger.v1.Entry.effective_time:type_name -> google.protobuf.Timestamp
+	0,  // 21: usage_ledger.v1.Entry.kind:type_name -> usage_ledger.v1.EntryKind
+	54, // 22: usage_ledger.v1.GetInstanceResponse.creation_time:type_name -> google.protobuf.Timestamp
+	54, // 23: usage_ledger.v1.GetInstanceResponse.started_time:type_name -> google.protobuf.Timestamp
+	54, // 24: usage_ledger.v1.GetInstanceResponse.stopping_time:type_name -> google.protobuf.Timestamp
+	54, // 25: usage_ledger.v1.GetInstanceResponse.stopped_time:type_name -> google.protobuf.Timestamp
+	54, // 26: usage_ledger.v1.GetInstanceResponse.ended_time:type_name -> google.protobuf.Timestamp
+	18, // 27: usage_ledger.v1.GetInstanceResponse.entry:type_name -> usage_ledger.v1.Entry
+	22, // 28: usage_ledger.v1.GetInstanceResponse.lines:type_name -> usage_ledger.v1.CycleLine
+	43, // 29: usage_ledger.v1.GetInstanceResponse.events:type_name -> usage_ledger.v1.LogEvent
+	21, // 30: usage_ledger.v1.GetInstanceResponse.voids:type_name -> usage_ledger.v1.InstanceVoid
+	55, // 31: usage_ledger.v1.InstanceVoid.position:type_name -> usage_ledger.v1.Position
+	54, // 32: usage_ledger.v1.InstanceVoid.recorded:type_name -> google.protobuf.Timestamp
+	25, // 33: usage_ledger.v1.ListSuspectInstancesResponse.instances:type_name -> usage_ledger.v1.SuspectInstance
+	1,  // 34: usage_ledger.v1.SuspectInstance.reason:type_name -> usage_ledger.v1.SuspectInstance.Reason
+	54, // 35: usage_ledger.v1.SuspectInstance.since:type_name -> google.protobuf.Timestamp
+	28, // 36: usage_ledger.v1.ListDeadLettersResponse.dead_letters:type_name -> usage_ledger.v1.DeadLetter
+	54, // 37: usage_ledger.v1.DeadLetter.first_rejected:type_name -> google.protobuf.Timestamp
+	54, // 38: usage_ledger.v1.DeadLetter.last_rejected:type_name -> google.protobuf.Timestamp
+	28, // 39: usage_ledger.v1.GetDeadLetterResponse.dead_letter:type_name -> usage_ledger.v1.DeadLetter
+	31, // 40: usage_ledger.v1.GetDeadLetterResponse.message:type_name -> usage_ledger.v1.MessageAttributes
+	32, // 41: usage_ledger.v1.MessageAttributes.headers:type_name -> usage_ledger.v1.MessageHeader
+	55, // 42: usage_ledger.v1.GetStatusResponse.head:type_name -> usage_ledger.v1.Position
+	54, // 43: usage_ledger.v1.GetStatusResponse.newest_recorded:type_name -> google.protobuf.Timestamp
+	38, // 44: usage_ledger.v1.GetStatusResponse.projections:type_name -> usage_ledger.v1.ProjectionStatus
+	39, // 45: usage_ledger.v1.GetStatusResponse.total:type_name -> usage_ledger.v1.DeliveryCounts
+	39, // 46: usage_ledger.v1.GetStatusResponse.deliveries:type_name -> usage_ledger.v1.DeliveryCounts
+	54, // 47: usage_ledger.v1.GetStatusResponse.accrued_to:type_name -> google.protobuf.Timestamp
+	40, // 48: usage_ledger.v1.GetStatusResponse.jobs:type_name -> usage_ledger.v1.JobStatus
+	56, // 49: usage_ledger.v1.GetStatusResponse.ledger_interval:type_name -> google.protobuf.Duration
+	55, // 50: usage_ledger.v1.GetStatusResponse.heads:type_name -> usage_ledger.v1.Position
+	36, // 51: usage_ledger.v1.GetStatusResponse.intake:type_name -> usage_ledger.v1.IntakeStatus
+	37, // 52: usage_ledger.v1.GetStatusResponse.tails:type_name -> usage_ledger.v1.TailStatus
+	57, // 53: usage_ledger.v1.GetStatusResponse.trees:type_name -> usage_ledger.v1.TreeStatus
+	35, // 54: usage_ledger.v1.GetStatusResponse.acts:type_name -> usage_ledger.v1.Act
+	54, // 55: usage_ledger.v1.Act.time:type_name -> google.protobuf.Timestamp
+	55, // 56: usage_ledger.v1.TailStatus.position:type_name -> usage_ledger.v1.Position
+	55, // 57: usage_ledger.v1.ProjectionStatus.position:type_name -> usage_ledger.v1.Position
+	56, // 58: usage_ledger.v1.JobStatus.every:type_name -> google.protobuf.Duration
+	54, // 59: usage_ledger.v1.JobStatus.last_started:type_name -> google.protobuf.Timestamp
+	54, // 60: usage_ledger.v1.JobStatus.last_finished:type_name -> google.protobuf.Timestamp
+	54, // 61: usage_ledger.v1.JobStatus.next:type_name -> google.protobuf.Timestamp
+	43, // 62: usage_ledger.v1.TailLogResponse.events:type_name -> usage_ledger.v1.LogEvent
+	55, // 63: usage_ledger.v1.LogEvent.position:type_name -> usage_ledger.v1.Position
+	54, // 64: usage_ledger.v1.LogEvent.recorded:type_name -> google.protobuf.Timestamp
+	54, // 65: usage_ledger.v1.LogEvent.erased:type_name -> google.protobuf.Timestamp
+	46, // 66: usage_ledger.v1.CheckResponse.laws:type_name -> usage_ledger.v1.LawResult
+	58, // 67: usage_ledger.v1.ListMetersResponse.meters:type_name -> usage_ledger.v1.PayerMeters
+	55, // 68: usage_ledger.v1.ListMetersResponse.applied:type_name -> usage_ledger.v1.Position
+	59, // 69: usage_ledger.v1.ListAlertsResponse.alerts:type_name -> usage_ledger.v1.SpendingAlert
+	55, // 70: usage_ledger.v1.ListAlertsResponse.applied:type_name -> usage_ledger.v1.Position
+	46, // 71: usage_ledger.v1.CheckMetersResponse.laws:type_name -> usage_ledger.v1.LawResult
+	2,  // 72: usage_ledger.v1.QueryService.GetBalances:input_type -> usage_ledger.v1.GetBalancesRequest
+	5,  // 73: usage_ledger.v1.QueryService.ListCostCenters:input_type -> usage_ledger.v1.ListCostCentersRequest
+	8,  // 74: usage_ledger.v1.QueryService.GetInvoiceDraft:input_type -> usage_ledger.v1.GetInvoiceDraftRequest
+	16, // 75: usage_ledger.v1.QueryService.ListEntries:input_type -> usage_ledger.v1.ListEntriesRequest
+	19, // 76: usage_ledger.v1.QueryService.GetInstance:input_type -> usage_ledger.v1.GetInstanceRequest
+	23, // 77: usage_ledger.v1.QueryService.ListSuspectInstances:input_type -> usage_ledger.v1.ListSuspectInstancesRequest
+	26, // 78: usage_ledger.v1.QueryService.ListDeadLetters:input_type -> usage_ledger.v1.ListDeadLettersRequest
+	29, // 79: usage_ledger.v1.QueryService.GetDeadLetter:input_type -> usage_ledger.v1.GetDeadLetterRequest
+	33, // 80: usage_ledger.v1.QueryService.GetStatus:input_type -> usage_ledger.v1.GetStatusRequest
+	41, // 81: usage_ledger.v1.QueryService.TailLog:input_type -> usage_ledger.v1.TailLogRequest
+	44, // 82: usage_ledger.v1.QueryService.Check:input_type -> usage_ledger.v1.CheckRequest
+	47, // 83: usage_ledger.v1.QueryService.ListMeters:input_type -> usage_ledger.v1.ListMetersRequest
+	49, // 84: usage_ledger.v1.QueryService.ListAlerts:input_type -> usage_ledger.v1.ListAlertsRequest
+	51, // 85: usage_ledger.v1.QueryService.CheckMeters:input_type -> usage_ledger.v1.CheckMetersRequest
+	3,  // 86: usage_ledger.v1.QueryService.GetBalances:output_type -> usage_ledger.v1.GetBalancesResponse
+	6,  // 87: usage_ledger.v1.QueryService.ListCostCenters:output_type -> usage_ledger.v1.ListCostCentersResponse
+	9,  // 88: usage_ledger.v1.QueryService.GetInvoiceDraft:output_type -> usage_ledger.v1.GetInvoiceDraftResponse
+	17, // 89: usage_ledger.v1.QueryService.ListEntries:output_type -> usage_ledger.v1.ListEntriesResponse
+	20, // 90: usage_ledger.v1.QueryService.GetInstance:output_type -> usage_ledger.v1.GetInstanceResponse
+	24, // 91: usage_ledger.v1.QueryService.ListSuspectInstances:output_type -> usage_ledger.v1.ListSuspectInstancesResponse
+	27, // 92: usage_ledger.v1.QueryService.ListDeadLetters:output_type -> usage_ledger.v1.ListDeadLettersResponse
+	30, // 93: usage_ledger.v1.QueryService.GetDeadLetter:output_type -> usage_ledger.v1.GetDeadLetterResponse
+	34, // 94: usage_ledger.v1.QueryService.GetStatus:output_type -> usage_ledger.v1.GetStatusResponse
+	42, // 95: usage_ledger.v1.QueryService.TailLog:output_type -> usage_ledger.v1.TailLogResponse
+	45, // 96: usage_ledger.v1.QueryService.Check:output_type -> usage_ledger.v1.CheckResponse
+	48, // 97: usage_ledger.v1.QueryService.ListMeters:output_type -> usage_ledger.v1.ListMetersResponse
+	50, // 98: usage_ledger.v1.QueryService.ListAlerts:output_type -> usage_ledger.v1.ListAlertsResponse
+	52, // 99: usage_ledger.v1.QueryService.CheckMeters:output_type -> usage_ledger.v1.CheckMetersResponse
+	86, // [86:100] is the sub-list for method output_type
+	72, // [72:86] is the sub-list for method input_type
+	72, // [72:72] is the sub-list for extension type_name
+	72, // [72:72] is the sub-list for extension extendee
+	0,  // [0:72] is the sub-list for field type_name
 }
 
 func init() { file_usage_ledger_v1_queries_proto_init() }
@@ -3949,17 +4300,18 @@ func file_usage_ledger_v1_queries_proto_init() {
 	if File_usage_ledger_v1_queries_proto != nil {
 		return
 	}
+	file_usage_ledger_v1_audit_proofs_proto_init()
 	file_usage_ledger_v1_live_views_proto_init()
 	file_usage_ledger_v1_publishing_proto_init()
-	file_usage_ledger_v1_queries_proto_msgTypes[27].OneofWrappers = []any{}
-	file_usage_ledger_v1_queries_proto_msgTypes[28].OneofWrappers = []any{}
+	file_usage_ledger_v1_queries_proto_msgTypes[29].OneofWrappers = []any{}
+	file_usage_ledger_v1_queries_proto_msgTypes[30].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_usage_ledger_v1_queries_proto_rawDesc), len(file_usage_ledger_v1_queries_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   48,
+			NumMessages:   51,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -41,7 +41,7 @@ httpGet:
 {{/* What serve does itself: the parts whose role is switched off. */}}
 {{- define "usage-ledger.serveParts" -}}
 {{- $parts := list -}}
-{{- range $part, $role := dict "intake" "intake" "project" "project" "relay" "relay" "jobs" "jobs" "views" "faust" -}}
+{{- range $part, $role := dict "intake" "intake" "project" "project" "relay" "relay" "jobs" "jobs" "tree" "tree" "views" "faust" -}}
 {{- if not (index $.Values.roles $role).enabled -}}{{- $parts = append $parts $part -}}{{- end -}}
 {{- end -}}
 {{- default "none" (join "," $parts) -}}
@@ -53,6 +53,11 @@ reads meters and alerts from it where Faust makes them.
 */}}
 {{- define "usage-ledger.speaksKafka" -}}
 {{- if and .root.Values.kafka.bootstrapServers (has .role (list "serve" "intake" "relay" "faust" "topics")) -}}true{{- end -}}
+{{- end -}}
+
+{{/* Takes {root, role}. Who signs heads: on a schedule, and when it is asked to. */}}
+{{- define "usage-ledger.signs" -}}
+{{- if and .root.Values.signingKey.secretName (has .role (list "serve" "jobs")) -}}true{{- end -}}
 {{- end -}}
 
 {{/*
@@ -127,6 +132,12 @@ file it lies in, and stands in no variable. Takes {root, role}.
 {{- end }}
 - name: USAGE_LEDGER_FREE_CREDIT_KEY_FILE
   value: /run/secrets/usage-ledger/free-credit/{{ $values.freeCreditKey.key }}
+{{- if include "usage-ledger.signs" . }}
+- name: USAGE_LEDGER_AUDIT__SIGNING_KEY_FILE
+  value: /run/secrets/usage-ledger/signing/{{ $values.signingKey.key }}
+- name: USAGE_LEDGER_AUDIT__KEYS_FILE
+  value: /run/secrets/usage-ledger/signing/{{ $values.signingKey.listKey }}
+{{- end }}
 {{- with $values.extraEnv }}
 {{ toYaml . }}
 {{- end }}
@@ -148,6 +159,11 @@ Secrets are folders and not single files, so that a renewed certificate or token
 - name: free-credit
   mountPath: /run/secrets/usage-ledger/free-credit
   readOnly: true
+{{- if include "usage-ledger.signs" . }}
+- name: signing
+  mountPath: /run/secrets/usage-ledger/signing
+  readOnly: true
+{{- end }}
 {{- if $values.tls.secretName }}
 - name: tls
   mountPath: /run/secrets/usage-ledger/tls
@@ -190,6 +206,11 @@ Secrets are folders and not single files, so that a renewed certificate or token
 - name: free-credit
   secret:
     secretName: {{ required "freeCreditKey.secretName is empty: name the Secret that holds at least 32 random bytes, the same for ever" $values.freeCreditKey.secretName }}
+{{- if include "usage-ledger.signs" . }}
+- name: signing
+  secret:
+    secretName: {{ $values.signingKey.secretName }}
+{{- end }}
 {{- with $values.tls.secretName }}
 - name: tls
   secret:

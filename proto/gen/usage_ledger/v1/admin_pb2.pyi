@@ -73,7 +73,7 @@ class RetryDeadLettersRequest(_message.Message):
     all: _builtins.bool
     @_builtins.property
     def ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
-        """At most 1000; empty with `all` set: every dead letter."""
+        """At most 1000; empty with `all` set: every dead letter. One of the two must be given."""
 
     def __init__(
         self,

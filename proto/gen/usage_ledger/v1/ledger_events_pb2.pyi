@@ -105,6 +105,10 @@ class RecordedEvent(_message.Message):
     STRIPE_ID_CLAIMED_FIELD_NUMBER: _builtins.int
     SUBSCRIPTION_PERIOD_TOLD_FIELD_NUMBER: _builtins.int
     USAGE_REPORT_RESUMED_FIELD_NUMBER: _builtins.int
+    WORKSPACE_INSTANCE_VOIDED_FIELD_NUMBER: _builtins.int
+    CREDIT_NOTE_VOIDED_FIELD_NUMBER: _builtins.int
+    USER_ERASURE_REQUESTED_FIELD_NUMBER: _builtins.int
+    USER_ERASED_FIELD_NUMBER: _builtins.int
     CORRECTION_FIELD_NUMBER: _builtins.int
     stream: _builtins.str
     """For example `instance:<uuid>`."""
@@ -211,9 +215,17 @@ class RecordedEvent(_message.Message):
     @_builtins.property
     def usage_report_resumed(self) -> Global___UsageReportResumed: ...
     @_builtins.property
+    def workspace_instance_voided(self) -> Global___WorkspaceInstanceVoided: ...
+    @_builtins.property
+    def credit_note_voided(self) -> Global___CreditNoteVoided: ...
+    @_builtins.property
+    def user_erasure_requested(self) -> Global___UserErasureRequested: ...
+    @_builtins.property
+    def user_erased(self) -> Global___UserErased: ...
+    @_builtins.property
     def correction(self) -> Global___EntryCorrection:
-        """With an event that corrects a final entry: how the entry stood, so that a reader need not keep
-        entries that are final.
+        """With an event that corrects a final entry, or voids an instance: how the entry stood, so that a
+        reader need not keep entries that are final.
         """
 
     def __init__(
@@ -270,13 +282,17 @@ class RecordedEvent(_message.Message):
         stripe_id_claimed: Global___StripeIdClaimed | None = ...,
         subscription_period_told: Global___SubscriptionPeriodTold | None = ...,
         usage_report_resumed: Global___UsageReportResumed | None = ...,
+        workspace_instance_voided: Global___WorkspaceInstanceVoided | None = ...,
+        credit_note_voided: Global___CreditNoteVoided | None = ...,
+        user_erasure_requested: Global___UserErasureRequested | None = ...,
+        user_erased: Global___UserErased | None = ...,
         correction: Global___EntryCorrection | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["billing_cycle_closed", b"billing_cycle_closed", "billing_cycle_started", b"billing_cycle_started", "clock_confirmed", b"clock_confirmed", "correction", b"correction", "cost_center_imported", b"cost_center_imported", "cost_center_opened", b"cost_center_opened", "credit_note_issued", b"credit_note_issued", "dispute_opened", b"dispute_opened", "disputing_user_blocked", b"disputing_user_blocked", "entry_imported", b"entry_imported", "event", b"event", "free_credit_claimed", b"free_credit_claimed", "hold_placed", b"hold_placed", "hold_released", b"hold_released", "hold_requested", b"hold_requested", "hold_verified", b"hold_verified", "invoice_corrected", b"invoice_corrected", "invoice_settled", b"invoice_settled", "member_imported", b"member_imported", "position", b"position", "price_list_published", b"price_list_published", "recorded", b"recorded", "reported_cycle_closed", b"reported_cycle_closed", "spending_limit_set", b"spending_limit_set", "stripe_customer_bound", b"stripe_customer_bound", "stripe_customer_gone", b"stripe_customer_gone", "stripe_customer_refused", b"stripe_customer_refused", "stripe_customer_requested", b"stripe_customer_requested", "stripe_id_claimed", b"stripe_id_claimed", "stripe_tax_state_told", b"stripe_tax_state_told", "subscription_activated", b"subscription_activated", "subscription_cancel_requested", b"subscription_cancel_requested", "subscription_created", b"subscription_created", "subscription_ended", b"subscription_ended", "subscription_period_told", b"subscription_period_told", "subscription_refused", b"subscription_refused", "subscription_requested", b"subscription_requested", "unsettled_usage_kept", b"unsettled_usage_kept", "usage_reconciled", b"usage_reconciled", "usage_report_rejected", b"usage_report_rejected", "usage_report_requested", b"usage_report_requested", "usage_report_resumed", b"usage_report_resumed", "usage_report_stamped", b"usage_report_stamped", "usage_reported", b"usage_reported", "workspace_instance_ended", b"workspace_instance_ended", "workspace_instance_imported", b"workspace_instance_imported", "workspace_instance_started", b"workspace_instance_started", "workspace_instance_stopped", b"workspace_instance_stopped", "workspace_instance_stopping", b"workspace_instance_stopping"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["billing_cycle_closed", b"billing_cycle_closed", "billing_cycle_started", b"billing_cycle_started", "clock_confirmed", b"clock_confirmed", "correction", b"correction", "cost_center_imported", b"cost_center_imported", "cost_center_opened", b"cost_center_opened", "credit_note_issued", b"credit_note_issued", "credit_note_voided", b"credit_note_voided", "dispute_opened", b"dispute_opened", "disputing_user_blocked", b"disputing_user_blocked", "entry_imported", b"entry_imported", "event", b"event", "free_credit_claimed", b"free_credit_claimed", "hold_placed", b"hold_placed", "hold_released", b"hold_released", "hold_requested", b"hold_requested", "hold_verified", b"hold_verified", "invoice_corrected", b"invoice_corrected", "invoice_settled", b"invoice_settled", "member_imported", b"member_imported", "position", b"position", "price_list_published", b"price_list_published", "recorded", b"recorded", "reported_cycle_closed", b"reported_cycle_closed", "spending_limit_set", b"spending_limit_set", "stripe_customer_bound", b"stripe_customer_bound", "stripe_customer_gone", b"stripe_customer_gone", "stripe_customer_refused", b"stripe_customer_refused", "stripe_customer_requested", b"stripe_customer_requested", "stripe_id_claimed", b"stripe_id_claimed", "stripe_tax_state_told", b"stripe_tax_state_told", "subscription_activated", b"subscription_activated", "subscription_cancel_requested", b"subscription_cancel_requested", "subscription_created", b"subscription_created", "subscription_ended", b"subscription_ended", "subscription_period_told", b"subscription_period_told", "subscription_refused", b"subscription_refused", "subscription_requested", b"subscription_requested", "unsettled_usage_kept", b"unsettled_usage_kept", "usage_reconciled", b"usage_reconciled", "usage_report_rejected", b"usage_report_rejected", "usage_report_requested", b"usage_report_requested", "usage_report_resumed", b"usage_report_resumed", "usage_report_stamped", b"usage_report_stamped", "usage_reported", b"usage_reported", "user_erased", b"user_erased", "user_erasure_requested", b"user_erasure_requested", "workspace_instance_ended", b"workspace_instance_ended", "workspace_instance_imported", b"workspace_instance_imported", "workspace_instance_started", b"workspace_instance_started", "workspace_instance_stopped", b"workspace_instance_stopped", "workspace_instance_stopping", b"workspace_instance_stopping", "workspace_instance_voided", b"workspace_instance_voided"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["author", b"author", "billing_cycle_closed", b"billing_cycle_closed", "billing_cycle_started", b"billing_cycle_started", "clock_confirmed", b"clock_confirmed", "correction", b"correction", "cost_center_imported", b"cost_center_imported", "cost_center_opened", b"cost_center_opened", "credit_note_issued", b"credit_note_issued", "dispute_opened", b"dispute_opened", "disputing_user_blocked", b"disputing_user_blocked", "entry_imported", b"entry_imported", "event", b"event", "free_credit_claimed", b"free_credit_claimed", "hold_placed", b"hold_placed", "hold_released", b"hold_released", "hold_requested", b"hold_requested", "hold_verified", b"hold_verified", "invoice_corrected", b"invoice_corrected", "invoice_settled", b"invoice_settled", "member_imported", b"member_imported", "position", b"position", "price_list_published", b"price_list_published", "recorded", b"recorded", "reported_cycle_closed", b"reported_cycle_closed", "spending_limit_set", b"spending_limit_set", "stream", b"stream", "stripe_customer_bound", b"stripe_customer_bound", "stripe_customer_gone", b"stripe_customer_gone", "stripe_customer_refused", b"stripe_customer_refused", "stripe_customer_requested", b"stripe_customer_requested", "stripe_id_claimed", b"stripe_id_claimed", "stripe_tax_state_told", b"stripe_tax_state_told", "subscription_activated", b"subscription_activated", "subscription_cancel_requested", b"subscription_cancel_requested", "subscription_created", b"subscription_created", "subscription_ended", b"subscription_ended", "subscription_period_told", b"subscription_period_told", "subscription_refused", b"subscription_refused", "subscription_requested", b"subscription_requested", "topic", b"topic", "unsettled_usage_kept", b"unsettled_usage_kept", "usage_reconciled", b"usage_reconciled", "usage_report_rejected", b"usage_report_rejected", "usage_report_requested", b"usage_report_requested", "usage_report_resumed", b"usage_report_resumed", "usage_report_stamped", b"usage_report_stamped", "usage_reported", b"usage_reported", "version", b"version", "workspace_instance_ended", b"workspace_instance_ended", "workspace_instance_imported", b"workspace_instance_imported", "workspace_instance_started", b"workspace_instance_started", "workspace_instance_stopped", b"workspace_instance_stopped", "workspace_instance_stopping", b"workspace_instance_stopping"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["author", b"author", "billing_cycle_closed", b"billing_cycle_closed", "billing_cycle_started", b"billing_cycle_started", "clock_confirmed", b"clock_confirmed", "correction", b"correction", "cost_center_imported", b"cost_center_imported", "cost_center_opened", b"cost_center_opened", "credit_note_issued", b"credit_note_issued", "credit_note_voided", b"credit_note_voided", "dispute_opened", b"dispute_opened", "disputing_user_blocked", b"disputing_user_blocked", "entry_imported", b"entry_imported", "event", b"event", "free_credit_claimed", b"free_credit_claimed", "hold_placed", b"hold_placed", "hold_released", b"hold_released", "hold_requested", b"hold_requested", "hold_verified", b"hold_verified", "invoice_corrected", b"invoice_corrected", "invoice_settled", b"invoice_settled", "member_imported", b"member_imported", "position", b"position", "price_list_published", b"price_list_published", "recorded", b"recorded", "reported_cycle_closed", b"reported_cycle_closed", "spending_limit_set", b"spending_limit_set", "stream", b"stream", "stripe_customer_bound", b"stripe_customer_bound", "stripe_customer_gone", b"stripe_customer_gone", "stripe_customer_refused", b"stripe_customer_refused", "stripe_customer_requested", b"stripe_customer_requested", "stripe_id_claimed", b"stripe_id_claimed", "stripe_tax_state_told", b"stripe_tax_state_told", "subscription_activated", b"subscription_activated", "subscription_cancel_requested", b"subscription_cancel_requested", "subscription_created", b"subscription_created", "subscription_ended", b"subscription_ended", "subscription_period_told", b"subscription_period_told", "subscription_refused", b"subscription_refused", "subscription_requested", b"subscription_requested", "topic", b"topic", "unsettled_usage_kept", b"unsettled_usage_kept", "usage_reconciled", b"usage_reconciled", "usage_report_rejected", b"usage_report_rejected", "usage_report_requested", b"usage_report_requested", "usage_report_resumed", b"usage_report_resumed", "usage_report_stamped", b"usage_report_stamped", "usage_reported", b"usage_reported", "user_erased", b"user_erased", "user_erasure_requested", b"user_erasure_requested", "version", b"version", "workspace_instance_ended", b"workspace_instance_ended", "workspace_instance_imported", b"workspace_instance_imported", "workspace_instance_started", b"workspace_instance_started", "workspace_instance_stopped", b"workspace_instance_stopped", "workspace_instance_stopping", b"workspace_instance_stopping", "workspace_instance_voided", b"workspace_instance_voided"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["workspace_instance_started", "workspace_instance_stopping", "workspace_instance_stopped", "credit_note_issued", "usage_reconciled", "workspace_instance_ended", "workspace_instance_imported", "entry_imported", "cost_center_opened", "spending_limit_set", "billing_cycle_closed", "billing_cycle_started", "cost_center_imported", "clock_confirmed", "price_list_published", "free_credit_claimed", "member_imported", "stripe_customer_requested", "stripe_customer_refused", "stripe_customer_bound", "stripe_tax_state_told", "stripe_customer_gone", "hold_requested", "hold_placed", "hold_released", "subscription_requested", "hold_verified", "subscription_created", "subscription_activated", "subscription_refused", "subscription_cancel_requested", "subscription_ended", "unsettled_usage_kept", "usage_report_requested", "usage_report_stamped", "usage_reported", "usage_report_rejected", "reported_cycle_closed", "invoice_settled", "invoice_corrected", "dispute_opened", "disputing_user_blocked", "stripe_id_claimed", "subscription_period_told", "usage_report_resumed"]  # noqa: Y015
+    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["workspace_instance_started", "workspace_instance_stopping", "workspace_instance_stopped", "credit_note_issued", "usage_reconciled", "workspace_instance_ended", "workspace_instance_imported", "entry_imported", "cost_center_opened", "spending_limit_set", "billing_cycle_closed", "billing_cycle_started", "cost_center_imported", "clock_confirmed", "price_list_published", "free_credit_claimed", "member_imported", "stripe_customer_requested", "stripe_customer_refused", "stripe_customer_bound", "stripe_tax_state_told", "stripe_customer_gone", "hold_requested", "hold_placed", "hold_released", "subscription_requested", "hold_verified", "subscription_created", "subscription_activated", "subscription_refused", "subscription_cancel_requested", "subscription_ended", "unsettled_usage_kept", "usage_report_requested", "usage_report_stamped", "usage_reported", "usage_report_rejected", "reported_cycle_closed", "invoice_settled", "invoice_corrected", "dispute_opened", "disputing_user_blocked", "stripe_id_claimed", "subscription_period_told", "usage_report_resumed", "workspace_instance_voided", "credit_note_voided", "user_erasure_requested", "user_erased"]  # noqa: Y015
     _WhichOneofArgType_event: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_event) -> _WhichOneofReturnType_event | None: ...
 
@@ -284,7 +300,7 @@ Global___RecordedEvent: _TypeAlias = RecordedEvent  # noqa: Y015
 
 @_typing.final
 class EntryCorrection(_message.Message):
-    """What an event that `corrects` does to the entry of its instance."""
+    """What an event that `corrects`, or voids, does to the entry of its instance."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -292,14 +308,22 @@ class EntryCorrection(_message.Message):
     BEFORE_CENTS_FIELD_NUMBER: _builtins.int
     AFTER_CENTS_FIELD_NUMBER: _builtins.int
     DATED_FIELD_NUMBER: _builtins.int
+    STARTED_FIELD_NUMBER: _builtins.int
+    START_RECORDED_FIELD_NUMBER: _builtins.int
     workspace_class: _builtins.str
     before_cents: _builtins.int
     """Of the entry before and after."""
     after_cents: _builtins.int
     @_builtins.property
     def dated(self) -> _timestamp_pb2.Timestamp:
-        """When the event was recorded that had dated the entry before."""
+        """When the event was recorded that had dated the entry before; the epoch when there was no entry."""
 
+    @_builtins.property
+    def started(self) -> _timestamp_pb2.Timestamp:
+        """With a void: when the instance had started, if that was known, and when that was recorded."""
+
+    @_builtins.property
+    def start_recorded(self) -> _timestamp_pb2.Timestamp: ...
     def __init__(
         self,
         *,
@@ -307,10 +331,12 @@ class EntryCorrection(_message.Message):
         before_cents: _builtins.int = ...,
         after_cents: _builtins.int = ...,
         dated: _timestamp_pb2.Timestamp | None = ...,
+        started: _timestamp_pb2.Timestamp | None = ...,
+        start_recorded: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["dated", b"dated"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["dated", b"dated", "start_recorded", b"start_recorded", "started", b"started"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["after_cents", b"after_cents", "before_cents", b"before_cents", "dated", b"dated", "workspace_class", b"workspace_class"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after_cents", b"after_cents", "before_cents", b"before_cents", "dated", b"dated", "start_recorded", b"start_recorded", "started", b"started", "workspace_class", b"workspace_class"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -477,6 +503,42 @@ class WorkspaceInstanceEnded(_message.Message):
 Global___WorkspaceInstanceEnded: _TypeAlias = WorkspaceInstanceEnded  # noqa: Y015
 
 @_typing.final
+class WorkspaceInstanceVoided(_message.Message):
+    """An operator found that nothing recorded of the instance so far may count. What follows in its stream
+    begins it anew, of whatever payer.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WORKSPACE_INSTANCE_ID_FIELD_NUMBER: _builtins.int
+    ATTRIBUTION_ID_FIELD_NUMBER: _builtins.int
+    CORRECTS_FIELD_NUMBER: _builtins.int
+    COMMITMENT_FIELD_NUMBER: _builtins.int
+    workspace_instance_id: _builtins.str
+    attribution_id: _builtins.str
+    commitment: _builtins.bytes
+    """To the reason."""
+    @_builtins.property
+    def corrects(self) -> _timestamp_pb2.Timestamp:
+        """The date of the entry that this takes away, if the instance had one."""
+
+    def __init__(
+        self,
+        *,
+        workspace_instance_id: _builtins.str = ...,
+        attribution_id: _builtins.str = ...,
+        corrects: _timestamp_pb2.Timestamp | None = ...,
+        commitment: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["corrects", b"corrects"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attribution_id", b"attribution_id", "commitment", b"commitment", "corrects", b"corrects", "workspace_instance_id", b"workspace_instance_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WorkspaceInstanceVoided: _TypeAlias = WorkspaceInstanceVoided  # noqa: Y015
+
+@_typing.final
 class WorkspaceInstanceImported(_message.Message):
     """An instance taken over from another ledger, at what that ledger had charged for it."""
 
@@ -583,6 +645,44 @@ class CreditNoteIssued(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CreditNoteIssued: _TypeAlias = CreditNoteIssued  # noqa: Y015
+
+@_typing.final
+class CreditNoteVoided(_message.Message):
+    """An operator found that a credit note may not count."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ATTRIBUTION_ID_FIELD_NUMBER: _builtins.int
+    ENTRY_ID_FIELD_NUMBER: _builtins.int
+    CREDIT_CENTS_FIELD_NUMBER: _builtins.int
+    EFFECTIVE_TIME_FIELD_NUMBER: _builtins.int
+    COMMITMENT_FIELD_NUMBER: _builtins.int
+    attribution_id: _builtins.str
+    entry_id: _builtins.str
+    credit_cents: _builtins.int
+    """Of the note: negative where it gave credits back."""
+    commitment: _builtins.bytes
+    """To the reason."""
+    @_builtins.property
+    def effective_time(self) -> _timestamp_pb2.Timestamp:
+        """Of the note."""
+
+    def __init__(
+        self,
+        *,
+        attribution_id: _builtins.str = ...,
+        entry_id: _builtins.str = ...,
+        credit_cents: _builtins.int = ...,
+        effective_time: _timestamp_pb2.Timestamp | None = ...,
+        commitment: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["effective_time", b"effective_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attribution_id", b"attribution_id", "commitment", b"commitment", "credit_cents", b"credit_cents", "effective_time", b"effective_time", "entry_id", b"entry_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CreditNoteVoided: _TypeAlias = CreditNoteVoided  # noqa: Y015
 
 @_typing.final
 class EntryImported(_message.Message):
@@ -1912,3 +2012,66 @@ class UsageReportResumed(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___UsageReportResumed: _TypeAlias = UsageReportResumed  # noqa: Y015
+
+@_typing.final
+class UserErasureRequested(_message.Message):
+    """The personal data of a user are to be erased: all that lies before this event in its shard's log. It
+    goes to every key, so that readers who keep such data of their own can erase them, too.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    USER_ID_FIELD_NUMBER: _builtins.int
+    NUMBER_FIELD_NUMBER: _builtins.int
+    COMMITMENT_FIELD_NUMBER: _builtins.int
+    user_id: _builtins.str
+    number: _builtins.int
+    """Of the request, counted for this user from 1; the same in every shard."""
+    commitment: _builtins.bytes
+    """To the reason."""
+    def __init__(
+        self,
+        *,
+        user_id: _builtins.str = ...,
+        number: _builtins.int = ...,
+        commitment: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["commitment", b"commitment", "number", b"number", "user_id", b"user_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UserErasureRequested: _TypeAlias = UserErasureRequested  # noqa: Y015
+
+@_typing.final
+class UserErased(_message.Message):
+    """They are erased in this shard."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    USER_ID_FIELD_NUMBER: _builtins.int
+    NUMBER_FIELD_NUMBER: _builtins.int
+    PERSONAL_ROWS_FIELD_NUMBER: _builtins.int
+    DEAD_LETTERS_FIELD_NUMBER: _builtins.int
+    user_id: _builtins.str
+    number: _builtins.int
+    personal_rows: _builtins.int
+    """Of the table of personal data."""
+    dead_letters: _builtins.int
+    """Whose original bytes are gone."""
+    def __init__(
+        self,
+        *,
+        user_id: _builtins.str = ...,
+        number: _builtins.int = ...,
+        personal_rows: _builtins.int = ...,
+        dead_letters: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dead_letters", b"dead_letters", "number", b"number", "personal_rows", b"personal_rows", "user_id", b"user_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UserErased: _TypeAlias = UserErased  # noqa: Y015

@@ -11,6 +11,7 @@ from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from usage.v1 import usage_pb2 as _usage_pb2
+from usage_ledger.v1 import audit_proofs_pb2 as _audit_proofs_pb2
 from usage_ledger.v1 import live_views_pb2 as _live_views_pb2
 from usage_ledger.v1 import publishing_pb2 as _publishing_pb2
 import builtins as _builtins
@@ -337,6 +338,7 @@ class InvoiceDraft(_message.Message):
     TOTAL_CENTS_FIELD_NUMBER: _builtins.int
     BILLABLE_CREDITS_FIELD_NUMBER: _builtins.int
     ACCRUED_TO_FIELD_NUMBER: _builtins.int
+    VOIDED_CREDIT_NOTES_FIELD_NUMBER: _builtins.int
     attribution_id: _builtins.str
     cycle_number: _builtins.int
     """0 before the payer had a cost center."""
@@ -365,6 +367,10 @@ class InvoiceDraft(_message.Message):
     def accrued_to(self) -> _timestamp_pb2.Timestamp:
         """Until when running instances are accrued; missing before the first reconcile."""
 
+    @_builtins.property
+    def voided_credit_notes(self) -> _containers.RepeatedCompositeFieldContainer[Global___VoidedCreditNotes]:
+        """Among the credit notes above: those of closed cycles that were voided in this one, by period."""
+
     def __init__(
         self,
         *,
@@ -382,14 +388,46 @@ class InvoiceDraft(_message.Message):
         total_cents: _builtins.int = ...,
         billable_credits: _builtins.int = ...,
         accrued_to: _timestamp_pb2.Timestamp | None = ...,
+        voided_credit_notes: _abc.Iterable[Global___VoidedCreditNotes] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["accrued_to", b"accrued_to", "cost_center", b"cost_center", "cycle_start", b"cycle_start", "next_billing_time", b"next_billing_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accrued_to", b"accrued_to", "attribution_id", b"attribution_id", "billable_credits", b"billable_credits", "carried_balance_cents", b"carried_balance_cents", "cost_center", b"cost_center", "credit_note_cents", b"credit_note_cents", "credit_note_count", b"credit_note_count", "cycle_number", b"cycle_number", "cycle_start", b"cycle_start", "invoice_cents", b"invoice_cents", "invoice_count", b"invoice_count", "lines", b"lines", "next_billing_time", b"next_billing_time", "total_cents", b"total_cents"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accrued_to", b"accrued_to", "attribution_id", b"attribution_id", "billable_credits", b"billable_credits", "carried_balance_cents", b"carried_balance_cents", "cost_center", b"cost_center", "credit_note_cents", b"credit_note_cents", "credit_note_count", b"credit_note_count", "cycle_number", b"cycle_number", "cycle_start", b"cycle_start", "invoice_cents", b"invoice_cents", "invoice_count", b"invoice_count", "lines", b"lines", "next_billing_time", b"next_billing_time", "total_cents", b"total_cents", "voided_credit_notes", b"voided_credit_notes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___InvoiceDraft: _TypeAlias = InvoiceDraft  # noqa: Y015
+
+@_typing.final
+class VoidedCreditNotes(_message.Message):
+    """Credit notes of a closed cycle that were voided in the open one; its own are not counted at all."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CREDIT_NOTES_FIELD_NUMBER: _builtins.int
+    CREDIT_CENTS_FIELD_NUMBER: _builtins.int
+    LATE_FOR_FIELD_NUMBER: _builtins.int
+    credit_notes: _builtins.int
+    credit_cents: _builtins.int
+    """Positive where credits had been given."""
+    @_builtins.property
+    def late_for(self) -> Global___ClosedPeriod:
+        """Missing when they are dated in the open cycle's own period."""
+
+    def __init__(
+        self,
+        *,
+        credit_notes: _builtins.int = ...,
+        credit_cents: _builtins.int = ...,
+        late_for: Global___ClosedPeriod | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["late_for", b"late_for"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["credit_cents", b"credit_cents", "credit_notes", b"credit_notes", "late_for", b"late_for"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___VoidedCreditNotes: _TypeAlias = VoidedCreditNotes  # noqa: Y015
 
 @_typing.final
 class InvoiceDraftLine(_message.Message):
@@ -564,15 +602,19 @@ class GetInstanceRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     WORKSPACE_INSTANCE_ID_FIELD_NUMBER: _builtins.int
+    ATTRIBUTION_ID_FIELD_NUMBER: _builtins.int
     workspace_instance_id: _builtins.str
+    attribution_id: _builtins.str
+    """Needed only where the ID is recorded under payers of several shards: whose instance is meant."""
     def __init__(
         self,
         *,
         workspace_instance_id: _builtins.str = ...,
+        attribution_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["workspace_instance_id", b"workspace_instance_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attribution_id", b"attribution_id", "workspace_instance_id", b"workspace_instance_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -599,6 +641,8 @@ class GetInstanceResponse(_message.Message):
     ENTRY_FIELD_NUMBER: _builtins.int
     LINES_FIELD_NUMBER: _builtins.int
     EVENTS_FIELD_NUMBER: _builtins.int
+    IS_VOID_FIELD_NUMBER: _builtins.int
+    VOIDS_FIELD_NUMBER: _builtins.int
     workspace_instance_id: _builtins.str
     attribution_id: _builtins.str
     workspace_class: _builtins.str
@@ -609,6 +653,8 @@ class GetInstanceResponse(_message.Message):
     credits_per_minute: _builtins.str
     """Credits per minute, as decided when the start was recorded: a decimal or a fraction."""
     price_revision: _builtins.int
+    is_void: _builtins.bool
+    """Nothing of it counts: what is shown above was voided, and its ID is free."""
     @_builtins.property
     def creation_time(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
@@ -627,11 +673,17 @@ class GetInstanceResponse(_message.Message):
 
     @_builtins.property
     def lines(self) -> _containers.RepeatedCompositeFieldContainer[Global___CycleLine]:
-        """What the instance added to each cycle of its payer; they add up to its entry."""
+        """What the instance added to each cycle of its payer; they add up to its entry. Of a payer for whom it
+        was voided they add up to nothing.
+        """
 
     @_builtins.property
     def events(self) -> _containers.RepeatedCompositeFieldContainer[Global___LogEvent]:
         """The events of its stream."""
+
+    @_builtins.property
+    def voids(self) -> _containers.RepeatedCompositeFieldContainer[Global___InstanceVoid]:
+        """Every time that it was voided, oldest first."""
 
     def __init__(
         self,
@@ -653,14 +705,53 @@ class GetInstanceResponse(_message.Message):
         entry: Global___Entry | None = ...,
         lines: _abc.Iterable[Global___CycleLine] | None = ...,
         events: _abc.Iterable[Global___LogEvent] | None = ...,
+        is_void: _builtins.bool = ...,
+        voids: _abc.Iterable[Global___InstanceVoid] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["creation_time", b"creation_time", "ended_time", b"ended_time", "entry", b"entry", "started_time", b"started_time", "stopped_time", b"stopped_time", "stopping_time", b"stopping_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attribution_id", b"attribution_id", "creation_time", b"creation_time", "credits_per_minute", b"credits_per_minute", "ended_time", b"ended_time", "entry", b"entry", "events", b"events", "lines", b"lines", "price_revision", b"price_revision", "project_id", b"project_id", "started_time", b"started_time", "stopped_time", b"stopped_time", "stopping_time", b"stopping_time", "user_id", b"user_id", "workspace_class", b"workspace_class", "workspace_id", b"workspace_id", "workspace_instance_id", b"workspace_instance_id", "workspace_type", b"workspace_type"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attribution_id", b"attribution_id", "creation_time", b"creation_time", "credits_per_minute", b"credits_per_minute", "ended_time", b"ended_time", "entry", b"entry", "events", b"events", "is_void", b"is_void", "lines", b"lines", "price_revision", b"price_revision", "project_id", b"project_id", "started_time", b"started_time", "stopped_time", b"stopped_time", "stopping_time", b"stopping_time", "user_id", b"user_id", "voids", b"voids", "workspace_class", b"workspace_class", "workspace_id", b"workspace_id", "workspace_instance_id", b"workspace_instance_id", "workspace_type", b"workspace_type"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetInstanceResponse: _TypeAlias = GetInstanceResponse  # noqa: Y015
+
+@_typing.final
+class InstanceVoid(_message.Message):
+    """An operator found that nothing recorded of the instance so far may count."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    POSITION_FIELD_NUMBER: _builtins.int
+    RECORDED_FIELD_NUMBER: _builtins.int
+    AUTHOR_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    ATTRIBUTION_ID_FIELD_NUMBER: _builtins.int
+    author: _builtins.str
+    reason: _builtins.str
+    """Empty once erased, and for a caller with neither of the roles admin and audit."""
+    attribution_id: _builtins.str
+    """Whose instance it was."""
+    @_builtins.property
+    def position(self) -> _publishing_pb2.Position: ...
+    @_builtins.property
+    def recorded(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        position: _publishing_pb2.Position | None = ...,
+        recorded: _timestamp_pb2.Timestamp | None = ...,
+        author: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        attribution_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["position", b"position", "recorded", b"recorded"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attribution_id", b"attribution_id", "author", b"author", "position", b"position", "reason", b"reason", "recorded", b"recorded"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___InstanceVoid: _TypeAlias = InstanceVoid  # noqa: Y015
 
 @_typing.final
 class CycleLine(_message.Message):
@@ -669,19 +760,23 @@ class CycleLine(_message.Message):
     CYCLE_NUMBER_FIELD_NUMBER: _builtins.int
     SECONDS_FIELD_NUMBER: _builtins.int
     CREDIT_CENTS_FIELD_NUMBER: _builtins.int
+    ATTRIBUTION_ID_FIELD_NUMBER: _builtins.int
     cycle_number: _builtins.int
     seconds: _builtins.int
     credit_cents: _builtins.int
+    attribution_id: _builtins.str
+    """Whose cycle."""
     def __init__(
         self,
         *,
         cycle_number: _builtins.int = ...,
         seconds: _builtins.int = ...,
         credit_cents: _builtins.int = ...,
+        attribution_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["credit_cents", b"credit_cents", "cycle_number", b"cycle_number", "seconds", b"seconds"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attribution_id", b"attribution_id", "credit_cents", b"credit_cents", "cycle_number", b"cycle_number", "seconds", b"seconds"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1029,6 +1124,9 @@ class GetStatusResponse(_message.Message):
     HEADS_FIELD_NUMBER: _builtins.int
     INTAKE_FIELD_NUMBER: _builtins.int
     TAILS_FIELD_NUMBER: _builtins.int
+    TREES_FIELD_NUMBER: _builtins.int
+    HEADS_HELD_FIELD_NUMBER: _builtins.int
+    ACTS_FIELD_NUMBER: _builtins.int
     version: _builtins.str
     dead_letters: _builtins.int
     cost_centers: _builtins.int
@@ -1042,6 +1140,8 @@ class GetStatusResponse(_message.Message):
     """Set while resets wait for the clock to be confirmed."""
     writes_refused: _builtins.str
     """Set while nothing can be stored."""
+    heads_held: _builtins.str
+    """Why no head is signed; empty while they are."""
     @_builtins.property
     def head(self) -> _publishing_pb2.Position:
         """Newest position of the log; with several shards, of the first."""
@@ -1074,7 +1174,15 @@ class GetStatusResponse(_message.Message):
 
     @_builtins.property
     def tails(self) -> _containers.RepeatedCompositeFieldContainer[Global___TailStatus]:
-        """Where the followers of the logs stand: the relay, the views."""
+        """Where the followers of the logs stand: the relay, the views, the tree."""
+
+    @_builtins.property
+    def trees(self) -> _containers.RepeatedCompositeFieldContainer[_audit_proofs_pb2.TreeStatus]:
+        """The tree over every shard's log."""
+
+    @_builtins.property
+    def acts(self) -> _containers.RepeatedCompositeFieldContainer[Global___Act]:
+        """What operators did that is no event of a log, newest first, at most 20 of each shard."""
 
     def __init__(
         self,
@@ -1100,14 +1208,52 @@ class GetStatusResponse(_message.Message):
         heads: _abc.Iterable[_publishing_pb2.Position] | None = ...,
         intake: _abc.Iterable[Global___IntakeStatus] | None = ...,
         tails: _abc.Iterable[Global___TailStatus] | None = ...,
+        trees: _abc.Iterable[_audit_proofs_pb2.TreeStatus] | None = ...,
+        heads_held: _builtins.str = ...,
+        acts: _abc.Iterable[Global___Act] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["accrued_to", b"accrued_to", "head", b"head", "ledger_interval", b"ledger_interval", "newest_recorded", b"newest_recorded", "total", b"total"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accrued_to", b"accrued_to", "cost_centers", b"cost_centers", "dead_letters", b"dead_letters", "deliveries", b"deliveries", "ended_instances", b"ended_instances", "head", b"head", "heads", b"heads", "intake", b"intake", "jobs", b"jobs", "ledger_interval", b"ledger_interval", "newest_recorded", b"newest_recorded", "price_revision", b"price_revision", "projections", b"projections", "resets_held", b"resets_held", "running_instances", b"running_instances", "runs_long", b"runs_long", "stops_without_start", b"stops_without_start", "tails", b"tails", "total", b"total", "version", b"version", "writes_refused", b"writes_refused"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accrued_to", b"accrued_to", "acts", b"acts", "cost_centers", b"cost_centers", "dead_letters", b"dead_letters", "deliveries", b"deliveries", "ended_instances", b"ended_instances", "head", b"head", "heads", b"heads", "heads_held", b"heads_held", "intake", b"intake", "jobs", b"jobs", "ledger_interval", b"ledger_interval", "newest_recorded", b"newest_recorded", "price_revision", b"price_revision", "projections", b"projections", "resets_held", b"resets_held", "running_instances", b"running_instances", "runs_long", b"runs_long", "stops_without_start", b"stops_without_start", "tails", b"tails", "total", b"total", "trees", b"trees", "version", b"version", "writes_refused", b"writes_refused"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetStatusResponse: _TypeAlias = GetStatusResponse  # noqa: Y015
+
+@_typing.final
+class Act(_message.Message):
+    """Something that an operator did beside the log, such as having a tree built anew."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SHARD_FIELD_NUMBER: _builtins.int
+    TIME_FIELD_NUMBER: _builtins.int
+    AUTHOR_FIELD_NUMBER: _builtins.int
+    WHAT_FIELD_NUMBER: _builtins.int
+    DETAIL_FIELD_NUMBER: _builtins.int
+    shard: _builtins.int
+    author: _builtins.str
+    what: _builtins.str
+    """What was done, such as `rebuild-tree`, and to what."""
+    detail: _builtins.str
+    @_builtins.property
+    def time(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        shard: _builtins.int = ...,
+        time: _timestamp_pb2.Timestamp | None = ...,
+        author: _builtins.str = ...,
+        what: _builtins.str = ...,
+        detail: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["time", b"time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["author", b"author", "detail", b"detail", "shard", b"shard", "time", b"time", "what", b"what"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Act: _TypeAlias = Act  # noqa: Y015
 
 @_typing.final
 class IntakeStatus(_message.Message):
@@ -1337,16 +1483,25 @@ class LogEvent(_message.Message):
     RECORDED_FIELD_NUMBER: _builtins.int
     AUTHOR_FIELD_NUMBER: _builtins.int
     JSON_FIELD_NUMBER: _builtins.int
+    ERASED_FIELD_NUMBER: _builtins.int
+    ERASED_BY_FIELD_NUMBER: _builtins.int
     stream: _builtins.str
     version: _builtins.int
     topic: _builtins.str
     author: _builtins.str
     json: _builtins.str
     """The event's fields as a JSON object, without personal data."""
+    erased_by: _builtins.str
     @_builtins.property
     def position(self) -> _publishing_pb2.Position: ...
     @_builtins.property
     def recorded(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def erased(self) -> _timestamp_pb2.Timestamp:
+        """When and by whom the erasure of its personal fields was asked for; missing while they are there, and
+        where there never were any.
+        """
+
     def __init__(
         self,
         *,
@@ -1357,10 +1512,12 @@ class LogEvent(_message.Message):
         recorded: _timestamp_pb2.Timestamp | None = ...,
         author: _builtins.str = ...,
         json: _builtins.str = ...,
+        erased: _timestamp_pb2.Timestamp | None = ...,
+        erased_by: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["position", b"position", "recorded", b"recorded"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["erased", b"erased", "position", b"position", "recorded", b"recorded"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["author", b"author", "json", b"json", "position", b"position", "recorded", b"recorded", "stream", b"stream", "topic", b"topic", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["author", b"author", "erased", b"erased", "erased_by", b"erased_by", "json", b"json", "position", b"position", "recorded", b"recorded", "stream", b"stream", "topic", b"topic", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

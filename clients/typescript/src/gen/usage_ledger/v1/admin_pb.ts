@@ -67,7 +67,7 @@ export const EndInstanceResponseSchema: GenMessage<EndInstanceResponse> = /*@__P
  */
 export type RetryDeadLettersRequest = Message<"usage_ledger.v1.RetryDeadLettersRequest"> & {
   /**
-   * At most 1000; empty with `all` set: every dead letter.
+   * At most 1000; empty with `all` set: every dead letter. One of the two must be given.
    *
    * @generated from field: repeated int64 ids = 1;
    */

@@ -10,6 +10,8 @@ import type { Duration, Timestamp } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_duration, file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
 import type { CostCenter } from "../../usage/v1/usage_pb.js";
 import { file_usage_v1_usage } from "../../usage/v1/usage_pb.js";
+import type { TreeStatus } from "./audit_proofs_pb.js";
+import { file_usage_ledger_v1_audit_proofs } from "./audit_proofs_pb.js";
 import type { PayerMeters, SpendingAlert } from "./live_views_pb.js";
 import { file_usage_ledger_v1_live_views } from "./live_views_pb.js";
 import type { Position } from "./publishing_pb.js";
@@ -20,7 +22,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file usage_ledger/v1/queries.proto.
  */
 export const file_usage_ledger_v1_queries: GenFile = /*@__PURE__*/
-  fileDesc("Ch11c2FnZV9sZWRnZXIvdjEvcXVlcmllcy5wcm90bxIPdXNhZ2VfbGVkZ2VyLnYxIi0KEkdldEJhbGFuY2VzUmVxdWVzdBIXCg9hdHRyaWJ1dGlvbl9pZHMYASADKAkiQQoTR2V0QmFsYW5jZXNSZXNwb25zZRIqCghiYWxhbmNlcxgBIAMoCzIYLnVzYWdlX2xlZGdlci52MS5CYWxhbmNlIjcKB0JhbGFuY2USFgoOYXR0cmlidXRpb25faWQYASABKAkSFAoMY3JlZGl0X2NlbnRzGAIgASgSIjsKFkxpc3RDb3N0Q2VudGVyc1JlcXVlc3QSEQoJcGFnZV9zaXplGAEgASgFEg4KBmN1cnNvchgCIAEoCSJoChdMaXN0Q29zdENlbnRlcnNSZXNwb25zZRI4Cgxjb3N0X2NlbnRlcnMYASADKAsyIi51c2FnZV9sZWRnZXIudjEuQ29zdENlbnRlckRldGFpbHMSEwoLbmV4dF9jdXJzb3IYAiABKAkiawoRQ29zdENlbnRlckRldGFpbHMSKQoLY29zdF9jZW50ZXIYASABKAsyFC51c2FnZS52MS5Db3N0Q2VudGVyEhQKDGN5Y2xlX251bWJlchgCIAEoAxIVCg1iYWxhbmNlX2NlbnRzGAMgASgSIjAKFkdldEludm9pY2VEcmFmdFJlcXVlc3QSFgoOYXR0cmlidXRpb25faWQYASABKAkifQoXR2V0SW52b2ljZURyYWZ0UmVzcG9uc2USNAoNaW52b2ljZV9kcmFmdBgBIAEoCzIdLnVzYWdlX2xlZGdlci52MS5JbnZvaWNlRHJhZnQSLAoGYmlsbGVkGAIgASgLMhwudXNhZ2VfbGVkZ2VyLnYxLkJpbGxlZERyYWZ0ItcBCgtCaWxsZWREcmFmdBIXCg9zdWJzY3JpcHRpb25faWQYASABKAkSGAoQYmlsbGFibGVfY3JlZGl0cxgCIAEoEhIZChFyZXF1ZXN0ZWRfY3JlZGl0cxgDIAEoEhIXCg93YWl0aW5nX2NyZWRpdHMYBCABKBISFAoMb3Blbl9jcmVkaXRzGAUgASgSEjEKCGludm9pY2VzGAYgAygLMh8udXNhZ2VfbGVkZ2VyLnYxLlNldHRsZWRJbnZvaWNlEhgKEGludm9pY2VkX2NyZWRpdHMYByABKBIi5AEKDlNldHRsZWRJbnZvaWNlEhIKCmludm9pY2VfaWQYASABKAkSLQoJZmluYWxpemVkGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIwCgxwZXJpb2Rfc3RhcnQYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi4KCnBlcmlvZF9lbmQYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhQKDGNyZWRpdF9jZW50cxgFIAEoEhIXCg9jb3JyZWN0ZWRfY2VudHMYBiABKBIi4wMKDEludm9pY2VEcmFmdBIWCg5hdHRyaWJ1dGlvbl9pZBgBIAEoCRIUCgxjeWNsZV9udW1iZXIYAiABKAMSLwoLY3ljbGVfc3RhcnQYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjUKEW5leHRfYmlsbGluZ190aW1lGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIpCgtjb3N0X2NlbnRlchgFIAEoCzIULnVzYWdlLnYxLkNvc3RDZW50ZXISHQoVY2FycmllZF9iYWxhbmNlX2NlbnRzGAYgASgSEjAKBWxpbmVzGAcgAygLMiEudXNhZ2VfbGVkZ2VyLnYxLkludm9pY2VEcmFmdExpbmUSGQoRY3JlZGl0X25vdGVfY291bnQYCCABKAMSGQoRY3JlZGl0X25vdGVfY2VudHMYCSABKBISFQoNaW52b2ljZV9jb3VudBgKIAEoAxIVCg1pbnZvaWNlX2NlbnRzGAsgASgSEhMKC3RvdGFsX2NlbnRzGAwgASgSEhgKEGJpbGxhYmxlX2NyZWRpdHMYDSABKAMSLgoKYWNjcnVlZF90bxgOIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAilgEKEEludm9pY2VEcmFmdExpbmUSFwoPd29ya3NwYWNlX2NsYXNzGAEgASgJEhEKCWluc3RhbmNlcxgCIAEoAxIPCgdzZWNvbmRzGAMgASgSEhQKDGNyZWRpdF9jZW50cxgEIAEoEhIvCghsYXRlX2ZvchgFIAEoCzIdLnVzYWdlX2xlZGdlci52MS5DbG9zZWRQZXJpb2QieAoMQ2xvc2VkUGVyaW9kEhQKDGN5Y2xlX251bWJlchgBIAEoAxIpCgVzdGFydBgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASJwoDZW5kGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCJiChJMaXN0RW50cmllc1JlcXVlc3QSFgoOYXR0cmlidXRpb25faWQYASABKAkSEQoJcGFnZV9zaXplGAIgASgFEg4KBmN1cnNvchgDIAEoCRIRCglhc2NlbmRpbmcYBCABKAgiUwoTTGlzdEVudHJpZXNSZXNwb25zZRInCgdlbnRyaWVzGAEgAygLMhYudXNhZ2VfbGVkZ2VyLnYxLkVudHJ5EhMKC25leHRfY3Vyc29yGAIgASgJIvQBCgVFbnRyeRIKCgJpZBgBIAEoCRIWCg5hdHRyaWJ1dGlvbl9pZBgCIAEoCRITCgtkZXNjcmlwdGlvbhgDIAEoCRIUCgxjcmVkaXRfY2VudHMYBCABKBISMgoOZWZmZWN0aXZlX3RpbWUYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEigKBGtpbmQYBiABKA4yGi51c2FnZV9sZWRnZXIudjEuRW50cnlLaW5kEh0KFXdvcmtzcGFjZV9pbnN0YW5jZV9pZBgHIAEoCRINCgVkcmFmdBgIIAEoCBIQCghtZXRhZGF0YRgJIAEoCSIzChJHZXRJbnN0YW5jZVJlcXVlc3QSHQoVd29ya3NwYWNlX2luc3RhbmNlX2lkGAEgASgJIuMEChNHZXRJbnN0YW5jZVJlc3BvbnNlEh0KFXdvcmtzcGFjZV9pbnN0YW5jZV9pZBgBIAEoCRIWCg5hdHRyaWJ1dGlvbl9pZBgCIAEoCRIXCg93b3Jrc3BhY2VfY2xhc3MYAyABKAkSFgoOd29ya3NwYWNlX3R5cGUYBCABKAkSDwoHdXNlcl9pZBgFIAEoCRIUCgx3b3Jrc3BhY2VfaWQYBiABKAkSEgoKcHJvamVjdF9pZBgHIAEoCRIxCg1jcmVhdGlvbl90aW1lGAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIwCgxzdGFydGVkX3RpbWUYCSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjEKDXN0b3BwaW5nX3RpbWUYCiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjAKDHN0b3BwZWRfdGltZRgLIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLgoKZW5kZWRfdGltZRgMIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASGgoSY3JlZGl0c19wZXJfbWludXRlGA0gASgJEhYKDnByaWNlX3JldmlzaW9uGA4gASgDEiUKBWVudHJ5GA8gASgLMhYudXNhZ2VfbGVkZ2VyLnYxLkVudHJ5EikKBWxpbmVzGBAgAygLMhoudXNhZ2VfbGVkZ2VyLnYxLkN5Y2xlTGluZRIpCgZldmVudHMYESADKAsyGS51c2FnZV9sZWRnZXIudjEuTG9nRXZlbnQiSAoJQ3ljbGVMaW5lEhQKDGN5Y2xlX251bWJlchgBIAEoAxIPCgdzZWNvbmRzGAIgASgSEhQKDGNyZWRpdF9jZW50cxgDIAEoEiJAChtMaXN0U3VzcGVjdEluc3RhbmNlc1JlcXVlc3QSEQoJcGFnZV9zaXplGAEgASgFEg4KBmN1cnNvchgCIAEoCSJoChxMaXN0U3VzcGVjdEluc3RhbmNlc1Jlc3BvbnNlEjMKCWluc3RhbmNlcxgBIAMoCzIgLnVzYWdlX2xlZGdlci52MS5TdXNwZWN0SW5zdGFuY2USEwoLbmV4dF9jdXJzb3IYAiABKAkigwIKD1N1c3BlY3RJbnN0YW5jZRIdChV3b3Jrc3BhY2VfaW5zdGFuY2VfaWQYASABKAkSFgoOYXR0cmlidXRpb25faWQYAiABKAkSNwoGcmVhc29uGAMgASgOMicudXNhZ2VfbGVkZ2VyLnYxLlN1c3BlY3RJbnN0YW5jZS5SZWFzb24SKQoFc2luY2UYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIlUKBlJlYXNvbhIWChJSRUFTT05fVU5TUEVDSUZJRUQQABIUChBSRUFTT05fUlVOU19MT05HEAESHQoZUkVBU09OX1NUT1BfV0lUSE9VVF9TVEFSVBACIjsKFkxpc3REZWFkTGV0dGVyc1JlcXVlc3QSEQoJcGFnZV9zaXplGAEgASgFEg4KBmN1cnNvchgCIAEoCSJhChdMaXN0RGVhZExldHRlcnNSZXNwb25zZRIxCgxkZWFkX2xldHRlcnMYASADKAsyGy51c2FnZV9sZWRnZXIudjEuRGVhZExldHRlchITCgtuZXh0X2N1cnNvchgCIAEoCSLgAQoKRGVhZExldHRlchIKCgJpZBgBIAEoAxIQCghkZWxpdmVyeRgCIAEoCRIMCgRsaW5lGAMgASgEEg4KBnJlYXNvbhgEIAEoCRIyCg5maXJzdF9yZWplY3RlZBgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASMQoNbGFzdF9yZWplY3RlZBgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDQoFdGltZXMYByABKAMSEgoKc2l6ZV9ieXRlcxgIIAEoAxIMCgRraW5kGAkgASgJIiIKFEdldERlYWRMZXR0ZXJSZXF1ZXN0EgoKAmlkGAEgASgDIpABChVHZXREZWFkTGV0dGVyUmVzcG9uc2USMAoLZGVhZF9sZXR0ZXIYASABKAsyGy51c2FnZV9sZWRnZXIudjEuRGVhZExldHRlchIQCghvcmlnaW5hbBgCIAEoDBIzCgdtZXNzYWdlGAMgASgLMiIudXNhZ2VfbGVkZ2VyLnYxLk1lc3NhZ2VBdHRyaWJ1dGVzInUKEU1lc3NhZ2VBdHRyaWJ1dGVzEhAKA2tleRgBIAEoDEgAiAEBEi8KB2hlYWRlcnMYAiADKAsyHi51c2FnZV9sZWRnZXIudjEuTWVzc2FnZUhlYWRlchIVCg12YWx1ZV9pc19udWxsGAMgASgIQgYKBF9rZXkiOwoNTWVzc2FnZUhlYWRlchIMCgRuYW1lGAEgASgJEhIKBXZhbHVlGAIgASgMSACIAQFCCAoGX3ZhbHVlIhIKEEdldFN0YXR1c1JlcXVlc3QihwYKEUdldFN0YXR1c1Jlc3BvbnNlEg8KB3ZlcnNpb24YASABKAkSJwoEaGVhZBgCIAEoCzIZLnVzYWdlX2xlZGdlci52MS5Qb3NpdGlvbhIzCg9uZXdlc3RfcmVjb3JkZWQYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjYKC3Byb2plY3Rpb25zGAQgAygLMiEudXNhZ2VfbGVkZ2VyLnYxLlByb2plY3Rpb25TdGF0dXMSLgoFdG90YWwYBSABKAsyHy51c2FnZV9sZWRnZXIudjEuRGVsaXZlcnlDb3VudHMSMwoKZGVsaXZlcmllcxgGIAMoCzIfLnVzYWdlX2xlZGdlci52MS5EZWxpdmVyeUNvdW50cxIUCgxkZWFkX2xldHRlcnMYByABKAMSFAoMY29zdF9jZW50ZXJzGAggASgDEhkKEXJ1bm5pbmdfaW5zdGFuY2VzGAkgASgDEhcKD2VuZGVkX2luc3RhbmNlcxgKIAEoAxIuCgphY2NydWVkX3RvGAsgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIoCgRqb2JzGAwgAygLMhoudXNhZ2VfbGVkZ2VyLnYxLkpvYlN0YXR1cxIRCglydW5zX2xvbmcYDSABKAMSGwoTc3RvcHNfd2l0aG91dF9zdGFydBgOIAEoAxIWCg5wcmljZV9yZXZpc2lvbhgPIAEoAxITCgtyZXNldHNfaGVsZBgQIAEoCRIWCg53cml0ZXNfcmVmdXNlZBgRIAEoCRIyCg9sZWRnZXJfaW50ZXJ2YWwYEiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SKAoFaGVhZHMYEyADKAsyGS51c2FnZV9sZWRnZXIudjEuUG9zaXRpb24SLQoGaW50YWtlGBQgAygLMh0udXNhZ2VfbGVkZ2VyLnYxLkludGFrZVN0YXR1cxIqCgV0YWlscxgVIAMoCzIbLnVzYWdlX2xlZGdlci52MS5UYWlsU3RhdHVzInIKDEludGFrZVN0YXR1cxIPCgdjbHVzdGVyGAEgASgJEg0KBXRvcGljGAIgASgJEhAKCHRvcGljX2lkGAMgASgJEhEKCXBhcnRpdGlvbhgEIAEoBRINCgVzaGFyZBgFIAEoDRIOCgZvZmZzZXQYBiABKAMiRwoKVGFpbFN0YXR1cxIMCgRuYW1lGAEgASgJEisKCHBvc2l0aW9uGAIgASgLMhkudXNhZ2VfbGVkZ2VyLnYxLlBvc2l0aW9uIm4KEFByb2plY3Rpb25TdGF0dXMSDAoEbmFtZRgBIAEoCRIPCgd2ZXJzaW9uGAIgASgFEisKCHBvc2l0aW9uGAMgASgLMhkudXNhZ2VfbGVkZ2VyLnYxLlBvc2l0aW9uEg4KBnBhdXNlZBgEIAEoCSJqCg5EZWxpdmVyeUNvdW50cxIQCghkZWxpdmVyeRgBIAEoCRIQCghyZWNlaXZlZBgCIAEoBBIQCghyZWNvcmRlZBgDIAEoBBIQCghyZXBlYXRlZBgEIAEoBBIQCghyZWplY3RlZBgFIAEoBCL3AQoJSm9iU3RhdHVzEgwKBG5hbWUYASABKAkSDwoHZW5hYmxlZBgCIAEoCBIoCgVldmVyeRgDIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIwCgxsYXN0X3N0YXJ0ZWQYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjEKDWxhc3RfZmluaXNoZWQYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhIKCmxhc3RfZXJyb3IYBiABKAkSKAoEbmV4dBgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiYwoOVGFpbExvZ1JlcXVlc3QSFQoNZnJvbV9wb3NpdGlvbhgBIAEoAxIMCgRsYXN0GAIgASgFEg0KBWxpbWl0GAMgASgDEg4KBmZvbGxvdxgEIAEoCBINCgVzaGFyZBgFIAEoDSI8Cg9UYWlsTG9nUmVzcG9uc2USKQoGZXZlbnRzGAEgAygLMhkudXNhZ2VfbGVkZ2VyLnYxLkxvZ0V2ZW50IrMBCghMb2dFdmVudBIrCghwb3NpdGlvbhgBIAEoCzIZLnVzYWdlX2xlZGdlci52MS5Qb3NpdGlvbhIOCgZzdHJlYW0YAiABKAkSDwoHdmVyc2lvbhgDIAEoAxINCgV0b3BpYxgEIAEoCRIsCghyZWNvcmRlZBgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDgoGYXV0aG9yGAYgASgJEgwKBGpzb24YByABKAkiIAoMQ2hlY2tSZXF1ZXN0EhAKCGZvbGRfbG9nGAEgASgIIjkKDUNoZWNrUmVzcG9uc2USKAoEbGF3cxgBIAMoCzIaLnVzYWdlX2xlZGdlci52MS5MYXdSZXN1bHQiOwoJTGF3UmVzdWx0EgsKA2xhdxgBIAEoCRIPCgdjaGVja2VkGAIgASgDEhAKCGJyZWFjaGVzGAMgAygJIk4KEUxpc3RNZXRlcnNSZXF1ZXN0EhYKDmF0dHJpYnV0aW9uX2lkGAEgASgJEhEKCXBhZ2Vfc2l6ZRgCIAEoBRIOCgZjdXJzb3IYAyABKAkigwEKEkxpc3RNZXRlcnNSZXNwb25zZRIsCgZtZXRlcnMYASADKAsyHC51c2FnZV9sZWRnZXIudjEuUGF5ZXJNZXRlcnMSEwoLbmV4dF9jdXJzb3IYAiABKAkSKgoHYXBwbGllZBgDIAMoCzIZLnVzYWdlX2xlZGdlci52MS5Qb3NpdGlvbiJOChFMaXN0QWxlcnRzUmVxdWVzdBIWCg5hdHRyaWJ1dGlvbl9pZBgBIAEoCRIRCglwYWdlX3NpemUYAiABKAUSDgoGY3Vyc29yGAMgASgJIoUBChJMaXN0QWxlcnRzUmVzcG9uc2USLgoGYWxlcnRzGAEgAygLMh4udXNhZ2VfbGVkZ2VyLnYxLlNwZW5kaW5nQWxlcnQSEwoLbmV4dF9jdXJzb3IYAiABKAkSKgoHYXBwbGllZBgDIAMoCzIZLnVzYWdlX2xlZGdlci52MS5Qb3NpdGlvbiIUChJDaGVja01ldGVyc1JlcXVlc3QiPwoTQ2hlY2tNZXRlcnNSZXNwb25zZRIoCgRsYXdzGAEgAygLMhoudXNhZ2VfbGVkZ2VyLnYxLkxhd1Jlc3VsdCp+CglFbnRyeUtpbmQSGgoWRU5UUllfS0lORF9VTlNQRUNJRklFRBAAEiEKHUVOVFJZX0tJTkRfV09SS1NQQUNFX0lOU1RBTkNFEAESFgoSRU5UUllfS0lORF9JTlZPSUNFEAISGgoWRU5UUllfS0lORF9DUkVESVRfTk9URRADMpcKCgxRdWVyeVNlcnZpY2USWAoLR2V0QmFsYW5jZXMSIy51c2FnZV9sZWRnZXIudjEuR2V0QmFsYW5jZXNSZXF1ZXN0GiQudXNhZ2VfbGVkZ2VyLnYxLkdldEJhbGFuY2VzUmVzcG9uc2USZAoPTGlzdENvc3RDZW50ZXJzEicudXNhZ2VfbGVkZ2VyLnYxLkxpc3RDb3N0Q2VudGVyc1JlcXVlc3QaKC51c2FnZV9sZWRnZXIudjEuTGlzdENvc3RDZW50ZXJzUmVzcG9uc2USZAoPR2V0SW52b2ljZURyYWZ0EicudXNhZ2VfbGVkZ2VyLnYxLkdldEludm9pY2VEcmFmdFJlcXVlc3QaKC51c2FnZV9sZWRnZXIudjEuR2V0SW52b2ljZURyYWZ0UmVzcG9uc2USWAoLTGlzdEVudHJpZXMSIy51c2FnZV9sZWRnZXIudjEuTGlzdEVudHJpZXNSZXF1ZXN0GiQudXNhZ2VfbGVkZ2VyLnYxLkxpc3RFbnRyaWVzUmVzcG9uc2USWAoLR2V0SW5zdGFuY2USIy51c2FnZV9sZWRnZXIudjEuR2V0SW5zdGFuY2VSZXF1ZXN0GiQudXNhZ2VfbGVkZ2VyLnYxLkdldEluc3RhbmNlUmVzcG9uc2UScwoUTGlzdFN1c3BlY3RJbnN0YW5jZXMSLC51c2FnZV9sZWRnZXIudjEuTGlzdFN1c3BlY3RJbnN0YW5jZXNSZXF1ZXN0Gi0udXNhZ2VfbGVkZ2VyLnYxLkxpc3RTdXNwZWN0SW5zdGFuY2VzUmVzcG9uc2USZAoPTGlzdERlYWRMZXR0ZXJzEicudXNhZ2VfbGVkZ2VyLnYxLkxpc3REZWFkTGV0dGVyc1JlcXVlc3QaKC51c2FnZV9sZWRnZXIudjEuTGlzdERlYWRMZXR0ZXJzUmVzcG9uc2USXgoNR2V0RGVhZExldHRlchIlLnVzYWdlX2xlZGdlci52MS5HZXREZWFkTGV0dGVyUmVxdWVzdBomLnVzYWdlX2xlZGdlci52MS5HZXREZWFkTGV0dGVyUmVzcG9uc2USUgoJR2V0U3RhdHVzEiEudXNhZ2VfbGVkZ2VyLnYxLkdldFN0YXR1c1JlcXVlc3QaIi51c2FnZV9sZWRnZXIudjEuR2V0U3RhdHVzUmVzcG9uc2USTgoHVGFpbExvZxIfLnVzYWdlX2xlZGdlci52MS5UYWlsTG9nUmVxdWVzdBogLnVzYWdlX2xlZGdlci52MS5UYWlsTG9nUmVzcG9uc2UwARJGCgVDaGVjaxIdLnVzYWdlX2xlZGdlci52MS5DaGVja1JlcXVlc3QaHi51c2FnZV9sZWRnZXIudjEuQ2hlY2tSZXNwb25zZRJVCgpMaXN0TWV0ZXJzEiIudXNhZ2VfbGVkZ2VyLnYxLkxpc3RNZXRlcnNSZXF1ZXN0GiMudXNhZ2VfbGVkZ2VyLnYxLkxpc3RNZXRlcnNSZXNwb25zZRJVCgpMaXN0QWxlcnRzEiIudXNhZ2VfbGVkZ2VyLnYxLkxpc3RBbGVydHNSZXF1ZXN0GiMudXNhZ2VfbGVkZ2VyLnYxLkxpc3RBbGVydHNSZXNwb25zZRJYCgtDaGVja01ldGVycxIjLnVzYWdlX2xlZGdlci52MS5DaGVja01ldGVyc1JlcXVlc3QaJC51c2FnZV9sZWRnZXIudjEuQ2hlY2tNZXRlcnNSZXNwb25zZUJPWk1naXRodWIuY29tL3VzYWdlLWxlZGdlci91c2FnZS1sZWRnZXIvY2xpZW50cy9nby91c2FnZV9sZWRnZXIvdjE7dXNhZ2VsZWRnZXJ2MWIGcHJvdG8z", [file_google_protobuf_duration, file_google_protobuf_timestamp, file_usage_v1_usage, file_usage_ledger_v1_live_views, file_usage_ledger_v1_publishing]);
+  fileDesc("Ch11c2FnZV9sZWRnZXIvdjEvcXVlcmllcy5wcm90bxIPdXNhZ2VfbGVkZ2VyLnYxIi0KEkdldEJhbGFuY2VzUmVxdWVzdBIXCg9hdHRyaWJ1dGlvbl9pZHMYASADKAkiQQoTR2V0QmFsYW5jZXNSZXNwb25zZRIqCghiYWxhbmNlcxgBIAMoCzIYLnVzYWdlX2xlZGdlci52MS5CYWxhbmNlIjcKB0JhbGFuY2USFgoOYXR0cmlidXRpb25faWQYASABKAkSFAoMY3JlZGl0X2NlbnRzGAIgASgSIjsKFkxpc3RDb3N0Q2VudGVyc1JlcXVlc3QSEQoJcGFnZV9zaXplGAEgASgFEg4KBmN1cnNvchgCIAEoCSJoChdMaXN0Q29zdENlbnRlcnNSZXNwb25zZRI4Cgxjb3N0X2NlbnRlcnMYASADKAsyIi51c2FnZV9sZWRnZXIudjEuQ29zdENlbnRlckRldGFpbHMSEwoLbmV4dF9jdXJzb3IYAiABKAkiawoRQ29zdENlbnRlckRldGFpbHMSKQoLY29zdF9jZW50ZXIYASABKAsyFC51c2FnZS52MS5Db3N0Q2VudGVyEhQKDGN5Y2xlX251bWJlchgCIAEoAxIVCg1iYWxhbmNlX2NlbnRzGAMgASgSIjAKFkdldEludm9pY2VEcmFmdFJlcXVlc3QSFgoOYXR0cmlidXRpb25faWQYASABKAkifQoXR2V0SW52b2ljZURyYWZ0UmVzcG9uc2USNAoNaW52b2ljZV9kcmFmdBgBIAEoCzIdLnVzYWdlX2xlZGdlci52MS5JbnZvaWNlRHJhZnQSLAoGYmlsbGVkGAIgASgLMhwudXNhZ2VfbGVkZ2VyLnYxLkJpbGxlZERyYWZ0ItcBCgtCaWxsZWREcmFmdBIXCg9zdWJzY3JpcHRpb25faWQYASABKAkSGAoQYmlsbGFibGVfY3JlZGl0cxgCIAEoEhIZChFyZXF1ZXN0ZWRfY3JlZGl0cxgDIAEoEhIXCg93YWl0aW5nX2NyZWRpdHMYBCABKBISFAoMb3Blbl9jcmVkaXRzGAUgASgSEjEKCGludm9pY2VzGAYgAygLMh8udXNhZ2VfbGVkZ2VyLnYxLlNldHRsZWRJbnZvaWNlEhgKEGludm9pY2VkX2NyZWRpdHMYByABKBIi5AEKDlNldHRsZWRJbnZvaWNlEhIKCmludm9pY2VfaWQYASABKAkSLQoJZmluYWxpemVkGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIwCgxwZXJpb2Rfc3RhcnQYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi4KCnBlcmlvZF9lbmQYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhQKDGNyZWRpdF9jZW50cxgFIAEoEhIXCg9jb3JyZWN0ZWRfY2VudHMYBiABKBIipAQKDEludm9pY2VEcmFmdBIWCg5hdHRyaWJ1dGlvbl9pZBgBIAEoCRIUCgxjeWNsZV9udW1iZXIYAiABKAMSLwoLY3ljbGVfc3RhcnQYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjUKEW5leHRfYmlsbGluZ190aW1lGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIpCgtjb3N0X2NlbnRlchgFIAEoCzIULnVzYWdlLnYxLkNvc3RDZW50ZXISHQoVY2FycmllZF9iYWxhbmNlX2NlbnRzGAYgASgSEjAKBWxpbmVzGAcgAygLMiEudXNhZ2VfbGVkZ2VyLnYxLkludm9pY2VEcmFmdExpbmUSGQoRY3JlZGl0X25vdGVfY291bnQYCCABKAMSGQoRY3JlZGl0X25vdGVfY2VudHMYCSABKBISFQoNaW52b2ljZV9jb3VudBgKIAEoAxIVCg1pbnZvaWNlX2NlbnRzGAsgASgSEhMKC3RvdGFsX2NlbnRzGAwgASgSEhgKEGJpbGxhYmxlX2NyZWRpdHMYDSABKAMSLgoKYWNjcnVlZF90bxgOIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASPwoTdm9pZGVkX2NyZWRpdF9ub3RlcxgPIAMoCzIiLnVzYWdlX2xlZGdlci52MS5Wb2lkZWRDcmVkaXROb3RlcyJwChFWb2lkZWRDcmVkaXROb3RlcxIUCgxjcmVkaXRfbm90ZXMYASABKAMSFAoMY3JlZGl0X2NlbnRzGAIgASgSEi8KCGxhdGVfZm9yGAMgASgLMh0udXNhZ2VfbGVkZ2VyLnYxLkNsb3NlZFBlcmlvZCKWAQoQSW52b2ljZURyYWZ0TGluZRIXCg93b3Jrc3BhY2VfY2xhc3MYASABKAkSEQoJaW5zdGFuY2VzGAIgASgDEg8KB3NlY29uZHMYAyABKBISFAoMY3JlZGl0X2NlbnRzGAQgASgSEi8KCGxhdGVfZm9yGAUgASgLMh0udXNhZ2VfbGVkZ2VyLnYxLkNsb3NlZFBlcmlvZCJ4CgxDbG9zZWRQZXJpb2QSFAoMY3ljbGVfbnVtYmVyGAEgASgDEikKBXN0YXJ0GAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBInCgNlbmQYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wImIKEkxpc3RFbnRyaWVzUmVxdWVzdBIWCg5hdHRyaWJ1dGlvbl9pZBgBIAEoCRIRCglwYWdlX3NpemUYAiABKAUSDgoGY3Vyc29yGAMgASgJEhEKCWFzY2VuZGluZxgEIAEoCCJTChNMaXN0RW50cmllc1Jlc3BvbnNlEicKB2VudHJpZXMYASADKAsyFi51c2FnZV9sZWRnZXIudjEuRW50cnkSEwoLbmV4dF9jdXJzb3IYAiABKAki9AEKBUVudHJ5EgoKAmlkGAEgASgJEhYKDmF0dHJpYnV0aW9uX2lkGAIgASgJEhMKC2Rlc2NyaXB0aW9uGAMgASgJEhQKDGNyZWRpdF9jZW50cxgEIAEoEhIyCg5lZmZlY3RpdmVfdGltZRgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASKAoEa2luZBgGIAEoDjIaLnVzYWdlX2xlZGdlci52MS5FbnRyeUtpbmQSHQoVd29ya3NwYWNlX2luc3RhbmNlX2lkGAcgASgJEg0KBWRyYWZ0GAggASgIEhAKCG1ldGFkYXRhGAkgASgJIksKEkdldEluc3RhbmNlUmVxdWVzdBIdChV3b3Jrc3BhY2VfaW5zdGFuY2VfaWQYASABKAkSFgoOYXR0cmlidXRpb25faWQYAiABKAkiogUKE0dldEluc3RhbmNlUmVzcG9uc2USHQoVd29ya3NwYWNlX2luc3RhbmNlX2lkGAEgASgJEhYKDmF0dHJpYnV0aW9uX2lkGAIgASgJEhcKD3dvcmtzcGFjZV9jbGFzcxgDIAEoCRIWCg53b3Jrc3BhY2VfdHlwZRgEIAEoCRIPCgd1c2VyX2lkGAUgASgJEhQKDHdvcmtzcGFjZV9pZBgGIAEoCRISCgpwcm9qZWN0X2lkGAcgASgJEjEKDWNyZWF0aW9uX3RpbWUYCCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjAKDHN0YXJ0ZWRfdGltZRgJIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASMQoNc3RvcHBpbmdfdGltZRgKIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASMAoMc3RvcHBlZF90aW1lGAsgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIuCgplbmRlZF90aW1lGAwgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIaChJjcmVkaXRzX3Blcl9taW51dGUYDSABKAkSFgoOcHJpY2VfcmV2aXNpb24YDiABKAMSJQoFZW50cnkYDyABKAsyFi51c2FnZV9sZWRnZXIudjEuRW50cnkSKQoFbGluZXMYECADKAsyGi51c2FnZV9sZWRnZXIudjEuQ3ljbGVMaW5lEikKBmV2ZW50cxgRIAMoCzIZLnVzYWdlX2xlZGdlci52MS5Mb2dFdmVudBIPCgdpc192b2lkGBIgASgIEiwKBXZvaWRzGBMgAygLMh0udXNhZ2VfbGVkZ2VyLnYxLkluc3RhbmNlVm9pZCKhAQoMSW5zdGFuY2VWb2lkEisKCHBvc2l0aW9uGAEgASgLMhkudXNhZ2VfbGVkZ2VyLnYxLlBvc2l0aW9uEiwKCHJlY29yZGVkGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIOCgZhdXRob3IYAyABKAkSDgoGcmVhc29uGAQgASgJEhYKDmF0dHJpYnV0aW9uX2lkGAUgASgJImAKCUN5Y2xlTGluZRIUCgxjeWNsZV9udW1iZXIYASABKAMSDwoHc2Vjb25kcxgCIAEoEhIUCgxjcmVkaXRfY2VudHMYAyABKBISFgoOYXR0cmlidXRpb25faWQYBCABKAkiQAobTGlzdFN1c3BlY3RJbnN0YW5jZXNSZXF1ZXN0EhEKCXBhZ2Vfc2l6ZRgBIAEoBRIOCgZjdXJzb3IYAiABKAkiaAocTGlzdFN1c3BlY3RJbnN0YW5jZXNSZXNwb25zZRIzCglpbnN0YW5jZXMYASADKAsyIC51c2FnZV9sZWRnZXIudjEuU3VzcGVjdEluc3RhbmNlEhMKC25leHRfY3Vyc29yGAIgASgJIoMCCg9TdXNwZWN0SW5zdGFuY2USHQoVd29ya3NwYWNlX2luc3RhbmNlX2lkGAEgASgJEhYKDmF0dHJpYnV0aW9uX2lkGAIgASgJEjcKBnJlYXNvbhgDIAEoDjInLnVzYWdlX2xlZGdlci52MS5TdXNwZWN0SW5zdGFuY2UuUmVhc29uEikKBXNpbmNlGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCJVCgZSZWFzb24SFgoSUkVBU09OX1VOU1BFQ0lGSUVEEAASFAoQUkVBU09OX1JVTlNfTE9ORxABEh0KGVJFQVNPTl9TVE9QX1dJVEhPVVRfU1RBUlQQAiI7ChZMaXN0RGVhZExldHRlcnNSZXF1ZXN0EhEKCXBhZ2Vfc2l6ZRgBIAEoBRIOCgZjdXJzb3IYAiABKAkiYQoXTGlzdERlYWRMZXR0ZXJzUmVzcG9uc2USMQoMZGVhZF9sZXR0ZXJzGAEgAygLMhsudXNhZ2VfbGVkZ2VyLnYxLkRlYWRMZXR0ZXISEwoLbmV4dF9jdXJzb3IYAiABKAki4AEKCkRlYWRMZXR0ZXISCgoCaWQYASABKAMSEAoIZGVsaXZlcnkYAiABKAkSDAoEbGluZRgDIAEoBBIOCgZyZWFzb24YBCABKAkSMgoOZmlyc3RfcmVqZWN0ZWQYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjEKDWxhc3RfcmVqZWN0ZWQYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg0KBXRpbWVzGAcgASgDEhIKCnNpemVfYnl0ZXMYCCABKAMSDAoEa2luZBgJIAEoCSIiChRHZXREZWFkTGV0dGVyUmVxdWVzdBIKCgJpZBgBIAEoAyKQAQoVR2V0RGVhZExldHRlclJlc3BvbnNlEjAKC2RlYWRfbGV0dGVyGAEgASgLMhsudXNhZ2VfbGVkZ2VyLnYxLkRlYWRMZXR0ZXISEAoIb3JpZ2luYWwYAiABKAwSMwoHbWVzc2FnZRgDIAEoCzIiLnVzYWdlX2xlZGdlci52MS5NZXNzYWdlQXR0cmlidXRlcyJ1ChFNZXNzYWdlQXR0cmlidXRlcxIQCgNrZXkYASABKAxIAIgBARIvCgdoZWFkZXJzGAIgAygLMh4udXNhZ2VfbGVkZ2VyLnYxLk1lc3NhZ2VIZWFkZXISFQoNdmFsdWVfaXNfbnVsbBgDIAEoCEIGCgRfa2V5IjsKDU1lc3NhZ2VIZWFkZXISDAoEbmFtZRgBIAEoCRISCgV2YWx1ZRgCIAEoDEgAiAEBQggKBl92YWx1ZSISChBHZXRTdGF0dXNSZXF1ZXN0IusGChFHZXRTdGF0dXNSZXNwb25zZRIPCgd2ZXJzaW9uGAEgASgJEicKBGhlYWQYAiABKAsyGS51c2FnZV9sZWRnZXIudjEuUG9zaXRpb24SMwoPbmV3ZXN0X3JlY29yZGVkGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBI2Cgtwcm9qZWN0aW9ucxgEIAMoCzIhLnVzYWdlX2xlZGdlci52MS5Qcm9qZWN0aW9uU3RhdHVzEi4KBXRvdGFsGAUgASgLMh8udXNhZ2VfbGVkZ2VyLnYxLkRlbGl2ZXJ5Q291bnRzEjMKCmRlbGl2ZXJpZXMYBiADKAsyHy51c2FnZV9sZWRnZXIudjEuRGVsaXZlcnlDb3VudHMSFAoMZGVhZF9sZXR0ZXJzGAcgASgDEhQKDGNvc3RfY2VudGVycxgIIAEoAxIZChFydW5uaW5nX2luc3RhbmNlcxgJIAEoAxIXCg9lbmRlZF9pbnN0YW5jZXMYCiABKAMSLgoKYWNjcnVlZF90bxgLIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASKAoEam9icxgMIAMoCzIaLnVzYWdlX2xlZGdlci52MS5Kb2JTdGF0dXMSEQoJcnVuc19sb25nGA0gASgDEhsKE3N0b3BzX3dpdGhvdXRfc3RhcnQYDiABKAMSFgoOcHJpY2VfcmV2aXNpb24YDyABKAMSEwoLcmVzZXRzX2hlbGQYECABKAkSFgoOd3JpdGVzX3JlZnVzZWQYESABKAkSMgoPbGVkZ2VyX2ludGVydmFsGBIgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEigKBWhlYWRzGBMgAygLMhkudXNhZ2VfbGVkZ2VyLnYxLlBvc2l0aW9uEi0KBmludGFrZRgUIAMoCzIdLnVzYWdlX2xlZGdlci52MS5JbnRha2VTdGF0dXMSKgoFdGFpbHMYFSADKAsyGy51c2FnZV9sZWRnZXIudjEuVGFpbFN0YXR1cxIqCgV0cmVlcxgeIAMoCzIbLnVzYWdlX2xlZGdlci52MS5UcmVlU3RhdHVzEhIKCmhlYWRzX2hlbGQYHyABKAkSIgoEYWN0cxggIAMoCzIULnVzYWdlX2xlZGdlci52MS5BY3QibAoDQWN0Eg0KBXNoYXJkGAEgASgNEigKBHRpbWUYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg4KBmF1dGhvchgDIAEoCRIMCgR3aGF0GAQgASgJEg4KBmRldGFpbBgFIAEoCSJyCgxJbnRha2VTdGF0dXMSDwoHY2x1c3RlchgBIAEoCRINCgV0b3BpYxgCIAEoCRIQCgh0b3BpY19pZBgDIAEoCRIRCglwYXJ0aXRpb24YBCABKAUSDQoFc2hhcmQYBSABKA0SDgoGb2Zmc2V0GAYgASgDIkcKClRhaWxTdGF0dXMSDAoEbmFtZRgBIAEoCRIrCghwb3NpdGlvbhgCIAEoCzIZLnVzYWdlX2xlZGdlci52MS5Qb3NpdGlvbiJuChBQcm9qZWN0aW9uU3RhdHVzEgwKBG5hbWUYASABKAkSDwoHdmVyc2lvbhgCIAEoBRIrCghwb3NpdGlvbhgDIAEoCzIZLnVzYWdlX2xlZGdlci52MS5Qb3NpdGlvbhIOCgZwYXVzZWQYBCABKAkiagoORGVsaXZlcnlDb3VudHMSEAoIZGVsaXZlcnkYASABKAkSEAoIcmVjZWl2ZWQYAiABKAQSEAoIcmVjb3JkZWQYAyABKAQSEAoIcmVwZWF0ZWQYBCABKAQSEAoIcmVqZWN0ZWQYBSABKAQi9wEKCUpvYlN0YXR1cxIMCgRuYW1lGAEgASgJEg8KB2VuYWJsZWQYAiABKAgSKAoFZXZlcnkYAyABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SMAoMbGFzdF9zdGFydGVkGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIxCg1sYXN0X2ZpbmlzaGVkGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBISCgpsYXN0X2Vycm9yGAYgASgJEigKBG5leHQYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wImMKDlRhaWxMb2dSZXF1ZXN0EhUKDWZyb21fcG9zaXRpb24YASABKAMSDAoEbGFzdBgCIAEoBRINCgVsaW1pdBgDIAEoAxIOCgZmb2xsb3cYBCABKAgSDQoFc2hhcmQYBSABKA0iPAoPVGFpbExvZ1Jlc3BvbnNlEikKBmV2ZW50cxgBIAMoCzIZLnVzYWdlX2xlZGdlci52MS5Mb2dFdmVudCLyAQoITG9nRXZlbnQSKwoIcG9zaXRpb24YASABKAsyGS51c2FnZV9sZWRnZXIudjEuUG9zaXRpb24SDgoGc3RyZWFtGAIgASgJEg8KB3ZlcnNpb24YAyABKAMSDQoFdG9waWMYBCABKAkSLAoIcmVjb3JkZWQYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg4KBmF1dGhvchgGIAEoCRIMCgRqc29uGAcgASgJEioKBmVyYXNlZBgIIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEQoJZXJhc2VkX2J5GAkgASgJIiAKDENoZWNrUmVxdWVzdBIQCghmb2xkX2xvZxgBIAEoCCI5Cg1DaGVja1Jlc3BvbnNlEigKBGxhd3MYASADKAsyGi51c2FnZV9sZWRnZXIudjEuTGF3UmVzdWx0IjsKCUxhd1Jlc3VsdBILCgNsYXcYASABKAkSDwoHY2hlY2tlZBgCIAEoAxIQCghicmVhY2hlcxgDIAMoCSJOChFMaXN0TWV0ZXJzUmVxdWVzdBIWCg5hdHRyaWJ1dGlvbl9pZBgBIAEoCRIRCglwYWdlX3NpemUYAiABKAUSDgoGY3Vyc29yGAMgASgJIoMBChJMaXN0TWV0ZXJzUmVzcG9uc2USLAoGbWV0ZXJzGAEgAygLMhwudXNhZ2VfbGVkZ2VyLnYxLlBheWVyTWV0ZXJzEhMKC25leHRfY3Vyc29yGAIgASgJEioKB2FwcGxpZWQYAyADKAsyGS51c2FnZV9sZWRnZXIudjEuUG9zaXRpb24iTgoRTGlzdEFsZXJ0c1JlcXVlc3QSFgoOYXR0cmlidXRpb25faWQYASABKAkSEQoJcGFnZV9zaXplGAIgASgFEg4KBmN1cnNvchgDIAEoCSKFAQoSTGlzdEFsZXJ0c1Jlc3BvbnNlEi4KBmFsZXJ0cxgBIAMoCzIeLnVzYWdlX2xlZGdlci52MS5TcGVuZGluZ0FsZXJ0EhMKC25leHRfY3Vyc29yGAIgASgJEioKB2FwcGxpZWQYAyADKAsyGS51c2FnZV9sZWRnZXIudjEuUG9zaXRpb24iFAoSQ2hlY2tNZXRlcnNSZXF1ZXN0Ij8KE0NoZWNrTWV0ZXJzUmVzcG9uc2USKAoEbGF3cxgBIAMoCzIaLnVzYWdlX2xlZGdlci52MS5MYXdSZXN1bHQqfgoJRW50cnlLaW5kEhoKFkVOVFJZX0tJTkRfVU5TUEVDSUZJRUQQABIhCh1FTlRSWV9LSU5EX1dPUktTUEFDRV9JTlNUQU5DRRABEhYKEkVOVFJZX0tJTkRfSU5WT0lDRRACEhoKFkVOVFJZX0tJTkRfQ1JFRElUX05PVEUQAzKXCgoMUXVlcnlTZXJ2aWNlElgKC0dldEJhbGFuY2VzEiMudXNhZ2VfbGVkZ2VyLnYxLkdldEJhbGFuY2VzUmVxdWVzdBokLnVzYWdlX2xlZGdlci52MS5HZXRCYWxhbmNlc1Jlc3BvbnNlEmQKD0xpc3RDb3N0Q2VudGVycxInLnVzYWdlX2xlZGdlci52MS5MaXN0Q29zdENlbnRlcnNSZXF1ZXN0GigudXNhZ2VfbGVkZ2VyLnYxLkxpc3RDb3N0Q2VudGVyc1Jlc3BvbnNlEmQKD0dldEludm9pY2VEcmFmdBInLnVzYWdlX2xlZGdlci52MS5HZXRJbnZvaWNlRHJhZnRSZXF1ZXN0GigudXNhZ2VfbGVkZ2VyLnYxLkdldEludm9pY2VEcmFmdFJlc3BvbnNlElgKC0xpc3RFbnRyaWVzEiMudXNhZ2VfbGVkZ2VyLnYxLkxpc3RFbnRyaWVzUmVxdWVzdBokLnVzYWdlX2xlZGdlci52MS5MaXN0RW50cmllc1Jlc3BvbnNlElgKC0dldEluc3RhbmNlEiMudXNhZ2VfbGVkZ2VyLnYxLkdldEluc3RhbmNlUmVxdWVzdBokLnVzYWdlX2xlZGdlci52MS5HZXRJbnN0YW5jZVJlc3BvbnNlEnMKFExpc3RTdXNwZWN0SW5zdGFuY2VzEiwudXNhZ2VfbGVkZ2VyLnYxLkxpc3RTdXNwZWN0SW5zdGFuY2VzUmVxdWVzdBotLnVzYWdlX2xlZGdlci52MS5MaXN0U3VzcGVjdEluc3RhbmNlc1Jlc3BvbnNlEmQKD0xpc3REZWFkTGV0dGVycxInLnVzYWdlX2xlZGdlci52MS5MaXN0RGVhZExldHRlcnNSZXF1ZXN0GigudXNhZ2VfbGVkZ2VyLnYxLkxpc3REZWFkTGV0dGVyc1Jlc3BvbnNlEl4KDUdldERlYWRMZXR0ZXISJS51c2FnZV9sZWRnZXIudjEuR2V0RGVhZExldHRlclJlcXVlc3QaJi51c2FnZV9sZWRnZXIudjEuR2V0RGVhZExldHRlclJlc3BvbnNlElIKCUdldFN0YXR1cxIhLnVzYWdlX2xlZGdlci52MS5HZXRTdGF0dXNSZXF1ZXN0GiIudXNhZ2VfbGVkZ2VyLnYxLkdldFN0YXR1c1Jlc3BvbnNlEk4KB1RhaWxMb2cSHy51c2FnZV9sZWRnZXIudjEuVGFpbExvZ1JlcXVlc3QaIC51c2FnZV9sZWRnZXIudjEuVGFpbExvZ1Jlc3BvbnNlMAESRgoFQ2hlY2sSHS51c2FnZV9sZWRnZXIudjEuQ2hlY2tSZXF1ZXN0Gh4udXNhZ2VfbGVkZ2VyLnYxLkNoZWNrUmVzcG9uc2USVQoKTGlzdE1ldGVycxIiLnVzYWdlX2xlZGdlci52MS5MaXN0TWV0ZXJzUmVxdWVzdBojLnVzYWdlX2xlZGdlci52MS5MaXN0TWV0ZXJzUmVzcG9uc2USVQoKTGlzdEFsZXJ0cxIiLnVzYWdlX2xlZGdlci52MS5MaXN0QWxlcnRzUmVxdWVzdBojLnVzYWdlX2xlZGdlci52MS5MaXN0QWxlcnRzUmVzcG9uc2USWAoLQ2hlY2tNZXRlcnMSIy51c2FnZV9sZWRnZXIudjEuQ2hlY2tNZXRlcnNSZXF1ZXN0GiQudXNhZ2VfbGVkZ2VyLnYxLkNoZWNrTWV0ZXJzUmVzcG9uc2VCT1pNZ2l0aHViLmNvbS91c2FnZS1sZWRnZXIvdXNhZ2UtbGVkZ2VyL2NsaWVudHMvZ28vdXNhZ2VfbGVkZ2VyL3YxO3VzYWdlbGVkZ2VydjFiBnByb3RvMw", [file_google_protobuf_duration, file_google_protobuf_timestamp, file_usage_v1_usage, file_usage_ledger_v1_audit_proofs, file_usage_ledger_v1_live_views, file_usage_ledger_v1_publishing]);
 
 /**
  * @generated from message usage_ledger.v1.GetBalancesRequest
@@ -396,6 +398,13 @@ export type InvoiceDraft = Message<"usage_ledger.v1.InvoiceDraft"> & {
    * @generated from field: google.protobuf.Timestamp accrued_to = 14;
    */
   accruedTo?: Timestamp | undefined;
+
+  /**
+   * Among the credit notes above: those of closed cycles that were voided in this one, by period.
+   *
+   * @generated from field: repeated usage_ledger.v1.VoidedCreditNotes voided_credit_notes = 15;
+   */
+  voidedCreditNotes: VoidedCreditNotes[];
 };
 
 /**
@@ -404,6 +413,39 @@ export type InvoiceDraft = Message<"usage_ledger.v1.InvoiceDraft"> & {
  */
 export const InvoiceDraftSchema: GenMessage<InvoiceDraft> = /*@__PURE__*/
   messageDesc(file_usage_ledger_v1_queries, 10);
+
+/**
+ * Credit notes of a closed cycle that were voided in the open one; its own are not counted at all.
+ *
+ * @generated from message usage_ledger.v1.VoidedCreditNotes
+ */
+export type VoidedCreditNotes = Message<"usage_ledger.v1.VoidedCreditNotes"> & {
+  /**
+   * @generated from field: int64 credit_notes = 1;
+   */
+  creditNotes: bigint;
+
+  /**
+   * Positive where credits had been given.
+   *
+   * @generated from field: sint64 credit_cents = 2;
+   */
+  creditCents: bigint;
+
+  /**
+   * Missing when they are dated in the open cycle's own period.
+   *
+   * @generated from field: usage_ledger.v1.ClosedPeriod late_for = 3;
+   */
+  lateFor?: ClosedPeriod | undefined;
+};
+
+/**
+ * Describes the message usage_ledger.v1.VoidedCreditNotes.
+ * Use `create(VoidedCreditNotesSchema)` to create a new message.
+ */
+export const VoidedCreditNotesSchema: GenMessage<VoidedCreditNotes> = /*@__PURE__*/
+  messageDesc(file_usage_ledger_v1_queries, 11);
 
 /**
  * What changed in the open cycle, by workspace class and by the period in which it took place.
@@ -446,7 +488,7 @@ export type InvoiceDraftLine = Message<"usage_ledger.v1.InvoiceDraftLine"> & {
  * Use `create(InvoiceDraftLineSchema)` to create a new message.
  */
 export const InvoiceDraftLineSchema: GenMessage<InvoiceDraftLine> = /*@__PURE__*/
-  messageDesc(file_usage_ledger_v1_queries, 11);
+  messageDesc(file_usage_ledger_v1_queries, 12);
 
 /**
  * @generated from message usage_ledger.v1.ClosedPeriod
@@ -475,7 +517,7 @@ export type ClosedPeriod = Message<"usage_ledger.v1.ClosedPeriod"> & {
  * Use `create(ClosedPeriodSchema)` to create a new message.
  */
 export const ClosedPeriodSchema: GenMessage<ClosedPeriod> = /*@__PURE__*/
-  messageDesc(file_usage_ledger_v1_queries, 12);
+  messageDesc(file_usage_ledger_v1_queries, 13);
 
 /**
  * @generated from message usage_ledger.v1.ListEntriesRequest
@@ -513,7 +555,7 @@ export type ListEntriesRequest = Message<"usage_ledger.v1.ListEntriesRequest"> &
  * Use `create(ListEntriesRequestSchema)` to create a new message.
  */
 export const ListEntriesRequestSchema: GenMessage<ListEntriesRequest> = /*@__PURE__*/
-  messageDesc(file_usage_ledger_v1_queries, 13);
+  messageDesc(file_usage_ledger_v1_queries, 14);
 
 /**
  * @generated from message usage_ledger.v1.ListEntriesResponse
@@ -538,7 +580,7 @@ export type ListEntriesResponse = Message<"usage_ledger.v1.ListEntriesResponse">
  * Use `create(ListEntriesResponseSchema)` to create a new message.
  */
 export const ListEntriesResponseSchema: GenMessage<ListEntriesResponse> = /*@__PURE__*/
-  messageDesc(file_usage_ledger_v1_queries, 14);
+  messageDesc(file_usage_ledger_v1_queries, 15);
 
 /**
  * @generated from message usage_ledger.v1.Entry
@@ -597,7 +639,7 @@ export type Entry = Message<"usage_ledger.v1.Entry"> & {
  * Use `create(EntrySchema)` to create a new message.
  */
 export const EntrySchema: GenMessage<Entry> = /*@__PURE__*/
-  messageDesc(file_usage_ledger_v1_queries, 15);
+  messageDesc(file_usage_ledger_v1_queries, 16);
 
 /**
  * @generated from message usage_ledger.v1.GetInstanceRequest
@@ -607,6 +649,13 @@ export type GetInstanceRequest = Message<"usage_ledger.v1.GetInstanceRequest"> &
    * @generated from field: string workspace_instance_id = 1;
    */
   workspaceInstanceId: string;
+
+  /**
+   * Needed only where the ID is recorded under payers of several shards: whose instance is meant.
+   *
+   * @generated from field: string attribution_id = 2;
+   */
+  attributionId: string;
 };
 
 /**
@@ -614,7 +663,7 @@ export type GetInstanceRequest = Message<"usage_ledger.v1.GetInstanceRequest"> &
  * Use `create(GetInstanceRequestSchema)` to create a new message.
  */
 export const GetInstanceRequestSchema: GenMessage<GetInstanceRequest> = /*@__PURE__*/
-  messageDesc(file_usage_ledger_v1_queries, 16);
+  messageDesc(file_usage_ledger_v1_queries, 17);
 
 /**
  * @generated from message usage_ledger.v1.GetInstanceResponse
@@ -702,7 +751,8 @@ export type GetInstanceResponse = Message<"usage_ledger.v1.GetInstanceResponse">
   entry?: Entry | undefined;
 
   /**
-   * What the instance added to each cycle of its payer; they add up to its entry.
+   * What the instance added to each cycle of its payer; they add up to its entry. Of a payer for whom it
+   * was voided they add up to nothing.
    *
    * @generated from field: repeated usage_ledger.v1.CycleLine lines = 16;
    */
@@ -714,6 +764,20 @@ export type GetInstanceResponse = Message<"usage_ledger.v1.GetInstanceResponse">
    * @generated from field: repeated usage_ledger.v1.LogEvent events = 17;
    */
   events: LogEvent[];
+
+  /**
+   * Nothing of it counts: what is shown above was voided, and its ID is free.
+   *
+   * @generated from field: bool is_void = 18;
+   */
+  isVoid: boolean;
+
+  /**
+   * Every time that it was voided, oldest first.
+   *
+   * @generated from field: repeated usage_ledger.v1.InstanceVoid voids = 19;
+   */
+  voids: InstanceVoid[];
 };
 
 /**
@@ -721,7 +785,50 @@ export type GetInstanceResponse = Message<"usage_ledger.v1.GetInstanceResponse">
  * Use `create(GetInstanceResponseSchema)` to create a new message.
  */
 export const GetInstanceResponseSchema: GenMessage<GetInstanceResponse> = /*@__PURE__*/
-  messageDesc(file_usage_ledger_v1_queries, 17);
+  messageDesc(file_usage_ledger_v1_queries, 18);
+
+/**
+ * An operator found that nothing recorded of the instance so far may count.
+ *
+ * @generated from message usage_ledger.v1.InstanceVoid
+ */
+export type InstanceVoid = Message<"usage_ledger.v1.InstanceVoid"> & {
+  /**
+   * @generated from field: usage_ledger.v1.Position position = 1;
+   */
+  position?: Position | undefined;
+
+  /**
+   * @generated from field: google.protobuf.Timestamp recorded = 2;
+   */
+  recorded?: Timestamp | undefined;
+
+  /**
+   * @generated from field: string author = 3;
+   */
+  author: string;
+
+  /**
+   * Empty once erased, and for a caller with neither of the roles admin and audit.
+   *
+   * @generated from field: string reason = 4;
+   */
+  reason: string;
+
+  /**
+   * Whose instance it was.
+   *
+   * @generated from field: string attribution_id = 5;
+   */
+  attributionId: string;
+};
+
+/**
+ * Describes the message usage_ledger.v1.InstanceVoid.
+ * Use `create(InstanceVoidSchema)` to create a new message.
+ */
+export const InstanceVoidSchema: GenMessage<InstanceVoid> = /*@__PURE__*/
+  messageDesc(file_usage_ledger_v1_queries, 19);
 
 /**
  * @generated from message usage_ledger.v1.CycleLine
@@ -741,6 +848,13 @@ export type CycleLine = Message<"usage_ledger.v1.CycleLine"> & {
    * @generated from field: sint64 credit_cents = 3;
    */
   creditCents: bigint;
+
+  /**
+   * Whose cycle.
+   *
+   * @generated from field: string attribution_id = 4;
+   */
+  attributionId: string;
 };
 
 /**
@@ -748,7 +862,7 @@ export type CycleLine = Message<"usage_ledger.v1.CycleLine"> & {
  * Use `create(CycleLineSchema)` to create a new message.
  */
 export const CycleLineSchema: GenMessage<CycleLine> = /*@__PURE__*/
-  messageDesc(file_usage_ledger_v1_queries, 18);
+  messageDesc(file_usage_ledger_v1_queries, 20);
 
 /**
  * @generated from message usage_ledger.v1.ListSuspectInstancesRequest
@@ -772,7 +886,7 @@ export type ListSuspectInstancesRequest = Message<"usage_ledger.v1.ListSuspectIn
  * Use `create(ListSuspectInstancesRequestSchema)` to create a new message.
  */
 export const ListSuspectInstancesRequestSchema: GenMessage<ListSuspectInstancesRequest> = /*@__PURE__*/
-  messageDesc(file_usage_ledger_v1_queries, 19);
+  messageDesc(file_usage_ledger_v1_queries, 21);
 
 /**
  * @generated from message usage_ledger.v1.ListSuspectInstancesResponse
@@ -794,7 +908,7 @@ export type ListSuspectInstancesResponse = Message<"usage_ledger.v1.ListSuspectI
  * Use `create(ListSuspectInstancesResponseSchema)` to create a new message.
  */
 export const ListSuspectInstancesResponseSchema: GenMessage<ListSuspectInstancesResponse> = /*@__PURE__*/
-  messageDesc(file_usage_ledger_v1_queries, 20);
+  messageDesc(file_usage_ledger_v1_queries, 22);
 
 /**
  * @generated from message usage_ledger.v1.SuspectInstance
@@ -828,7 +942,7 @@ export type SuspectInstance = Message<"usage_ledger.v1.SuspectInstance"> & {
  * Use `create(SuspectInstanceSchema)` to create a new message.
  */
 export const SuspectInstanceSchema: GenMessage<SuspectInstance> = /*@__PURE__*/
-  messageDesc(file_usage_ledger_v1_queries, 21);
+  messageDesc(file_usage_ledger_v1_queries, 23);
 
 /**
  * @generated from enum usage_ledger.v1.SuspectInstance.Reason
@@ -858,7 +972,7 @@ export enum SuspectInstance_Reason {
  * Describes the enum usage_ledger.v1.SuspectInstance.Reason.
  */
 export const SuspectInstance_ReasonSchema: GenEnum<SuspectInstance_Reason> = /*@__PURE__*/
-  enumDesc(file_usage_ledger_v1_queries, 21, 0);
+  enumDesc(file_usage_ledger_v1_queries, 23, 0);
 
 /**
  * @generated from message usage_ledger.v1.ListDeadLettersRequest
@@ -882,7 +996,7 @@ export type ListDeadLettersRequest = Message<"usage_ledger.v1.ListDeadLettersReq
  * Use `create(ListDeadLettersRequestSchema)` to create a new message.
  */
 export const ListDeadLettersRequestSchema: GenMessage<ListDeadLettersRequest> = /*@__PURE__*/
-  messageDesc(file_usage_ledger_v1_queries, 22);
+  messageDesc(file_usage_ledger_v1_queries, 24);
 
 /**
  * @generated from message usage_ledger.v1.ListDeadLettersResponse
@@ -904,7 +1018,7 @@ export type ListDeadLettersResponse = Message<"usage_ledger.v1.ListDeadLettersRe
  * Use `create(ListDeadLettersResponseSchema)` to create a new message.
  */
 export const ListDeadLettersResponseSchema: GenMessage<ListDeadLettersResponse> = /*@__PURE__*/
-  messageDesc(file_usage_ledger_v1_queries, 23);
+  messageDesc(file_usage_ledger_v1_queries, 25);
 
 /**
  * @generated from message usage_ledger.v1.DeadLetter
@@ -971,7 +1085,7 @@ export type DeadLetter = Message<"usage_ledger.v1.DeadLetter"> & {
  * Use `create(DeadLetterSchema)` to create a new message.
  */
 export const DeadLetterSchema: GenMessage<DeadLetter> = /*@__PURE__*/
-  messageDesc(file_usage_ledger_v1_queries, 24);
+  messageDesc(file_usage_ledger_v1_queries, 26);
 
 /**
  * @generated from message usage_ledger.v1.GetDeadLetterRequest
@@ -988,7 +1102,7 @@ export type GetDeadLetterRequest = Message<"usage_ledger.v1.GetDeadLetterRequest
  * Use `create(GetDeadLetterRequestSchema)` to create a new message.
  */
 export const GetDeadLetterRequestSchema: GenMessage<GetDeadLetterRequest> = /*@__PURE__*/
-  messageDesc(file_usage_ledger_v1_queries, 25);
+  messageDesc(file_usage_ledger_v1_queries, 27);
 
 /**
  * @generated from message usage_ledger.v1.GetDeadLetterResponse
@@ -1019,7 +1133,7 @@ export type GetDeadLetterResponse = Message<"usage_ledger.v1.GetDeadLetterRespon
  * Use `create(GetDeadLetterResponseSchema)` to create a new message.
  */
 export const GetDeadLetterResponseSchema: GenMessage<GetDeadLetterResponse> = /*@__PURE__*/
-  messageDesc(file_usage_ledger_v1_queries, 26);
+  messageDesc(file_usage_ledger_v1_queries, 28);
 
 /**
  * A message of a broker without its value.
@@ -1054,7 +1168,7 @@ export type MessageAttributes = Message<"usage_ledger.v1.MessageAttributes"> & {
  * Use `create(MessageAttributesSchema)` to create a new message.
  */
 export const MessageAttributesSchema: GenMessage<MessageAttributes> = /*@__PURE__*/
-  messageDesc(file_usage_ledger_v1_queries, 27);
+  messageDesc(file_usage_ledger_v1_queries, 29);
 
 /**
  * @generated from message usage_ledger.v1.MessageHeader
@@ -1078,7 +1192,7 @@ export type MessageHeader = Message<"usage_ledger.v1.MessageHeader"> & {
  * Use `create(MessageHeaderSchema)` to create a new message.
  */
 export const MessageHeaderSchema: GenMessage<MessageHeader> = /*@__PURE__*/
-  messageDesc(file_usage_ledger_v1_queries, 28);
+  messageDesc(file_usage_ledger_v1_queries, 30);
 
 /**
  * @generated from message usage_ledger.v1.GetStatusRequest
@@ -1091,7 +1205,7 @@ export type GetStatusRequest = Message<"usage_ledger.v1.GetStatusRequest"> & {
  * Use `create(GetStatusRequestSchema)` to create a new message.
  */
 export const GetStatusRequestSchema: GenMessage<GetStatusRequest> = /*@__PURE__*/
-  messageDesc(file_usage_ledger_v1_queries, 29);
+  messageDesc(file_usage_ledger_v1_queries, 31);
 
 /**
  * @generated from message usage_ledger.v1.GetStatusResponse
@@ -1214,11 +1328,32 @@ export type GetStatusResponse = Message<"usage_ledger.v1.GetStatusResponse"> & {
   intake: IntakeStatus[];
 
   /**
-   * Where the followers of the logs stand: the relay, the views.
+   * Where the followers of the logs stand: the relay, the views, the tree.
    *
    * @generated from field: repeated usage_ledger.v1.TailStatus tails = 21;
    */
   tails: TailStatus[];
+
+  /**
+   * The tree over every shard's log.
+   *
+   * @generated from field: repeated usage_ledger.v1.TreeStatus trees = 30;
+   */
+  trees: TreeStatus[];
+
+  /**
+   * Why no head is signed; empty while they are.
+   *
+   * @generated from field: string heads_held = 31;
+   */
+  headsHeld: string;
+
+  /**
+   * What operators did that is no event of a log, newest first, at most 20 of each shard.
+   *
+   * @generated from field: repeated usage_ledger.v1.Act acts = 32;
+   */
+  acts: Act[];
 };
 
 /**
@@ -1226,7 +1361,48 @@ export type GetStatusResponse = Message<"usage_ledger.v1.GetStatusResponse"> & {
  * Use `create(GetStatusResponseSchema)` to create a new message.
  */
 export const GetStatusResponseSchema: GenMessage<GetStatusResponse> = /*@__PURE__*/
-  messageDesc(file_usage_ledger_v1_queries, 30);
+  messageDesc(file_usage_ledger_v1_queries, 32);
+
+/**
+ * Something that an operator did beside the log, such as having a tree built anew.
+ *
+ * @generated from message usage_ledger.v1.Act
+ */
+export type Act = Message<"usage_ledger.v1.Act"> & {
+  /**
+   * @generated from field: uint32 shard = 1;
+   */
+  shard: number;
+
+  /**
+   * @generated from field: google.protobuf.Timestamp time = 2;
+   */
+  time?: Timestamp | undefined;
+
+  /**
+   * @generated from field: string author = 3;
+   */
+  author: string;
+
+  /**
+   * What was done, such as `rebuild-tree`, and to what.
+   *
+   * @generated from field: string what = 4;
+   */
+  what: string;
+
+  /**
+   * @generated from field: string detail = 5;
+   */
+  detail: string;
+};
+
+/**
+ * Describes the message usage_ledger.v1.Act.
+ * Use `create(ActSchema)` to create a new message.
+ */
+export const ActSchema: GenMessage<Act> = /*@__PURE__*/
+  messageDesc(file_usage_ledger_v1_queries, 33);
 
 /**
  * @generated from message usage_ledger.v1.IntakeStatus
@@ -1270,7 +1446,7 @@ export type IntakeStatus = Message<"usage_ledger.v1.IntakeStatus"> & {
  * Use `create(IntakeStatusSchema)` to create a new message.
  */
 export const IntakeStatusSchema: GenMessage<IntakeStatus> = /*@__PURE__*/
-  messageDesc(file_usage_ledger_v1_queries, 31);
+  messageDesc(file_usage_ledger_v1_queries, 34);
 
 /**
  * @generated from message usage_ledger.v1.TailStatus
@@ -1292,7 +1468,7 @@ export type TailStatus = Message<"usage_ledger.v1.TailStatus"> & {
  * Use `create(TailStatusSchema)` to create a new message.
  */
 export const TailStatusSchema: GenMessage<TailStatus> = /*@__PURE__*/
-  messageDesc(file_usage_ledger_v1_queries, 32);
+  messageDesc(file_usage_ledger_v1_queries, 35);
 
 /**
  * @generated from message usage_ledger.v1.ProjectionStatus
@@ -1326,7 +1502,7 @@ export type ProjectionStatus = Message<"usage_ledger.v1.ProjectionStatus"> & {
  * Use `create(ProjectionStatusSchema)` to create a new message.
  */
 export const ProjectionStatusSchema: GenMessage<ProjectionStatus> = /*@__PURE__*/
-  messageDesc(file_usage_ledger_v1_queries, 33);
+  messageDesc(file_usage_ledger_v1_queries, 36);
 
 /**
  * @generated from message usage_ledger.v1.DeliveryCounts
@@ -1363,7 +1539,7 @@ export type DeliveryCounts = Message<"usage_ledger.v1.DeliveryCounts"> & {
  * Use `create(DeliveryCountsSchema)` to create a new message.
  */
 export const DeliveryCountsSchema: GenMessage<DeliveryCounts> = /*@__PURE__*/
-  messageDesc(file_usage_ledger_v1_queries, 34);
+  messageDesc(file_usage_ledger_v1_queries, 37);
 
 /**
  * @generated from message usage_ledger.v1.JobStatus
@@ -1412,7 +1588,7 @@ export type JobStatus = Message<"usage_ledger.v1.JobStatus"> & {
  * Use `create(JobStatusSchema)` to create a new message.
  */
 export const JobStatusSchema: GenMessage<JobStatus> = /*@__PURE__*/
-  messageDesc(file_usage_ledger_v1_queries, 35);
+  messageDesc(file_usage_ledger_v1_queries, 38);
 
 /**
  * @generated from message usage_ledger.v1.TailLogRequest
@@ -1459,7 +1635,7 @@ export type TailLogRequest = Message<"usage_ledger.v1.TailLogRequest"> & {
  * Use `create(TailLogRequestSchema)` to create a new message.
  */
 export const TailLogRequestSchema: GenMessage<TailLogRequest> = /*@__PURE__*/
-  messageDesc(file_usage_ledger_v1_queries, 36);
+  messageDesc(file_usage_ledger_v1_queries, 39);
 
 /**
  * @generated from message usage_ledger.v1.TailLogResponse
@@ -1476,7 +1652,7 @@ export type TailLogResponse = Message<"usage_ledger.v1.TailLogResponse"> & {
  * Use `create(TailLogResponseSchema)` to create a new message.
  */
 export const TailLogResponseSchema: GenMessage<TailLogResponse> = /*@__PURE__*/
-  messageDesc(file_usage_ledger_v1_queries, 37);
+  messageDesc(file_usage_ledger_v1_queries, 40);
 
 /**
  * @generated from message usage_ledger.v1.LogEvent
@@ -1518,6 +1694,19 @@ export type LogEvent = Message<"usage_ledger.v1.LogEvent"> & {
    * @generated from field: string json = 7;
    */
   json: string;
+
+  /**
+   * When and by whom the erasure of its personal fields was asked for; missing while they are there, and
+   * where there never were any.
+   *
+   * @generated from field: google.protobuf.Timestamp erased = 8;
+   */
+  erased?: Timestamp | undefined;
+
+  /**
+   * @generated from field: string erased_by = 9;
+   */
+  erasedBy: string;
 };
 
 /**
@@ -1525,7 +1714,7 @@ export type LogEvent = Message<"usage_ledger.v1.LogEvent"> & {
  * Use `create(LogEventSchema)` to create a new message.
  */
 export const LogEventSchema: GenMessage<LogEvent> = /*@__PURE__*/
-  messageDesc(file_usage_ledger_v1_queries, 38);
+  messageDesc(file_usage_ledger_v1_queries, 41);
 
 /**
  * @generated from message usage_ledger.v1.CheckRequest
@@ -1545,7 +1734,7 @@ export type CheckRequest = Message<"usage_ledger.v1.CheckRequest"> & {
  * Use `create(CheckRequestSchema)` to create a new message.
  */
 export const CheckRequestSchema: GenMessage<CheckRequest> = /*@__PURE__*/
-  messageDesc(file_usage_ledger_v1_queries, 39);
+  messageDesc(file_usage_ledger_v1_queries, 42);
 
 /**
  * @generated from message usage_ledger.v1.CheckResponse
@@ -1562,7 +1751,7 @@ export type CheckResponse = Message<"usage_ledger.v1.CheckResponse"> & {
  * Use `create(CheckResponseSchema)` to create a new message.
  */
 export const CheckResponseSchema: GenMessage<CheckResponse> = /*@__PURE__*/
-  messageDesc(file_usage_ledger_v1_queries, 40);
+  messageDesc(file_usage_ledger_v1_queries, 43);
 
 /**
  * @generated from message usage_ledger.v1.LawResult
@@ -1593,7 +1782,7 @@ export type LawResult = Message<"usage_ledger.v1.LawResult"> & {
  * Use `create(LawResultSchema)` to create a new message.
  */
 export const LawResultSchema: GenMessage<LawResult> = /*@__PURE__*/
-  messageDesc(file_usage_ledger_v1_queries, 41);
+  messageDesc(file_usage_ledger_v1_queries, 44);
 
 /**
  * @generated from message usage_ledger.v1.ListMetersRequest
@@ -1626,7 +1815,7 @@ export type ListMetersRequest = Message<"usage_ledger.v1.ListMetersRequest"> & {
  * Use `create(ListMetersRequestSchema)` to create a new message.
  */
 export const ListMetersRequestSchema: GenMessage<ListMetersRequest> = /*@__PURE__*/
-  messageDesc(file_usage_ledger_v1_queries, 42);
+  messageDesc(file_usage_ledger_v1_queries, 45);
 
 /**
  * @generated from message usage_ledger.v1.ListMetersResponse
@@ -1657,7 +1846,7 @@ export type ListMetersResponse = Message<"usage_ledger.v1.ListMetersResponse"> &
  * Use `create(ListMetersResponseSchema)` to create a new message.
  */
 export const ListMetersResponseSchema: GenMessage<ListMetersResponse> = /*@__PURE__*/
-  messageDesc(file_usage_ledger_v1_queries, 43);
+  messageDesc(file_usage_ledger_v1_queries, 46);
 
 /**
  * @generated from message usage_ledger.v1.ListAlertsRequest
@@ -1690,7 +1879,7 @@ export type ListAlertsRequest = Message<"usage_ledger.v1.ListAlertsRequest"> & {
  * Use `create(ListAlertsRequestSchema)` to create a new message.
  */
 export const ListAlertsRequestSchema: GenMessage<ListAlertsRequest> = /*@__PURE__*/
-  messageDesc(file_usage_ledger_v1_queries, 44);
+  messageDesc(file_usage_ledger_v1_queries, 47);
 
 /**
  * @generated from message usage_ledger.v1.ListAlertsResponse
@@ -1721,7 +1910,7 @@ export type ListAlertsResponse = Message<"usage_ledger.v1.ListAlertsResponse"> &
  * Use `create(ListAlertsResponseSchema)` to create a new message.
  */
 export const ListAlertsResponseSchema: GenMessage<ListAlertsResponse> = /*@__PURE__*/
-  messageDesc(file_usage_ledger_v1_queries, 45);
+  messageDesc(file_usage_ledger_v1_queries, 48);
 
 /**
  * @generated from message usage_ledger.v1.CheckMetersRequest
@@ -1734,7 +1923,7 @@ export type CheckMetersRequest = Message<"usage_ledger.v1.CheckMetersRequest"> &
  * Use `create(CheckMetersRequestSchema)` to create a new message.
  */
 export const CheckMetersRequestSchema: GenMessage<CheckMetersRequest> = /*@__PURE__*/
-  messageDesc(file_usage_ledger_v1_queries, 46);
+  messageDesc(file_usage_ledger_v1_queries, 49);
 
 /**
  * @generated from message usage_ledger.v1.CheckMetersResponse
@@ -1751,7 +1940,7 @@ export type CheckMetersResponse = Message<"usage_ledger.v1.CheckMetersResponse">
  * Use `create(CheckMetersResponseSchema)` to create a new message.
  */
 export const CheckMetersResponseSchema: GenMessage<CheckMetersResponse> = /*@__PURE__*/
-  messageDesc(file_usage_ledger_v1_queries, 47);
+  messageDesc(file_usage_ledger_v1_queries, 50);
 
 /**
  * @generated from enum usage_ledger.v1.EntryKind

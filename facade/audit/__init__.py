@@ -1,0 +1,1 @@
+"""AuditService: a module for each of its parts, `service` puts them together."""
