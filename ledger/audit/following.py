@@ -7,19 +7,15 @@ stands still and says so, and intake and reads go on.
 
 from __future__ import annotations
 
-import asyncio
-import threading
 import time
-from collections.abc import Callable, Sequence
-from typing import TypeVar
+from collections.abc import Sequence
 
 from events import UnreadableEventError
+from ledger.audit.aside import AsideTail
 from ledger.audit.leaves import leaf_of
 from ledger.audit.looking import BY_SIGNING, look
 from ledger.audit.tiles import Edge, TreeBrokenError
-from ledger.queries import Queries
 from ledger.shards import Shard
-from ledger.tails import Tail
 from persistence import (
     TREE_TAIL,
     PositionMovedError,
@@ -36,40 +32,26 @@ LINGER_SECONDS = 0.2
 BROKEN_SECONDS = 5.0  # between two looks whether a broken tree was mended
 PATIENT_SHARE = 4  # while events wait for the writer, leaves take a fifth of the time
 
-T = TypeVar("T")
 
-
-class TreeTail(Tail):
+class TreeTail(AsideTail):
     """Follows one shard's log and adds a leaf for each event."""
+
+    linger_seconds = LINGER_SECONDS
+    patient_share = PATIENT_SHARE
 
     def __init__(self, shard: Shard, *, batch_max: int = BATCH_MAX) -> None:
         """Prepare to follow."""
         super().__init__(shard, TREE_TAIL, batch_max=batch_max)
         self._edge = Edge(0, {})
-        self._queries: Queries | None = None
-        self._reading = threading.Lock()
         self._has_looked_at_end = False
 
-    async def run(self) -> None:
-        """Follow until cancelled."""
-        try:
-            await super().run()
-        finally:
-            await asyncio.to_thread(self._close)
-
     async def _go_on(self) -> float:
-        self._worked = 0.0
         try:
-            count = await self.step()
+            return await super()._go_on()
         except TreeBrokenError as error:
             self._is_positioned = False
             await self._tell_fault(str(error))
             return self._wait_for(f"the tree to be mended: {error}", BROKEN_SECONDS)
-        self.waiting = ""
-        if count == self._batch_max:
-            return PATIENT_SHARE * self._worked if self.shard.writer.is_busy else 0.0
-        await self._listen()
-        return LINGER_SECONDS
 
     async def find_position(self) -> int:
         """Give the position up to which events are in the tree, once it is seen to fit together."""
@@ -128,27 +110,6 @@ class TreeTail(Tail):
     async def _tell_fault(self, fault: str) -> None:
         """Keep what is wrong where every process can tell it."""
         await self.shard.beside(lambda t: t.tree.find_fault(fault), background=True)
-
-    async def _ask(self, ask: Callable[[Reader], T]) -> T:
-        """Ask on a connection and a thread of its own: calls on the event loop need not wait."""
-
-        def run() -> T:
-            with self._reading:
-                if self._queries is None:
-                    self._queries = self.shard.new_queries()
-                try:
-                    return ask(self._queries.reader)
-                finally:
-                    if self.shard.store.is_shared:  # others may need the connection meanwhile
-                        self._queries.reader.close()
-
-        return await asyncio.to_thread(run)
-
-    def _close(self) -> None:
-        with self._reading:  # a cancelled step may still be reading
-            if self._queries is not None:
-                self._queries.reader.close()
-                self._queries = None
 
 
 def leaves_of(stored: Sequence[StreamEvent]) -> list[bytes]:

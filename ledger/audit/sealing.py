@@ -11,14 +11,13 @@ thrown away.
 
 from __future__ import annotations
 
-import asyncio
 import itertools
-import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
-from typing import NamedTuple, TypeVar
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 from events import Recorded
+from ledger.audit.aside import AsideTail
 from ledger.audit.known import DAYS_BEFORE_1970, life_of
 from ledger.audit.sums import (
     BlockSums,
@@ -35,9 +34,7 @@ from ledger.audit.sums import (
     year_of,
 )
 from ledger.folding import decoded
-from ledger.queries import Queries
 from ledger.shards import Shard
-from ledger.tails import Tail
 from persistence import (
     CLOCKS_TAIL,
     DAYS_AXIS,
@@ -67,8 +64,6 @@ PAYERS_MAX = 200_000  # whose events are counted in memory
 LINGER_SECONDS = 0.5  # a step is a transaction: it waits for others
 PATIENT_SHARE = 9  # while events wait for the writer, a tenth of the time
 TO_THIS_DAY = 2**62
-
-T = TypeVar("T")
 
 
 class Sealed(NamedTuple):
@@ -165,31 +160,16 @@ class Sealing:
         self._counts.clear()
 
 
-class SealingTail(Tail):
+class SealingTail(AsideTail):
     """Follows one shard's log, as far as it is folded."""
+
+    linger_seconds = LINGER_SECONDS
+    patient_share = PATIENT_SHARE
 
     def __init__(self, shard: Shard, *, batch_max: int = BATCH_MAX) -> None:
         """Prepare to follow."""
         super().__init__(shard, CLOCKS_TAIL, batch_max=batch_max)
         self._sealing = Sealing(batch_max=batch_max)
-        self._queries: Queries | None = None
-        self._reading = threading.Lock()
-
-    async def run(self) -> None:
-        """Follow until cancelled."""
-        try:
-            await super().run()
-        finally:
-            await asyncio.to_thread(self._close)
-
-    async def _go_on(self) -> float:
-        self._worked = 0.0
-        count = await self.step()
-        self.waiting = ""
-        if count == self._batch_max:
-            return PATIENT_SHARE * self._worked if self.shard.writer.is_busy else 0.0
-        await self._listen()
-        return LINGER_SECONDS
 
     async def step(self) -> int:
         """Seal the blocks that the next events fill; give how many events."""
@@ -219,27 +199,6 @@ class SealingTail(Tail):
 
         await self.shard.beside(keep, background=True)
         self.shard.core.failpoint("sums-kept")
-
-    async def _ask(self, ask: Callable[[Reader], T]) -> T:
-        """Ask on a connection and a thread of its own: calls on the event loop need not wait."""
-
-        def run() -> T:
-            with self._reading:
-                if self._queries is None:
-                    self._queries = self.shard.new_queries()
-                try:
-                    return ask(self._queries.reader)
-                finally:
-                    if self.shard.store.is_shared:  # others may need the connection meanwhile
-                        self._queries.reader.close()
-
-        return await asyncio.to_thread(run)
-
-    def _close(self) -> None:
-        with self._reading:  # a cancelled step may still be reading
-            if self._queries is not None:
-                self._queries.reader.close()
-                self._queries = None
 
 
 class Sealer:

@@ -6,9 +6,7 @@ writer in full swing leaves gaps of a millisecond, and lets others go first afte
 
 from __future__ import annotations
 
-import fcntl
 import logging
-import os
 import shutil
 import sqlite3
 import time
@@ -33,7 +31,7 @@ from persistence.sql.generations import (
 from persistence.sql.tables import SEALED_TABLES
 from persistence.sqlite.definitions import make_tables
 from persistence.sqlite.first import write_down_first
-from persistence.sqlite.opening import refuse_foreign
+from persistence.sqlite.opening import hold, refuse_foreign
 from persistence.sqlite.reads import ReadableFile, SQLiteReader
 from persistence.sqlite.session import SQLiteSession
 from persistence.sqlite.store import FILE_NAME
@@ -142,19 +140,13 @@ class SQLiteGenerations:
     def claim(self) -> None:
         """Let no other process do the same; the file of an older version is told of generations."""
         lock_file = (self._data_dir / LOCK_NAME).open("a+", encoding="ascii")
-        try:
-            fcntl.flock(lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            lock_file.seek(0)
-            holder = lock_file.read().strip() or "unknown"
-            lock_file.close()
-            raise StoreRefusedError(
+        hold(
+            lock_file,
+            lambda holder: (
                 f"process {holder} works on the generations of {self.name}: wait until it has ended"
-            ) from error
+            ),
+        )
         self._lock_file = lock_file
-        lock_file.truncate(0)
-        lock_file.write(str(os.getpid()))
-        lock_file.flush()
         if not self._has_rows():
             with self._turn() as connection:
                 write_down_first(connection)

@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import os
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
@@ -70,18 +71,13 @@ def claim(data_dir: Path) -> IO[str]:
             " or name another one"
         ) from error
     try:
-        fcntl.flock(lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        lock_file.seek(0)
-        holder = lock_file.read().strip() or "unknown"
-        lock_file.close()
-        raise StoreRefusedError(
-            f"data directory {data_dir} is in use by process {holder}; stop it or name another one"
-        ) from error
-    try:
-        lock_file.truncate(0)
-        lock_file.write(str(os.getpid()))
-        lock_file.flush()
+        hold(
+            lock_file,
+            lambda holder: (
+                f"data directory {data_dir} is in use by process {holder};"
+                " stop it or name another one"
+            ),
+        )
     except OSError as error:
         with contextlib.suppress(OSError):  # it tries once more to write what it holds
             lock_file.close()
@@ -90,3 +86,21 @@ def claim(data_dir: Path) -> IO[str]:
             " another one"
         ) from error
     return lock_file
+
+
+def hold(lock_file: IO[str], in_use: Callable[[str], str]) -> None:
+    """Lock a file that is open, and write into it who holds it.
+
+    If another process does, the file is closed, and StoreRefusedError says what `in_use` makes of
+    its ID. OSError: it is locked, but cannot be written.
+    """
+    try:
+        fcntl.flock(lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        lock_file.seek(0)
+        holder = lock_file.read().strip() or "unknown"
+        lock_file.close()
+        raise StoreRefusedError(in_use(holder)) from error
+    lock_file.truncate(0)
+    lock_file.write(str(os.getpid()))
+    lock_file.flush()
