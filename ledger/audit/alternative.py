@@ -73,7 +73,7 @@ def _cut(reader: Reader, shown: Shown) -> tuple[int, dict[bytes, int] | None]:
         if shown.payers:
             return end, reader.balances(sorted(shown.payers))
         rows = reader.rows_of("balances")
-        return end, {row[0]: row[2] + row[3] for row in rows}  # type: ignore[misc,operator]
+        return end, {row[0]: row[2] + row[3] for row in rows}  # type: ignore[misc,operator]  # integers
 
 
 def _of(stored: Sequence[StreamEvent], shown: Shown) -> Sequence[StreamEvent]:
