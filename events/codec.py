@@ -54,7 +54,10 @@ def decode(topic: str, state: bytes) -> LedgerEvent:
     """Load a stored event of any version up to today's; UnreadableEventError if it cannot be."""
     known = _decoders.get(topic) or _decoder(topic)
     try:
-        return _decode(topic, state, known)
+        if state[0] == known[0]:
+            event: LedgerEvent = known[1].decode(state[1:])
+            return event
+        return _upcast(topic, state, known[0])
     except (msgspec.MsgspecError, IndexError) as error:
         raise UnreadableEventError(
             f"an event {topic!r} is damaged ({error}): restore a backup"
@@ -110,19 +113,14 @@ _INTEGERS = {
 _INT64_MAX = 2**63 - 1
 
 
-def _decode(
-    topic: str, state: bytes, known: tuple[int, msgspec.msgpack.Decoder[Any]]
-) -> LedgerEvent:
+def _upcast(topic: str, state: bytes, current: int) -> LedgerEvent:
     stored = state[0]
-    if stored == known[0]:
-        event: LedgerEvent = known[1].decode(memoryview(state)[1:])
-        return event
-    if stored > known[0]:
+    if stored > current:
         raise UnreadableEventError(
-            f"{topic!r} is stored in version {stored}, this is {known[0]}: use a newer version"
+            f"{topic!r} is stored in version {stored}, this is {current}: use a newer version"
         )
     values = msgspec.msgpack.decode(memoryview(state)[1:])
-    for version in range(stored, known[0]):
+    for version in range(stored, current):
         upcaster = _upcasters.get((topic, version))
         if upcaster is None:
             raise UnreadableEventError(f"no upcaster for {topic!r} from version {version}")

@@ -21,13 +21,15 @@ WORKSPACE_INSTANCE = "workspace_instance"
 
 # Namespace of entry ids; fixed for ever, or every entry would change its id.
 _ENTRY_NAMESPACE = bytes.fromhex("8f3c1c5ad0e9544a9c0e6f2c4f1f7b31")
+# A hash is copied in half the time in which one is made.
+_HASHED_NAMESPACE = hashlib.sha1(_ENTRY_NAMESPACE, usedforsecurity=False)
 
 
 def entry_id_of(name: str) -> bytes:
     """Give the name-based UUID (version 5) of an instance id or a stream, as 16 bytes."""
-    digest = bytearray(
-        hashlib.sha1(_ENTRY_NAMESPACE + name.encode(), usedforsecurity=False).digest()
-    )
+    hashed = _HASHED_NAMESPACE.copy()
+    hashed.update(name.encode())
+    digest = bytearray(hashed.digest())
     digest[6] = digest[6] & 0x0F | 0x50
     digest[8] = digest[8] & 0x3F | 0x80
     return bytes(digest[:16])

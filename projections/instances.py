@@ -5,10 +5,12 @@ This fold comes first: the others take the changes that it tells.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from events import (
     CreditNoteVoided,
+    LedgerEvent,
     Recorded,
     UsageReconciled,
     WorkspaceInstanceEnded,
@@ -43,13 +45,15 @@ from projections.rows import (
 
 _STREAM_PREFIX = len("instance:")
 
-_INSTANCE_EVENTS = (
-    WorkspaceInstanceStarted,
-    WorkspaceInstanceStopping,
-    WorkspaceInstanceStopped,
-    WorkspaceInstanceEnded,
-    WorkspaceInstanceImported,
-    WorkspaceInstanceVoided,
+_INSTANCE_EVENTS = frozenset(
+    {
+        WorkspaceInstanceStarted,
+        WorkspaceInstanceStopping,
+        WorkspaceInstanceStopped,
+        WorkspaceInstanceEnded,
+        WorkspaceInstanceImported,
+        WorkspaceInstanceVoided,
+    }
 )
 
 Key = tuple[bytes, bytes]  # payer, entry id
@@ -72,20 +76,20 @@ class InstanceFold:
     def fold(self, batch: Sequence[Recorded]) -> None:
         """Fold events that are neither reconciles nor cycle boundaries."""
         entry_ids = self._load(batch)
-        for index, recorded in enumerate(batch):
+        # By type: of classes like these, `isinstance` is slow to say no.
+        folds: dict[type[LedgerEvent], Callable[[Any, str, bytes, int], None]] = {
+            WorkspaceInstanceStarted: self._started,
+            WorkspaceInstanceStopping: self._stopping,
+            WorkspaceInstanceStopped: self._stopped,
+            WorkspaceInstanceEnded: self._ended,
+            WorkspaceInstanceImported: self._imported,
+            WorkspaceInstanceVoided: self._voided,
+        }
+        for recorded in batch:
             stream, _, event, position = recorded
-            if isinstance(event, WorkspaceInstanceStarted):
-                self._started(event, stream, entry_ids[index], position)
-            elif isinstance(event, WorkspaceInstanceStopping):
-                self._stopping(event, stream, entry_ids[index], position)
-            elif isinstance(event, WorkspaceInstanceStopped):
-                self._stopped(event, stream, entry_ids[index], position)
-            elif isinstance(event, WorkspaceInstanceEnded):
-                self._ended(event, entry_ids[index], position)
-            elif isinstance(event, WorkspaceInstanceImported):
-                self._imported(event, stream, entry_ids[index], position)
-            elif isinstance(event, WorkspaceInstanceVoided):
-                self._voided(event, stream, entry_ids[index], position)
+            fold = folds.get(type(event))
+            if fold is not None:
+                fold(event, stream, entry_ids[stream], position)
             elif isinstance(event, CreditNoteVoided):
                 self._voided_note(event, position)
             else:
@@ -94,14 +98,17 @@ class InstanceFold:
                     self._entries.add_other(other)
                     self.told.others.append(other)
 
-    def _load(self, batch: Sequence[Recorded]) -> dict[int, bytes]:
-        entry_ids: dict[int, bytes] = {}
+    def _load(self, batch: Sequence[Recorded]) -> dict[str, bytes]:
+        """Load what the store has of the batch's instances; give their entry ids by stream."""
+        entry_ids: dict[str, bytes] = {}
         wanted: list[Key] = []
-        for index, (stream, version, event, _) in enumerate(batch):
-            if not isinstance(event, _INSTANCE_EVENTS):
+        for stream, version, event, _ in batch:
+            if type(event) not in _INSTANCE_EVENTS:
                 continue
-            entry_id = entry_ids[index] = entry_id_of(stream[_STREAM_PREFIX:])
-            key = event.payer, entry_id
+            entry_id = entry_ids.get(stream)
+            if entry_id is None:
+                entry_id = entry_ids[stream] = entry_id_of(stream[_STREAM_PREFIX:])
+            key = event.payer, entry_id  # type: ignore[attr-defined]  # events of instances have one
             if key in self._open:
                 continue
             if version > 1:  # the first event of a stream cannot have a row
@@ -187,7 +194,13 @@ class InstanceFold:
         entry.draft, entry.final_position = False, position
         self._entries.change(entry)
 
-    def _ended(self, event: WorkspaceInstanceEnded, entry_id: bytes, position: int) -> None:
+    def _ended(
+        self,
+        event: WorkspaceInstanceEnded,
+        stream: str,  # noqa: ARG002  # as all of these are called
+        entry_id: bytes,
+        position: int,
+    ) -> None:
         key = event.payer, entry_id
         row = self._open[key]
         if row is not None:

@@ -43,8 +43,8 @@ VERSION = 2  # of all tables; raise it when a fold or a table changes
 _LIVES_ON_INSTANCES = (TOTALS, BALANCES, DRAFTS)
 
 _BOUNDARIES = (CostCenterOpened, BillingCycleStarted, CostCenterImported)
-_CUTS = (UsageReconciled, *_BOUNDARIES)
-_COST_CENTER_EVENTS = (*_BOUNDARIES, SpendingLimitSet)
+_CUTS = frozenset({UsageReconciled, *_BOUNDARIES})
+_COST_CENTER_EVENTS = frozenset({*_BOUNDARIES, SpendingLimitSet})
 
 
 class Pause(NamedTuple):
@@ -153,8 +153,8 @@ class ReadModel:
     def _fold_cost_centers(self, run: Sequence[Recorded]) -> None:
         def fold() -> None:
             for recorded in run:
-                if isinstance(recorded.event, _COST_CENTER_EVENTS):
-                    self._cost_centers.fold(recorded.event)
+                if type(recorded[2]) in _COST_CENTER_EVENTS:
+                    self._cost_centers.fold(recorded[2])
             self._cost_centers.flush()
 
         if not self._guard(COST_CENTERS, run, fold):
@@ -234,7 +234,7 @@ def _runs(batch: Sequence[Recorded]) -> Iterator[Sequence[Recorded]]:
     """Cut a batch before and after every reconcile and boundary."""
     start = 0
     for index, recorded in enumerate(batch):
-        if isinstance(recorded.event, _CUTS):
+        if type(recorded[2]) in _CUTS:
             if index > start:
                 yield batch[start:index]
             yield batch[index : index + 1]

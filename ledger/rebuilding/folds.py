@@ -74,6 +74,8 @@ def _found(begin: Begin, error: FoldError) -> tuple[str, Pause]:
     return next(iter(paused.items()), ("of some name", Pause(error.position + 1, "")))
 
 
-def upto(stored: Sequence[StreamEvent], end: int) -> list[StreamEvent]:
+def upto(stored: list[StreamEvent], end: int) -> list[StreamEvent]:
     """Leave out what lies behind a position: where some are missing, so many rows reach further."""
+    if not stored or stored[-1].position <= end:
+        return stored
     return [event for event in stored if event.position <= end]

@@ -6,8 +6,12 @@ else; compared with the live rows, it proves them.
 
 from __future__ import annotations
 
+import gc
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import partial
 from typing import NamedTuple
 
 from events import Recorded, decode, type_registry
@@ -87,22 +91,30 @@ class Replay:
         return found
 
     def run(self, last: int) -> None:
-        """Fold up to a position."""
-        while self.position < last:
-            stored = self._reader.log(
-                after=self.position, limit=min(BATCH_MAX, last - self.position)
-            )
-            if not stored:
-                raise UnavailableError(f"the log ends at position {self.position}")
-            stored = upto(stored, last)
-            if not stored:
-                return
-            self._fold(stored)
-            self._progressed(self.position, last)
+        """Fold up to a position; the next batch is read while one is folded."""
+        with _garbage_left(), ThreadPoolExecutor(max_workers=1) as beside:
+            ahead = self._read(self.position, last)
+            while ahead is not None:
+                stored, batch = ahead
+                folding = beside.submit(self._fold, stored[-1], batch)
+                ahead = self._read(stored[-1].position, last)
+                folding.result()
+                self._looked_at(stored)
+                self._progressed(self.position, last)
+                gc.collect(0)
 
-    def _fold(self, stored: Sequence[StreamEvent]) -> None:
-        batch = self._wanted_of(stored)
-        replayed = self._replayed._replace(position=stored[-1].position, digest=_digest(stored[-1]))
+    def _read(self, after: int, last: int) -> tuple[list[StreamEvent], list[Recorded]] | None:
+        """Give the stored events behind a position, and those that count; None at the end."""
+        if after >= last:
+            return None
+        stored = self._reader.log(after=after, limit=min(BATCH_MAX, last - after))
+        if not stored:
+            raise UnavailableError(f"the log ends at position {after}")
+        stored = upto(stored, last)
+        return (stored, self._wanted_of(stored)) if stored else None
+
+    def _fold(self, newest: StreamEvent, batch: Sequence[Recorded]) -> None:
+        replayed = self._replayed._replace(position=newest.position, digest=_digest(newest))
         with (
             explaining(self._file.folding, f"in {self._file.folder}"),
             self._file.folding() as transaction,
@@ -113,7 +125,6 @@ class Replay:
             self._file.keep(replayed)
             self._failpoint("replay-folding")
         self._replayed = replayed
-        self._looked_at(stored)
         self.folded += len(batch)
         self._failpoint("replay-folded")
         self._file.checkpoint()
@@ -132,6 +143,13 @@ class Replay:
                 event
                 for event in stored
                 if event.topic in _OF_EVERYBODY or event.stream not in begun
+            ]
+        if not wanted.payer:
+            # As by calling Recorded, which takes twice as long.
+            make: Callable[[tuple[object, ...]], Recorded] = partial(tuple.__new__, Recorded)
+            return [
+                make((stream, version, decode(topic, state), position))
+                for position, stream, version, topic, state in stored
             ]
         return list(_of_payer(stored, wanted.payer))
 
@@ -154,14 +172,26 @@ class Replay:
             fresh.close()
 
 
+@contextmanager
+def _garbage_left() -> Iterator[None]:
+    """Let the caller say when to collect: each look costs most while batches are at hand."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
 def _of_payer(stored: Sequence[StreamEvent], payer: bytes) -> Iterator[Recorded]:
-    """Give the events of a payer, and those of nobody; without a payer all of them."""
+    """Give the events of a payer, and those of nobody."""
     for position, stream, version, topic, state in stored:
         # The bytes are looked at first: decoding everybody's events costs ten times as much.
-        if payer and topic not in _OF_EVERYBODY and payer not in state:
+        if topic not in _OF_EVERYBODY and payer not in state:
             continue
         event = decode(topic, state)
-        if not payer or getattr(event, "payer", payer) == payer:
+        if getattr(event, "payer", payer) == payer:
             yield Recorded(stream, version, event, position)
 
 

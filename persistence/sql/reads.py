@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
+from functools import partial
 from typing import Any
 
 from persistence.erasures import Personal
@@ -49,6 +50,7 @@ _RUNS = "e.started IS NOT NULL AND e.stopping IS NULL AND e.start_position < ?"
 _PERSONAL = " LEFT JOIN personal p ON p.position = e.start_position"
 _VOID = ", ".join(f"v.{quoted(column)}" for column in Void._fields)
 _EVENT = "position, originator_id, originator_version, topic, state"
+_stream_event = partial(tuple.__new__, StreamEvent)  # as `_make`, a third faster
 
 
 class SqlReader(SqlBillingReads, SqlErasureSearch):
@@ -311,7 +313,7 @@ class SqlReader(SqlBillingReads, SqlErasureSearch):
             f"SELECT {_EVENT} FROM stored_events WHERE position > ? ORDER BY position LIMIT ?",
             (after, limit),
         )
-        return [StreamEvent(*row) for row in rows]
+        return list(map(_stream_event, rows))
 
     def suspects(
         self, *, runs_since: int, stopped_since: int, after: tuple[bytes, bytes], limit: int
