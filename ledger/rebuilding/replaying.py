@@ -22,7 +22,7 @@ from persistence import FIRST, Reader, StreamEvent
 from persistence.sql.tables import TABLES
 from persistence.sqlite import Replayed, ReplayFile, nothing_of
 
-BATCH_MAX = 50_000  # events folded in one transaction: some 40 MB of memory
+BATCH_MAX = 100_000  # events folded in one transaction: some 50 MB of memory
 
 Progressed = Callable[[int, int], None]  # up to which position, of which
 
@@ -95,23 +95,26 @@ class Replay:
         with _garbage_left(), ThreadPoolExecutor(max_workers=1) as beside:
             ahead = self._read(self.position, last)
             while ahead is not None:
-                stored, batch = ahead
-                folding = beside.submit(self._fold, stored[-1], batch)
-                ahead = self._read(stored[-1].position, last)
+                newest, batch = ahead
+                folding = beside.submit(self._fold, newest, batch)
+                del batch, ahead  # the fold's own now: two batches are in memory, and no third
+                ahead = self._read(newest.position, last)
                 folding.result()
-                self._looked_at(stored)
                 self._progressed(self.position, last)
                 gc.collect(0)
 
-    def _read(self, after: int, last: int) -> tuple[list[StreamEvent], list[Recorded]] | None:
-        """Give the stored events behind a position, and those that count; None at the end."""
+    def _read(self, after: int, last: int) -> tuple[StreamEvent, list[Recorded]] | None:
+        """Give the newest event of the next batch, and those that count; None at the end."""
         if after >= last:
             return None
         stored = self._reader.log(after=after, limit=min(BATCH_MAX, last - after))
         if not stored:
             raise UnavailableError(f"the log ends at position {after}")
         stored = upto(stored, last)
-        return (stored, self._wanted_of(stored)) if stored else None
+        if not stored:
+            return None
+        self._looked_at(stored)
+        return stored[-1], self._wanted_of(stored)
 
     def _fold(self, newest: StreamEvent, batch: Sequence[Recorded]) -> None:
         replayed = self._replayed._replace(position=newest.position, digest=_digest(newest))
