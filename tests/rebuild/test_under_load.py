@@ -1,4 +1,4 @@
-"""A generation is built, promoted, taken back and dropped while callers go on at full speed."""
+"""A generation is built, promoted, taken back and dropped while callers go on."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from tests.rebuild.scene import Place
 
 CALLS_MIN = 60  # in each phase: a phase without calls proves nothing
 EVENTS = 3_000
+PAUSE_SECONDS = 0.01  # between the calls of each caller; without, they take the build's processor
 
 
 @contextmanager
@@ -34,7 +35,12 @@ class TestUnderLoad:
             # The second service publishes nothing: its callers see what the projector folds.
             loads = [
                 stack.enter_context(
-                    Load(each.target, name=each.name, block_lines=0 if number else BLOCK_LINES)
+                    Load(
+                        each.target,
+                        name=each.name,
+                        block_lines=0 if number else BLOCK_LINES,
+                        pause_seconds=PAUSE_SECONDS,
+                    )
                 )
                 for number, each in enumerate(running)
             ]
