@@ -93,7 +93,8 @@ class TestTheClient:
         wrong = options(secured, sasl_plain_password="guessed")
         with (
             secured.secure.publisher(**wrong) as publisher,
-            pytest.raises(Unreachable, match="socket disconnected"),
+            # The broker answers and hangs up; sometimes the client reads no answer any more.
+            pytest.raises(Unreachable, match=r"socket disconnected|Authentication failed"),
         ):
             publisher.connect(5)
 
