@@ -38,6 +38,7 @@ def copy_facts(group: Group, stored: Sequence[StreamEvent]) -> int:
         fact = decode(event.topic, event.state)
         recorded_at = max(fact.recorded_at, group.recorded_at)
         group.append(stream, event.version, msgspec.structs.replace(fact, recorded_at=recorded_at))
+        group.recorded_at = recorded_at  # whatever else is appended here comes after it
         version, copied = event.version, copied + 1
     return copied
 

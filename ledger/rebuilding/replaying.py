@@ -9,8 +9,8 @@ from __future__ import annotations
 import gc
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import NamedTuple
 
@@ -22,7 +22,9 @@ from persistence import FIRST, Reader, StreamEvent
 from persistence.sql.tables import TABLES
 from persistence.sqlite import Replayed, ReplayFile, nothing_of
 
-BATCH_MAX = 100_000  # events folded in one transaction: some 50 MB of memory
+BATCH_MAX = 50_000  # events folded in one transaction: some 40 MB of memory
+BATCH_AHEAD = 100_000  # where the next batch is read meanwhile: some 150 MB
+STOP_LOOK_SECONDS = 0.1
 
 Progressed = Callable[[int, int], None]  # up to which position, of which
 
@@ -52,11 +54,14 @@ class Replay:
         progressed: Progressed = lambda _done, _of: None,
         failpoint: Callable[[str], None] = lambda _name: None,
         looked_at: Callable[[Sequence[StreamEvent]], None] = lambda _stored: None,
+        reads_ahead: bool = False,
     ) -> None:
         """Go on with what the file holds; FailedPreconditionError when it is something else.
 
-        `looked_at` is handed every event that was read.
+        `looked_at` is handed every event that was read. A process that does nothing else should
+        read ahead: a second thread folds meanwhile, and garbage waits.
         """
+        self._reads_ahead = reads_ahead
         self._reader = reader
         self._looked_at = looked_at
         self._file = file
@@ -91,23 +96,48 @@ class Replay:
         return found
 
     def run(self, last: int) -> None:
-        """Fold up to a position; the next batch is read while one is folded."""
-        with _garbage_left(), ThreadPoolExecutor(max_workers=1) as beside:
-            ahead = self._read(self.position, last)
-            while ahead is not None:
-                newest, batch = ahead
-                folding = beside.submit(self._fold, newest, batch)
+        """Fold up to a position."""
+        if self._reads_ahead:
+            with _garbage_left(), ThreadPoolExecutor(max_workers=1) as beside:
+                self._run_ahead(last, beside)
+            return
+        while (read := self._read(self.position, last)) is not None:
+            self._fold(*read)
+            self._progressed(self.position, last)
+
+    def _run_ahead(self, last: int, beside: ThreadPoolExecutor) -> None:
+        """Fold, and read the next batch while one is folded."""
+        ahead = self._read(self.position, last)
+        while ahead is not None:
+            newest, batch = ahead
+            folding = beside.submit(self._fold, newest, batch)
+            try:
                 del batch, ahead  # the fold's own now: two batches are in memory, and no third
-                ahead = self._read(newest.position, last)
+                try:
+                    ahead = self._read(newest.position, last)
+                except Exception:
+                    folding.result()  # what cannot be folded lies before what cannot be read
+                    raise
                 folding.result()
-                self._progressed(self.position, last)
-                gc.collect(0)
+            except BaseException:
+                self._stop(folding)
+                raise
+            self._progressed(self.position, last)
+            gc.collect(0)
+
+    def _stop(self, folding: Future[None]) -> None:
+        """End a fold before whoever called closes the file, however often that is interrupted."""
+        while not folding.done():
+            self._file.interrupt()
+            with suppress(KeyboardInterrupt):
+                wait([folding], timeout=STOP_LOOK_SECONDS)
 
     def _read(self, after: int, last: int) -> tuple[StreamEvent, list[Recorded]] | None:
         """Give the newest event of the next batch, and those that count; None at the end."""
         if after >= last:
             return None
-        stored = self._reader.log(after=after, limit=min(BATCH_MAX, last - after))
+        most = BATCH_AHEAD if self._reads_ahead else BATCH_MAX
+        stored = self._reader.log(after=after, limit=min(most, last - after))
         if not stored:
             raise UnavailableError(f"the log ends at position {after}")
         stored = upto(stored, last)

@@ -109,7 +109,12 @@ class _Shard:
         self._differs = differs
         self._reader = generations.reader()
         self._replay = Replay(
-            self._reader, file, asked.wanted, progressed=progressed, failpoint=failpoint
+            self._reader,
+            file,
+            asked.wanted,
+            progressed=progressed,
+            failpoint=failpoint,
+            reads_ahead=True,
         )
 
     def run(self, shard: int) -> Replayed:

@@ -22,6 +22,9 @@ from projections import VERSION
 
 CACHE_KIB = 262_144  # at a million events the tables are as large as this
 
+# Other threads of Python get on while so many are written. A statement keeps as many rows' values.
+ROWS_AT_ONCE = 1000
+
 # No fold asks by these. What is inserted is in no order that they have, so making them at the end
 # costs less; and a file that is thrown away does not need them.
 _LATE = ("entries_by_user", "entries_by_change")
@@ -80,7 +83,11 @@ class ReplayFile:
     def folding(self) -> Iterator[SqlTransaction]:
         """Begin a transaction; commit, or roll back when the block raises."""
         with self._store.transaction_scope():
-            yield SqlTransaction(SQLiteSession(self._connection, FIRST))
+            yield SqlTransaction(SQLiteSession(self._connection, FIRST, rows_at_once=ROWS_AT_ONCE))
+
+    def interrupt(self) -> None:
+        """Let the statement that another thread runs here fail."""
+        self._connection.interrupt()
 
     def keep(self, replayed: Replayed) -> None:
         """Write down how far the log was read, in the transaction that folds."""

@@ -15,17 +15,22 @@ from persistence.sql import Columns, Row, listed, quoted
 from persistence.sql.generations import redirected, table_in
 from persistence.sqlite.trouble import is_trouble
 
-# Twenty rows at a time cost a quarter less than one by one. With a thousand other threads of Python
-# get on meanwhile; they take at most 22,000 variables of SQLite's 32,766.
-ROWS_PER_INSERT = (1000, 20, 1)
+ROWS_AT_ONCE = 20  # cost a quarter less than one by one; more of them hardly less than that
 KEYS_PER_SELECT = 400  # two variables each, far below SQLite's limit of 32,766 and cheap to prepare
 
 
 class SQLiteSession:
     """Implements `persistence.sql.Session`: many rows are `executemany`."""
 
-    def __init__(self, connection: sqlite3.Connection, generation: int = FIRST) -> None:
+    def __init__(
+        self,
+        connection: sqlite3.Connection,
+        generation: int = FIRST,
+        *,
+        rows_at_once: int = ROWS_AT_ONCE,
+    ) -> None:
         """Take a connection inside a transaction, and the generation that it reads and writes."""
+        self._counts = (rows_at_once, 1)
         self.generation = generation
         self._execute = connection.execute
         self._many = connection.executemany
@@ -110,7 +115,7 @@ class SQLiteSession:
     def _insert(self, rows: Sequence[Row], statement: Callable[..., str], *about: Any) -> None:
         """Run a statement that takes rows, with as many at a time as pay."""
         begin = 0
-        for count in ROWS_PER_INSERT:
+        for count in self._counts:
             end = len(rows) - (len(rows) - begin) % count
             if begin < end:
                 parts = (

@@ -16,7 +16,10 @@ HOUR_MS = 3_600_000
 EMPTY = ClockRow(0, None, None)
 
 # Around a leap, and what is usual.
-steps = st.sampled_from((0, 1, HOUR_MS, LEAP_MS - 1, LEAP_MS, LEAP_MS + 1, 3 * LEAP_MS))
+# Of several shards' logs some went back.
+steps = st.sampled_from(
+    (0, 1, HOUR_MS, LEAP_MS - 1, LEAP_MS, LEAP_MS + 1, 3 * LEAP_MS, -HOUR_MS, -2 * LEAP_MS)
+)
 kinds = st.sampled_from(("limit", "limit", "reconcile", "confirm"))
 
 
@@ -35,7 +38,7 @@ def event(kind: str, at: int, back: int) -> LedgerEvent:
     st.lists(st.integers(1, 5)),
 )
 def test_batches_never_matter(drawn: list[tuple[str, int, int]], sizes: list[int]) -> None:
-    times = accumulate((step for _, step, _ in drawn), initial=LEAP_MS)
+    times = accumulate((step for _, step, _ in drawn), initial=100 * LEAP_MS)
     next(times)
     log = [
         Recorded(f"s:{n}", 1, event(kind, at, back), n)

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import gc
+import itertools
+import os
 import re
 import signal
 import sqlite3
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from events import LedgerEvent, UnreadableEventError, decode
 from events.readable import attribution_id, uuid_text
+from ledger.errors import FailedPreconditionError
+from ledger.rebuilding import replaying
 from ledger.rebuilding.comparing import Comparison, Side
 from ledger.rebuilding.replaying import Replay, Wanted
+from persistence import FoldingTransaction
 from persistence.sql.tables import OF_A_PAYER, TABLES
 from persistence.sqlite import FILE_NAME, ReplayFile, SQLiteReader
 from tests.laws.adapter import ProductLedger
@@ -272,3 +280,110 @@ def test_a_replayed_file_is_no_ledger_to_serve_from(tmp_path: Path) -> None:
     (tmp_path / "new" / FILE_NAME).rename(place.data_dir / FILE_NAME)
     with pytest.raises(RuntimeError, match="events are missing"):
         place.role().start()
+
+
+class TestReadingAhead:
+    """As the command does it: a second thread folds while the next batch is read."""
+
+    @pytest.fixture(autouse=True)
+    def small_batches(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(replaying, "BATCH_AHEAD", 100)
+
+    def test_gives_the_rows_that_folding_in_turn_gives(
+        self, ledger: ProductLedger, tmp_path: Path
+    ) -> None:
+        told: list[int] = []
+        for name, reads_ahead in (("ahead", True), ("in turn", False)):
+            with closing(ReplayFile(tmp_path / name)) as file:
+                replay = Replay(
+                    ledger.reader,
+                    file,
+                    Wanted(),
+                    progressed=lambda done, _: told.append(done),
+                    reads_ahead=reads_ahead,
+                )
+                replay.run(ledger.core.head)
+                assert ledger.core.head == replay.position == replay.folded
+        assert [*range(100, ledger.core.head, 100), ledger.core.head] == told[:-1]
+        for tables in TABLES.values():
+            for table in tables:
+                rows = rows_of(tmp_path / "in turn", table)
+                assert sorted(rows, key=repr) == sorted(
+                    rows_of(tmp_path / "ahead", table), key=repr
+                )
+        assert gc.isenabled()
+
+    def test_interrupted_twice_the_file_is_closed_when_nobody_folds_any_more(
+        self, ledger: ProductLedger, tmp_path: Path
+    ) -> None:
+        folds: list[str] = []
+
+        def slowly(name: str) -> None:
+            if name != "replay-folding":
+                return
+            folds.append("begun")
+            for _ in range(2):
+                os.kill(os.getpid(), signal.SIGINT)
+                time.sleep(0.3)
+            folds.append("ended")
+
+        before = signal.signal(signal.SIGINT, signal.default_int_handler)
+        try:
+            with closing(ReplayFile(tmp_path)) as file:
+                replay = Replay(ledger.reader, file, Wanted(), failpoint=slowly, reads_ahead=True)
+                with pytest.raises(KeyboardInterrupt):
+                    replay.run(ledger.core.head)
+                assert ["begun", "ended"] == folds
+        finally:
+            signal.signal(signal.SIGINT, before)
+        with closing(ReplayFile(tmp_path)) as file:
+            again = Replay(ledger.reader, file, Wanted(), reads_ahead=True)
+            assert again.position in {0, 100}
+            again.run(ledger.core.head)
+            assert ledger.core.head == again.position
+
+    @pytest.mark.timeout(60)
+    def test_a_fold_is_interrupted_in_the_middle_of_a_statement(
+        self, ledger: ProductLedger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Whatever SQLite does at that moment ends, and nothing of the batch stays."""
+
+        def forever(transaction: FoldingTransaction, *_: object) -> None:
+            threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
+            connection = transaction.rows._session._many.__self__  # type: ignore[attr-defined]
+            connection.execute(
+                "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n)"
+                " SELECT count(*) FROM n"
+            ).fetchone()
+
+        monkeypatch.setattr(replaying, "fold", forever)
+        before = signal.signal(signal.SIGINT, signal.default_int_handler)
+        try:
+            with closing(ReplayFile(tmp_path)) as file:
+                replay = Replay(ledger.reader, file, Wanted(), reads_ahead=True)
+                with pytest.raises(KeyboardInterrupt):
+                    replay.run(ledger.core.head)
+                assert 0 == replay.position
+        finally:
+            signal.signal(signal.SIGINT, before)
+
+    def test_what_cannot_be_folded_is_told_before_what_cannot_be_read(
+        self, ledger: ProductLedger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def refuses(*_: object) -> None:
+            raise FailedPreconditionError("the first batch")
+
+        decoded = itertools.count()
+
+        def reads(topic: str, state: bytes) -> LedgerEvent:
+            if next(decoded) >= 150:
+                raise UnreadableEventError("the second batch")
+            return decode(topic, state)
+
+        monkeypatch.setattr(replaying, "fold", refuses)
+        monkeypatch.setattr(replaying, "decode", reads)
+        with closing(ReplayFile(tmp_path)) as file:
+            replay = Replay(ledger.reader, file, Wanted(), reads_ahead=True)
+            with pytest.raises(FailedPreconditionError, match="the first batch"):
+                replay.run(ledger.core.head)
+            assert 0 == replay.position

@@ -12,7 +12,7 @@ from tests.rebuild.scene import Place
 
 CALLS_MIN = 60  # in each phase: a phase without calls proves nothing
 EVENTS = 3_000
-PAUSE_SECONDS = 0.01  # between the calls of each caller; without, they take the build's processor
+PAUSE_SECONDS = 0.002  # between the calls of each caller; without, they take the build's processor
 
 
 @contextmanager

@@ -6,12 +6,13 @@ import sqlite3
 
 import pytest
 
-from persistence.sqlite.session import ROWS_PER_INSERT, SQLiteSession
+from persistence.sqlite.replayed import ROWS_AT_ONCE as MOST
+from persistence.sqlite.session import ROWS_AT_ONCE as SOME
+from persistence.sqlite.session import SQLiteSession
 from persistence.sqlite.store import SQLiteStore
 from projections import BalanceDelta
 from tests.store.backends import Backend
 
-MOST, SOME, _ = ROWS_PER_INSERT
 COUNTS = (0, 1, SOME - 1, SOME, SOME + 1, MOST - 1, MOST, MOST + 1, 2 * MOST + SOME + 3)
 VARIABLES_MAX = 32_766  # of one statement of SQLite
 
@@ -30,18 +31,20 @@ class TestRows:
         expected = {(payer(n), 2, 2 * n, 4 * n, 2) for n in range(count)}
         assert expected == set(backend.rows()["balances"])
 
-    def test_keep_the_last_of_a_key(self, count: int) -> None:
+    @pytest.mark.parametrize("at_once", [SOME, MOST])
+    def test_keep_the_last_of_a_key(self, count: int, at_once: int) -> None:
         connection = sqlite3.connect(":memory:")
         connection.execute("CREATE TABLE kept (name TEXT PRIMARY KEY, number INTEGER)")
-        session = SQLiteSession(connection)
+        session = SQLiteSession(connection, rows_at_once=at_once)
         rows = [(f"{n % 7}", n) for n in range(count)]
         session.put("kept", ("name",), ("name", "number"), rows)
         assert dict(rows) == dict(connection.execute("SELECT name, number FROM kept"))
 
-    def test_that_are_there_conflict_or_are_let_pass(self, count: int) -> None:
+    @pytest.mark.parametrize("at_once", [SOME, MOST])
+    def test_that_are_there_conflict_or_are_let_pass(self, count: int, at_once: int) -> None:
         connection = sqlite3.connect(":memory:", isolation_level=None)
         connection.execute("CREATE TABLE kept (name TEXT PRIMARY KEY, number INTEGER)")
-        session = SQLiteSession(connection)
+        session = SQLiteSession(connection, rows_at_once=at_once)
         rows = [(f"{n}", n) for n in range(count + 1)]
         session.insert("kept", ("name", "number"), rows[-1:])
         with pytest.raises(sqlite3.IntegrityError):
