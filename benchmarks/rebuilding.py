@@ -119,7 +119,10 @@ def measure_replay(options: argparse.Namespace) -> None:
 def _await_folded(service: ServiceProcess) -> None:
     while True:
         status = service.calls.queries.GetStatus(queries_pb2.GetStatusRequest())
-        if all(one.position.number == status.head.number for one in status.projections):
+        if all(
+            one.position.number == status.head.number
+            for one in (*status.projections, *status.tails)
+        ):
             return
         time.sleep(0.1)
 
