@@ -10,6 +10,7 @@ import pytest
 
 from facade.access import NEEDED
 from facade.tokens import Role
+from ledger.directory import OWNER, Member
 from tests.audit.authors import ANN, ARRANGER, Named, authors_since, trail
 from tests.billing.test_invoices_nobody_can_count import live_a_cycle, settle
 from tests.billing.test_refused_reports import refuse_a_report, resume
@@ -19,7 +20,9 @@ from tests.contract.data.scene import PAYER, Scene, at, note, ran, started
 from tests.feeds.test_gaps import accept, open_feed, rejects
 from tests.harness.backends import POSTGRES, SQLITE, choose
 from tests.importing.lines import entry, taken
+from tests.oracle.events import named_uuid
 from tests.proofs.scene import Signing, wait_for
+from usage.v1 import billing_pb2 as usage_billing_pb2
 from usage.v1 import usage_pb2
 from usage_ledger.v1 import admin_pb2, audit_proofs_pb2, billing_pb2, queries_pb2
 
@@ -143,6 +146,44 @@ def an_invoice(scene: WebhookScene) -> None:
     scene.invoice = live_a_cycle(scene)  # type: ignore[attr-defined]
 
 
+class Owned:
+    """Implements `ledger.directory.Directory`: one user owns every organization."""
+
+    def members(self, _organization: bytes) -> list[Member]:
+        return [Member(named_uuid("user", "owner"), 0, "", OWNER)]
+
+    def block(self, _user_id: str, _reason: str) -> None:
+        """Nothing is to be seen of it here."""
+
+
+def an_address_that_cannot_be_taxed(scene: WebhookScene) -> None:
+    scene.sign_up()
+    scene.double.outside.set_address(scene.known_customer().id, None)
+
+
+def update_tax(scene: WebhookScene) -> None:
+    scene.calls.billing.UpdateCustomerSubscriptionsTaxState(
+        usage_billing_pb2.UpdateCustomerSubscriptionsTaxStateRequest(
+            customer_id=scene.known_customer().id
+        )
+    )
+
+
+def a_dispute(scene: WebhookScene) -> None:
+    scene.customer()
+    intent = scene.intent(scene.hold())
+    dispute = scene.double.outside.open_dispute(payment_intent=intent.id)
+    scene.dispute = str(dispute["id"])  # type: ignore[attr-defined]
+
+
+def tell_the_dispute(scene: WebhookScene) -> None:
+    scene.calls.billing.OnChargeDispute(
+        usage_billing_pb2.OnChargeDisputeRequest(
+            dispute_id=scene.dispute  # type: ignore[attr-defined]
+        )
+    )
+
+
 BILLING_CASES: dict[str, tuple[Does, Does]] = {
     f"{_BILLING}ReplayWebhook": (a_webhook, replay),
     f"{_BILLING}ResumeReports": (refuse_a_report, resume),
@@ -168,14 +209,20 @@ BILLING_CASES: dict[str, tuple[Does, Does]] = {
         lambda scene: setattr(scene, "invoice", scene.live_a_cycle(7)),
         lambda scene: scene.finalize(scene.invoice),
     ),
+    "/usage.v1.BillingService/UpdateCustomerSubscriptionsTaxState": (
+        an_address_that_cannot_be_taxed,
+        update_tax,
+    ),
+    "/usage.v1.BillingService/OnChargeDispute": (a_dispute, tell_the_dispute),
 }
 
 
 def test_every_call_that_changes_something_has_a_case() -> None:
+    # Who posts events over HTTP: tests/edge/test_posting_events.py.
     changing = {
         call
         for call, role in NEEDED.items()
-        if role in {Role.ADMIN, Role.PUBLISH} and call.startswith(("/usage_ledger.v1.", _USAGE))
+        if role in {Role.ADMIN, Role.PUBLISH} and call.startswith("/")
     }
     assert set() == changing - set(CASES) - set(BILLING_CASES)
 
@@ -199,7 +246,8 @@ def test_a_call_writes_down_who_made_it(tmp_path: Path, call: str) -> None:
 def test_a_call_of_billing_writes_down_who_made_it(tmp_path: Path, call: str) -> None:
     arrange, act = BILLING_CASES[call]
     named = Named(tmp_path)
-    with WebhookScene(tmp_path, data_dir=tmp_path / "ledger", **named.settings) as scene:
+    more = {"directory": Owned(), **named.settings}
+    with WebhookScene(tmp_path, data_dir=tmp_path / "ledger", **more) as scene:
         with named.calling(scene, ARRANGER):
             arrange(scene)
             scene.process()
