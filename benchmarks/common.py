@@ -8,6 +8,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +16,7 @@ from pathlib import Path
 from tests.harness import ServiceProcess
 from tests.oracle.synthetic import synthetic_lines
 from tests.servers.postgres import StartedServer
+from usage_ledger.v1 import queries_pb2
 
 EVENTS_AN_INSTANCE = 3
 
@@ -90,3 +92,15 @@ def median(values: Sequence[float]) -> str:
 def percentile(values: Sequence[float], share: float) -> float:
     """Give the value below which a share of the values lies."""
     return sorted(values)[min(int(len(values) * share), len(values) - 1)]
+
+
+def await_folded(service: ServiceProcess) -> None:
+    """Wait until whatever follows the log has read it, as where it grows day by day."""
+    while True:
+        status = service.calls.queries.GetStatus(queries_pb2.GetStatusRequest())
+        if all(
+            one.position.number == status.head.number
+            for one in (*status.projections, *status.tails)
+        ):
+            return
+        time.sleep(0.1)

@@ -182,19 +182,10 @@ def _session(transaction: Any) -> Session:
     return session
 
 
-def _await_followers(service: ServiceProcess, events: int) -> None:
-    """Wait until whatever follows the log has read it, as where it grows day by day."""
-    while True:
-        status = service.calls.queries.GetStatus(queries_pb2.GetStatusRequest())
-        if all(tail.position.number >= events for tail in status.tails):
-            return
-        time.sleep(1)
-
-
 def measure_proofs(options: argparse.Namespace) -> None:
     """Prove single events, and that an early tree begins the last, in a log of `--events`."""
     with long_log(options.events) as service:
-        _await_followers(service, options.events)
+        common.await_folded(service)
         calls = service.calls.audit
         times: list[float] = []
         consistency: list[float] = []

@@ -24,7 +24,6 @@ from ledger.intake import read_lines, take
 from ledger.settings import load_settings
 from persistence.sqlite import SQLiteStore
 from tests.harness import ServiceProcess
-from usage_ledger.v1 import queries_pb2
 
 BLOCK = 800
 
@@ -99,7 +98,7 @@ def measure_replay(options: argparse.Namespace) -> None:
     payers = max(options.events // 60, 1)
     with events_file(options.events, payers=payers) as path, fresh_service() as service:
         publish(service, path)
-        _await_folded(service)
+        common.await_folded(service)
         print(f"{options.events:,} events, {payers:,} payers")
         folds = [_command(service, "replay") for _ in range(options.runs)]
         shards = [ran.told["shards"][0] for ran in folds]
@@ -114,17 +113,6 @@ def measure_replay(options: argparse.Namespace) -> None:
         ]
         assert all(ran.told["shards"][0]["promoted"] for ran in rebuilds)
         _tell("a generation built, compared and promoted", rebuilds, options.events, "")
-
-
-def _await_folded(service: ServiceProcess) -> None:
-    while True:
-        status = service.calls.queries.GetStatus(queries_pb2.GetStatusRequest())
-        if all(
-            one.position.number == status.head.number
-            for one in (*status.projections, *status.tails)
-        ):
-            return
-        time.sleep(0.1)
 
 
 def _command(service: ServiceProcess, *arguments: str) -> _Ran:

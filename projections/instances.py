@@ -6,7 +6,7 @@ This fold comes first: the others take the changes that it tells.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from events import (
     CreditNoteVoided,
@@ -45,17 +45,6 @@ from projections.rows import (
 
 _STREAM_PREFIX = len("instance:")
 
-_INSTANCE_EVENTS = frozenset(
-    {
-        WorkspaceInstanceStarted,
-        WorkspaceInstanceStopping,
-        WorkspaceInstanceStopped,
-        WorkspaceInstanceEnded,
-        WorkspaceInstanceImported,
-        WorkspaceInstanceVoided,
-    }
-)
-
 Key = tuple[bytes, bytes]  # payer, entry id
 
 
@@ -76,20 +65,11 @@ class InstanceFold:
     def fold(self, batch: Sequence[Recorded]) -> None:
         """Fold events that are neither reconciles nor cycle boundaries."""
         entry_ids = self._load(batch)
-        # By type: of classes like these, `isinstance` is slow to say no.
-        folds: dict[type[LedgerEvent], Callable[[Any, str, bytes, int], None]] = {
-            WorkspaceInstanceStarted: self._started,
-            WorkspaceInstanceStopping: self._stopping,
-            WorkspaceInstanceStopped: self._stopped,
-            WorkspaceInstanceEnded: self._ended,
-            WorkspaceInstanceImported: self._imported,
-            WorkspaceInstanceVoided: self._voided,
-        }
         for recorded in batch:
             stream, _, event, position = recorded
-            fold = folds.get(type(event))
+            fold = self._FOLDS.get(type(event))
             if fold is not None:
-                fold(event, stream, entry_ids[stream], position)
+                fold(self, event, stream, entry_ids[stream], position)
             elif isinstance(event, CreditNoteVoided):
                 self._voided_note(event, position)
             else:
@@ -103,7 +83,7 @@ class InstanceFold:
         entry_ids: dict[str, bytes] = {}
         wanted: list[Key] = []
         for stream, version, event, _ in batch:
-            if type(event) not in _INSTANCE_EVENTS:
+            if type(event) not in self._FOLDS:
                 continue
             entry_id = entry_ids.get(stream)
             if entry_id is None:
@@ -321,6 +301,18 @@ class InstanceFold:
                 0 if entry is None else entry.start_position,
             )
         )
+
+    # By type: of classes like these, `isinstance` is slow to say no.
+    _FOLDS: ClassVar[
+        dict[type[LedgerEvent], Callable[[InstanceFold, Any, str, bytes, int], None]]
+    ] = {
+        WorkspaceInstanceStarted: _started,
+        WorkspaceInstanceStopping: _stopping,
+        WorkspaceInstanceStopped: _stopped,
+        WorkspaceInstanceEnded: _ended,
+        WorkspaceInstanceImported: _imported,
+        WorkspaceInstanceVoided: _voided,
+    }
 
     def _voided_note(self, event: CreditNoteVoided, position: int) -> None:
         note = self._entries.take_other((event.payer, event.effective_time, event.entry_id))

@@ -170,10 +170,7 @@ class InvoiceDraftFold:
     ) -> None:
         late_for = self._late_for(entry.payer, dated, cycle)
         key = entry.payer, cycle.number, entry.workspace_class, late_for
-        known = self._lines.get(key)
-        self._lines[key] = (
-            amount if known is None and sign == 1 else _sum(known or _NOTHING, amount, sign)
-        )
+        self._lines[key] = _sum(self._lines.get(key, _NOTHING), amount, sign)
 
     def _late_for(self, payer: bytes, dated: int, cycle: OpenCycle) -> int:
         """Give the newest closed cycle that had started at a date, else 0; or the open one's own.
