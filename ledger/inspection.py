@@ -38,7 +38,7 @@ async def check(shards: Sequence[Shard], *, fold_log: bool) -> list[Law]:
 
     found: list[Law] = []
     for shard in shards:
-        for law, compared, breaches in await shard.read_long(ask):
+        for law, compared, breaches in await shard.read_whole(ask):
             where = f" (shard {shard.number})" if len(shards) > 1 else ""
             found.append((law + where, compared, breaches))
     if len(shards) > 1:

@@ -8,6 +8,7 @@ import os
 import socket
 import uuid
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, TypeVar
 
 from ledger.clock import Clock
@@ -25,10 +26,17 @@ from ledger.writer import Writer
 from persistence import Progress, Transaction
 from projections import Pause
 
-READERS = 6  # connections of a shared store that calls read on at once; its pool has some more
+READERS = 6  # connections of a shared store that calls read on at once, if its pool has so many
 # ... of an embedded one, beside that of the event loop: behind one slow question others go on,
 # and each has a cache of its own.
 KEPT = 2
+# Long questions of calls at once; more of them wait. On threads of their own, because whoever
+# publishes or asks something short must not wait behind them, and few, because each has a
+# connection, of which a shared store's pool has so many.
+LONG = 2
+# Of a pool's connections, those that are no call's: one for what reads everything, and three for
+# what looks at a shard now and then: the watch, followers, figures.
+_OTHERS = 4
 T = TypeVar("T")
 
 
@@ -63,8 +71,18 @@ class Shard:
         self.watch: Watch | None = None
         self.projector: Projector | None = None
         self._readers: Readers | None = None
+        self._readers_count = READERS if self.store.is_shared else KEPT
+        if opened.pool_size:
+            self._readers_count = max(1, min(READERS, opened.pool_size - LONG - _OTHERS))
         self._threads = concurrent.futures.ThreadPoolExecutor(
-            READERS + 2 if self.store.is_shared else KEPT, thread_name_prefix=f"shard-{number}"
+            self._readers_count + (2 if self.store.is_shared else 0),
+            thread_name_prefix=f"shard-{number}",
+        )
+        self._long, self._whole = (
+            concurrent.futures.ThreadPoolExecutor(
+                count, thread_name_prefix=f"shard-{number}-{kind}"
+            )
+            for kind, count in (("long", LONG), ("whole", 1))
         )
         if self.store.is_shared:
             self.watch = Watch(self.store, self._progressed)
@@ -84,8 +102,7 @@ class Shard:
         """Start the threads; call it on the event loop."""
         self._loop = asyncio.get_running_loop()
         self.writer.start()
-        count = READERS if self.store.is_shared else KEPT
-        self._readers = Readers(self.new_queries, count, self._threads)
+        self._readers = Readers(self.new_queries, self._readers_count, self._threads)
         if self.watch is not None:
             self.watch.start(self._loop)
         if self.projector is not None:
@@ -98,6 +115,9 @@ class Shard:
             self.projector.stop()
         if self.watch is not None:
             self.watch.stop()
+        # Whoever asked at length is gone; what a thread does just now ends by itself.
+        self._long.shutdown(wait=False, cancel_futures=True)
+        self._whole.shutdown(wait=False, cancel_futures=True)
         self._threads.shutdown()
         if self._readers is not None:
             self._readers.close()
@@ -137,16 +157,24 @@ class Shard:
         return ask(self.queries) if self._readers is None else await self._readers.ask(ask)
 
     async def read_long(self, ask: Callable[[Queries], T]) -> T:
-        """Ask something that takes long, on a connection and a thread of its own."""
+        """Ask something that takes long, on a connection of its own; behind others, if need be."""
+        return await self.work_long(partial(self._ask_apart, ask))
 
-        def run() -> T:
-            queries = self.new_queries()
-            try:
-                return ask(queries)
-            finally:
-                queries.reader.close()
+    async def read_whole(self, ask: Callable[[Queries], T]) -> T:
+        """Ask something that reads everything there is, one such question after the other."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._whole, self._ask_apart, ask)
 
-        return await asyncio.to_thread(run)
+    async def work_long(self, work: Callable[[], T]) -> T:
+        """Do work on one of the threads of long questions; it has a connection while it works."""
+        return await asyncio.get_running_loop().run_in_executor(self._long, work)
+
+    def _ask_apart(self, ask: Callable[[Queries], T]) -> T:
+        queries = self.new_queries()
+        try:
+            return ask(queries)
+        finally:
+            queries.reader.close()
 
     # Writing -----------------------------------------------------------------------------------
 

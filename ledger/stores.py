@@ -17,10 +17,11 @@ if TYPE_CHECKING:
 
 
 class OpenStore(NamedTuple):
-    """A shard's store, and how to make a connection for reading."""
+    """A shard's store, how to make a connection for reading, and how many there may be, 0: any."""
 
     store: WritableStore
     new_reader: Callable[[], Reader]
+    pool_size: int = 0
 
 
 def open_stores(settings: Settings, role: str) -> list[OpenStore]:
@@ -112,4 +113,4 @@ def _open_databases(settings: Settings, role: str, opened: list[OpenStore]) -> N
             allow_unsafe=given.allow_unsafe,
         )
         ledger_id = store.ledger_id
-        opened.append(OpenStore(store, partial(PostgresReader, store)))
+        opened.append(OpenStore(store, partial(PostgresReader, store), given.pool_size))

@@ -149,9 +149,9 @@ class ProofServicer:
         kept = _kept(request.kept_heads)
         await self._refuse_strangers(kept)
         for shard in shards:
-            verification = _Verification(shard.new_queries(), keys, kept)
+            verification = _Verification(shard, keys, kept)
             try:
-                while (told := await asyncio.to_thread(verification.go_on)) is not None:
+                while (told := await shard.work_long(verification.go_on)) is not None:
                     yield told_message(shard.number, told)
             finally:
                 await asyncio.to_thread(verification.close)
@@ -187,9 +187,10 @@ class ProofServicer:
 class _Verification:
     """A verification of one shard, on whatever thread; a caller may hang up at any time."""
 
-    def __init__(self, queries: Queries, keys: KeyList, kept: Sequence[Note]) -> None:
-        self._queries = queries
-        self._telling = verify(queries.reader, keys, kept)
+    def __init__(self, shard: Shard, keys: KeyList, kept: Sequence[Note]) -> None:
+        self._reader = shard.new_queries().reader
+        self._is_lent = shard.store.is_shared
+        self._telling = verify(self._reader, keys, kept)
         # The thread of a call that was cancelled still reads: its connection must not be closed
         # under it.
         self._reading = threading.Lock()
@@ -197,11 +198,15 @@ class _Verification:
     def go_on(self) -> Told | None:
         """Give what it tells next; None at its end."""
         with self._reading:
-            return next(self._telling, None)
+            try:
+                return next(self._telling, None)
+            finally:
+                if self._is_lent:  # a caller may take its time for what it was told
+                    self._reader.close()
 
     def close(self) -> None:
         with self._reading:
-            self._queries.reader.close()
+            self._reader.close()
 
 
 def _kept(notes: Sequence[str]) -> list[Note]:
