@@ -10,7 +10,7 @@ import gc
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import partial
 from typing import NamedTuple
 
@@ -126,11 +126,10 @@ class Replay:
             gc.collect(0)
 
     def _stop(self, folding: Future[None]) -> None:
-        """End a fold before whoever called closes the file, however often that is interrupted."""
+        """End a fold soon, for whoever called is about to close the file and waits for it there."""
         while not folding.done():
             self._file.interrupt()
-            with suppress(KeyboardInterrupt):
-                wait([folding], timeout=STOP_LOOK_SECONDS)
+            wait([folding], timeout=STOP_LOOK_SECONDS)
 
     def _read(self, after: int, last: int) -> tuple[StreamEvent, list[Recorded]] | None:
         """Give the newest event of the next batch, and those that count; None at the end."""

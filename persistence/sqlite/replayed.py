@@ -6,6 +6,7 @@ replay goes on, and whose log it was, so that it goes on with no other.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -59,6 +60,9 @@ class ReplayFile:
         self.folder = folder
         # A power cut may damage it; then it is made anew. A killed process leaves it whole.
         self._store = SQLiteStore(folder, synchronous="off", has_log=False)
+        # Whoever folds has it. An interruption may come anywhere, so that whoever closes cannot
+        # know by itself whether another thread still folds.
+        self._writing = threading.Lock()
         self._connection = self._store.connection
         for pragma in (f"cache_size = -{CACHE_KIB}", "secure_delete = off"):
             self._connection.execute(f"PRAGMA {pragma}")
@@ -82,7 +86,7 @@ class ReplayFile:
     @contextmanager
     def folding(self) -> Iterator[SqlTransaction]:
         """Begin a transaction; commit, or roll back when the block raises."""
-        with self._store.transaction_scope():
+        with self._writing, self._store.transaction_scope():
             yield SqlTransaction(SQLiteSession(self._connection, FIRST, rows_at_once=ROWS_AT_ONCE))
 
     def interrupt(self) -> None:
@@ -101,15 +105,17 @@ class ReplayFile:
 
     def checkpoint(self) -> None:
         """Move pages from the write-ahead log to the file."""
-        self._store.checkpoint()
+        with self._writing:
+            self._store.checkpoint()
 
     def reader(self) -> SQLiteReader:
         """Give a connection for reading."""
         return SQLiteReader(self._store)
 
     def close(self) -> None:
-        """Close the file."""
-        self._store.close()
+        """Close the file, once nobody folds."""
+        with self._writing:
+            self._store.close()
 
 
 def nothing_of(payer: bytes, first: int) -> Replayed:

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -34,6 +34,15 @@ from tests.rebuild.load import Load, fill
 from tests.rebuild.scene import Place
 
 EVENTS = 2_000
+SECONDS_MAX = 30
+
+
+def _noting(close: Callable[[], None], folds: list[str]) -> Callable[[], None]:
+    def noted() -> None:
+        folds.append("closed")
+        close()
+
+    return noted
 
 
 def rows_of(path: Path, table: str) -> list[tuple[object, ...]]:
@@ -313,34 +322,81 @@ class TestReadingAhead:
                 )
         assert gc.isenabled()
 
-    def test_interrupted_twice_the_file_is_closed_when_nobody_folds_any_more(
-        self, ledger: ProductLedger, tmp_path: Path
+    def test_the_file_is_closed_when_nobody_folds_any_more(self, tmp_path: Path) -> None:
+        file, order = ReplayFile(tmp_path), list[str]()
+        begun, is_done = threading.Event(), threading.Event()
+
+        def folds() -> None:
+            with file.folding():
+                begun.set()
+                assert is_done.wait(SECONDS_MAX)
+                order.append("folded")
+
+        def closes() -> None:
+            file.close()
+            order.append("closed")
+
+        threads = [threading.Thread(target=each) for each in (folds, closes)]
+        for thread in threads:
+            thread.start()
+            assert begun.wait(SECONDS_MAX)
+        time.sleep(0.05)
+        assert [] == order
+        is_done.set()
+        for thread in threads:
+            thread.join(SECONDS_MAX)
+        assert ["folded", "closed"] == order
+
+    @pytest.mark.parametrize("moment", ["when the thread starts", "later"])
+    def test_interrupted_twice_it_goes_on_where_it_was(
+        self,
+        ledger: ProductLedger,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        moment: str,
     ) -> None:
+        """The second time it may be nowhere that anybody waits for the thread."""
         folds: list[str] = []
+        has_ended = threading.Event()
 
         def slowly(name: str) -> None:
-            if name != "replay-folding":
+            if name != "replay-folding" or folds:
                 return
             folds.append("begun")
             for _ in range(2):
                 os.kill(os.getpid(), signal.SIGINT)
                 time.sleep(0.3)
             folds.append("ended")
+            has_ended.set()
 
+        if moment == "when the thread starts":
+            start = threading.Thread.start
+
+            def starts_late(thread: threading.Thread) -> None:
+                start(thread)
+                time.sleep(SECONDS_MAX)  # interrupted, so that its pool does not know the thread
+
+            monkeypatch.setattr(threading.Thread, "start", starts_late)
         before = signal.signal(signal.SIGINT, signal.default_int_handler)
+        file = ReplayFile(tmp_path)
+        monkeypatch.setattr(file._store, "close", _noting(file._store.close, folds))
         try:
-            with closing(ReplayFile(tmp_path)) as file:
-                replay = Replay(ledger.reader, file, Wanted(), failpoint=slowly, reads_ahead=True)
-                with pytest.raises(KeyboardInterrupt):
-                    replay.run(ledger.core.head)
-                assert ["begun", "ended"] == folds
+            replay = Replay(ledger.reader, file, Wanted(), failpoint=slowly, reads_ahead=True)
+            with pytest.raises(KeyboardInterrupt), closing(file):
+                replay.run(ledger.core.head)
         finally:
+            # Both have come by then, and whatever was waited for has been left.
+            assert has_ended.wait(SECONDS_MAX)
             signal.signal(signal.SIGINT, before)
-        with closing(ReplayFile(tmp_path)) as file:
-            again = Replay(ledger.reader, file, Wanted(), reads_ahead=True)
-            assert again.position in {0, 100}
-            again.run(ledger.core.head)
-            assert ledger.core.head == again.position
+        assert folds in (["begun", "ended"], ["begun", "ended", "closed"])
+        monkeypatch.undo()
+        if "closed" not in folds:
+            file.close()
+        with closing(ReplayFile(tmp_path)) as again:
+            replay = Replay(ledger.reader, again, Wanted())
+            assert replay.position in {0, 100}
+            replay.run(ledger.core.head)
+            assert ledger.core.head == replay.position
 
     @pytest.mark.timeout(60)
     def test_a_fold_is_interrupted_in_the_middle_of_a_statement(
