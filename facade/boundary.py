@@ -70,9 +70,10 @@ Answering = Callable[[Any, Context], AsyncIterator[Message]]
 
 log = logging.getLogger(__name__)
 
+_ALL_ROLES = frozenset(Role)  # whoever calls has them where nobody is asked who calls
 # Who calls, as authenticated. Never set back: every call runs in a task of its own.
 _caller: ContextVar[str] = ContextVar("caller", default="")
-_roles: ContextVar[frozenset[Role]] = ContextVar("roles", default=frozenset(Role))
+_roles: ContextVar[frozenset[Role]] = ContextVar("roles", default=frozenset())
 
 
 class UnimplementedError(Exception):
@@ -204,6 +205,7 @@ class _Door:
     def admit(self, context: Context) -> None:
         """Find out who calls; UnauthenticatedError or PermissionDeniedError if they may not."""
         if self.is_open:
+            _roles.set(_ALL_ROLES)
             return
         authorization = next((text for key, text in _texts(context) if key == AUTHORIZATION), None)
         caller = self._access.admit(

@@ -180,7 +180,7 @@ class PostgresSettings(_Group):
     # Instead of a password in each URL; read anew for each connection.
     password_file: FilePath | None = None
     # Connections for reading, of each shard and process.
-    pool_size: Annotated[int, whole_number(2, 200)] = 12
+    pool_size: Annotated[int, whole_number(4, 200)] = 12
     # True: an empty or older database is migrated by whoever starts first.
     migrate_at_start: Switch = False
     # True: a server that may lose what it has answered is let pass.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Sequence
+from functools import partial
 
 from ledger.audit.erased import erasure_laws
 from ledger.placing import is_void
@@ -19,12 +20,12 @@ INSTANCES_COMPARED = 20_000  # streams read at a time when shards are compared
 async def status(
     shards: Sequence[Shard], *, runs_since: int, stopped_since: int
 ) -> list[StatusRows]:
-    """Count every shard, on connections and threads of their own: counts read whole indexes."""
+    """Count every shard, off the event loop: counts read whole indexes."""
 
     def ask(queries: Queries) -> StatusRows:
         return queries.reader.status(runs_since=runs_since, stopped_since=stopped_since)
 
-    return await asyncio.gather(*[shard.read_long(ask) for shard in shards])
+    return await asyncio.gather(*[shard.read_aside(ask) for shard in shards])
 
 
 async def check(shards: Sequence[Shard], *, fold_log: bool) -> list[Law]:
@@ -42,7 +43,7 @@ async def check(shards: Sequence[Shard], *, fold_log: bool) -> list[Law]:
             where = f" (shard {shard.number})" if len(shards) > 1 else ""
             found.append((law + where, compared, breaches))
     if len(shards) > 1:
-        found.append(await asyncio.to_thread(_shared_instances, shards))
+        found.append(await shards[0].work_whole(partial(_shared_instances, shards)))
     return found
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import contextvars
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -52,7 +53,9 @@ class Readers:
                 asked.exception()  # nobody may be there any more to whom it matters
 
         loop = asyncio.get_running_loop()
-        asked = loop.run_in_executor(self._threads, self._ask, place, question)
+        # An answer may depend on who calls, which is in the context of the call.
+        context = contextvars.copy_context()
+        asked = loop.run_in_executor(self._threads, context.run, self._ask, place, question)
         # Whoever waits may be cancelled; the thread goes on with this connection until it is done.
         asked.add_done_callback(give_back)
         return await asyncio.shield(asked)

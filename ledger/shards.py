@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import contextvars
 import os
 import socket
 import uuid
@@ -40,6 +41,11 @@ _OTHERS = 4
 T = TypeVar("T")
 
 
+async def _on(threads: concurrent.futures.Executor, work: Callable[[], T]) -> T:
+    context = contextvars.copy_context()
+    return await asyncio.get_running_loop().run_in_executor(threads, context.run, work)
+
+
 class Shard:
     """A log of its own with everything that belongs to it. Coroutines run on one event loop."""
 
@@ -71,9 +77,10 @@ class Shard:
         self.watch: Watch | None = None
         self.projector: Projector | None = None
         self._readers: Readers | None = None
-        self._readers_count = READERS if self.store.is_shared else KEPT
+        self._readers_count, long = READERS if self.store.is_shared else KEPT, LONG
         if opened.pool_size:
-            self._readers_count = max(1, min(READERS, opened.pool_size - LONG - _OTHERS))
+            long = max(1, min(LONG, opened.pool_size - _OTHERS - 2))
+            self._readers_count = max(1, min(READERS, opened.pool_size - long - _OTHERS))
         self._threads = concurrent.futures.ThreadPoolExecutor(
             self._readers_count + (2 if self.store.is_shared else 0),
             thread_name_prefix=f"shard-{number}",
@@ -82,7 +89,7 @@ class Shard:
             concurrent.futures.ThreadPoolExecutor(
                 count, thread_name_prefix=f"shard-{number}-{kind}"
             )
-            for kind, count in (("long", LONG), ("whole", 1))
+            for kind, count in (("long", long), ("whole", 1))
         )
         if self.store.is_shared:
             self.watch = Watch(self.store, self._progressed)
@@ -101,6 +108,8 @@ class Shard:
     def start(self) -> None:
         """Start the threads; call it on the event loop."""
         self._loop = asyncio.get_running_loop()
+        if self.store.is_shared:  # nobody asks on it any more: the connection is another's
+            self.queries.reader.close()
         self.writer.start()
         self._readers = Readers(self.new_queries, self._readers_count, self._threads)
         if self.watch is not None:
@@ -160,14 +169,17 @@ class Shard:
         """Ask something that takes long, on a connection of its own; behind others, if need be."""
         return await self.work_long(partial(self._ask_apart, ask))
 
-    async def read_whole(self, ask: Callable[[Queries], T]) -> T:
-        """Ask something that reads everything there is, one such question after the other."""
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._whole, self._ask_apart, ask)
-
     async def work_long(self, work: Callable[[], T]) -> T:
         """Do work on one of the threads of long questions; it has a connection while it works."""
-        return await asyncio.get_running_loop().run_in_executor(self._long, work)
+        return await _on(self._long, work)
+
+    async def read_whole(self, ask: Callable[[Queries], T]) -> T:
+        """Ask something that reads everything there is, one such question after the other."""
+        return await self.work_whole(partial(self._ask_apart, ask))
+
+    async def work_whole(self, work: Callable[[], T]) -> T:
+        """Do work on the thread of such questions; it has a connection while it works."""
+        return await _on(self._whole, work)
 
     def _ask_apart(self, ask: Callable[[Queries], T]) -> T:
         queries = self.new_queries()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from functools import partial
 
@@ -26,9 +27,12 @@ from ledger.errors import InvalidArgumentError, NotFoundError
 from ledger.queries import Queries
 from ledger.shards import Shard
 from ledger.views import Head
+from persistence import StoreUnavailableError
 from usage_ledger.v1 import audit_proofs_pb2 as pb
 
 KEPT_HEADS_MAX = 1_000  # in one Verify
+# A verification that has begun waits so long for a server that is away, and looks so often.
+PATIENCE_SECONDS, LOOK_SECONDS = 10.0, 0.2
 _INT64_MAX = 2**63 - 1
 
 
@@ -198,11 +202,26 @@ class _Verification:
     def go_on(self) -> Told | None:
         """Give what it tells next; None at its end."""
         with self._reading:
+            if not self._is_lent:
+                return next(self._telling, None)
             try:
+                self._borrow()
                 return next(self._telling, None)
             finally:
-                if self._is_lent:  # a caller may take its time for what it was told
-                    self._reader.close()
+                self._reader.close()  # a caller may take its time for what it was told
+
+    def _borrow(self) -> None:
+        """Have a connection before the step begins: hours are not lost for a server's pause."""
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while True:
+            try:
+                self._reader.serves()
+            except StoreUnavailableError:
+                if time.monotonic() > deadline:
+                    raise
+            else:
+                return
+            time.sleep(LOOK_SECONDS)
 
     def close(self) -> None:
         with self._reading:

@@ -133,7 +133,7 @@ class Erasures:
             # Asked of the store: what this process has heard of the log may be a moment old.
             head = (await asyncio.to_thread(shard.store.progress)).head
             for after, through in _windows(head):
-                found = await shard.read_long(
+                found = await shard.read_aside(
                     partial(_rows, wanted=wanted, after=after, through=through, before=head + 1)
                 )
                 rows += len(found)
@@ -209,7 +209,7 @@ class Erasures:
         last = row.position - 1
         wanted = Wanted(user, "", asked.texts)
         for after, through in _windows(last, after=row.looked_at):
-            found = await shard.read_long(
+            found = await shard.read_aside(
                 partial(_rows, wanted=wanted, after=after, through=through, before=row.position)
             )
             for part in _parts(found, ROWS_MAX) if found else ([],):
@@ -237,7 +237,7 @@ class Erasures:
     ) -> None:
         letter = row.letter
         while True:
-            found = await shard.read_long(
+            found = await shard.read_aside(
                 partial(_letters, wanted=wanted, after=letter, through=row.letters_through)
             )
             if found is None:

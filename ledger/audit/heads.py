@@ -130,7 +130,7 @@ class Heads:
         was_unlisted = False
         for _ in range(TRIES):
             try:
-                found = await shard.read_long(next_head)
+                found = await shard.read_aside(next_head)
             except _UnlistedError as error:
                 # Since the list was read another process may have listed its key, and signed.
                 if was_unlisted:

@@ -161,16 +161,26 @@ class _Walk:
             return self._read_singly(after, limit)
         return [event for event in stored if event.position <= self._end], None
 
+    def _read_one(self, after: int) -> list[StreamEvent] | str:
+        """Read an event, or say why it cannot be read; StoreUnavailableError if nothing can."""
+        try:
+            return self._reader.log(after=after, limit=1)
+        except StoreUnavailableError:
+            self._reader.tree.state()  # or is it the store that cannot be read?
+        try:
+            return self._reader.log(after=after, limit=1)  # it may have been away for a moment
+        except StoreUnavailableError as error:
+            self._reader.tree.state()
+            return str(error)
+
     def _read_singly(self, after: int, limit: int) -> tuple[list[StreamEvent], Finding | None]:
         stored: list[StreamEvent] = []
         for _ in range(limit):
-            try:
-                one = self._reader.log(after=after, limit=1)
-            except StoreUnavailableError as error:
-                self._reader.tree.state()  # or is it the store that cannot be read?
+            one = self._read_one(after)
+            if isinstance(one, str):
                 return stored, Finding(
                     "unreadable",
-                    f"the event behind position {after:,} cannot be read: {error}",
+                    f"the event behind position {after:,} cannot be read: {one}",
                     leaf=self._edge.size + len(stored),
                 )
             if not one or one[0].position > self._end:

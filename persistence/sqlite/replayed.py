@@ -62,7 +62,7 @@ class ReplayFile:
         self._store = SQLiteStore(folder, synchronous="off", has_log=False)
         # Whoever folds has it. An interruption may come anywhere, so that whoever closes cannot
         # know by itself whether another thread still folds.
-        self._writing = threading.Lock()
+        self._writing = threading.RLock()
         self._connection = self._store.connection
         for pragma in (f"cache_size = -{CACHE_KIB}", "secure_delete = off"):
             self._connection.execute(f"PRAGMA {pragma}")

@@ -162,7 +162,7 @@ class TestRefusals:
                 'postgres = { urls = ["postgresql://db/a", "postgresql://db/a"] }',
                 "one database stands there twice",
             ),
-            ("postgres = { pool_size = 1 }", "whole number from 2 to 200"),
+            ("postgres = { pool_size = 3 }", "whole number from 4 to 200"),
             ('postgres = { password_file = "/nowhere" }', "cannot read: No such file"),
             ("ledger_interval = 3600", "ledger_interval is 3600"),
             ('ledger_interval = "0s"', "longer than nothing"),

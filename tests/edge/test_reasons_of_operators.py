@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.contract.data.scene import PAYER, Scene, instance, note, ran, started
 from tests.edge.callers import TokensFile, calls_with
 from tests.harness import Calls
+from tests.harness.backends import POSTGRES, SQLITE, choose
 from usage_ledger.v1 import audit_corrections_pb2, audit_why_pb2, queries_pb2
+
+if TYPE_CHECKING:
+    from tests.servers.postgres import PostgresServer
 
 WHY = "Ada tried it out"
 ROLES: dict[str, tuple[str, ...]] = {
@@ -28,10 +33,19 @@ def tokens(tmp_path_factory: pytest.TempPathFactory) -> TokensFile:
     return TokensFile(tmp_path_factory.mktemp("tokens"), {**ROLES, "all": everything})
 
 
-@pytest.fixture(scope="module")
-def scene(tokens: TokensFile) -> Iterator[Scene]:
+@pytest.fixture(scope="module", params=[SQLITE, pytest.param(POSTGRES, marks=pytest.mark.postgres)])
+def scene(request: pytest.FixtureRequest, tokens: TokensFile) -> Iterator[Scene]:
     """An instance and a note that were voided, and an instance that was ended, each with why."""
-    with Scene(**tokens.settings()) as scene:
+    server: PostgresServer | None = None
+    if request.param == POSTGRES:
+        server = request.getfixturevalue("postgres_server")
+    with choose(request.param, server) as backend:
+        yield from _told(Scene(**tokens.settings(), **backend.settings(None)), tokens)
+        backend.close()
+
+
+def _told(scene: Scene, tokens: TokensFile) -> Iterator[Scene]:
+    with scene:
         scene.service.calls = calls_with(scene.service, tokens.tokens["all"])
         scene.record(*ran("a", "06:00", "07:00"), started("b", "06:00"), note(3))
         scene.void("a", reason=WHY)

@@ -19,7 +19,8 @@ from ledger.audit.following import TreeTail
 from ledger.audit.keys import KeyList, LastHead, Retired
 from ledger.audit.notes import Note, parse_note, signed_note
 from ledger.audit.tiles import Edge, TreeBrokenError
-from ledger.audit.verifying import Progress, Summary, verify
+from ledger.audit.verifying import Progress, Summary, Told, verify
+from persistence import Reader, StoreUnavailableError, StreamEvent
 from tests.contract.data.scene import Scene
 from tests.proofs.scene import BackDoor, Signing, add_notes
 
@@ -177,6 +178,50 @@ class TestNothingChanged:
     def test_heads_that_were_kept_are_found_in_it(self, vault: Vault) -> None:
         vault.kept = vault.notes
         assert [] == vault.verify()
+
+
+class _Away:
+    """A reader of a store that is away for so many questions, beginning with one for the log."""
+
+    def __init__(self, reader: Reader, questions: int) -> None:
+        self._reader, self._left, self._has_begun = reader, questions, False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._reader, name)
+
+    def log(self, **wanted: Any) -> list[StreamEvent]:
+        self._has_begun = True
+        self._ask()
+        return self._reader.log(**wanted)
+
+    @property
+    def tree(self) -> Any:
+        if self._has_begun:
+            self._ask()
+        return self._reader.tree
+
+    def _ask(self) -> None:
+        if self._left:
+            self._left -= 1
+            raise StoreUnavailableError("no connection could be had just now")
+
+
+class TestAStoreThatIsAway:
+    """Nobody must hear that the log was damaged because a server was started anew."""
+
+    @pytest.mark.parametrize("questions", range(7))
+    def test_is_no_finding(self, vault: Vault, questions: int) -> None:
+        with closing(vault.scene.service.ledger.shards[0].new_queries().reader) as reader:
+            away: Any = _Away(reader, questions)
+            told: list[Told] = []
+            try:
+                told.extend(verify(away, vault.signing.keys))
+            except StoreUnavailableError:
+                assert 2 < questions
+            else:
+                assert isinstance(told[-1], Summary)
+                assert 3 > questions
+        assert not any(isinstance(each, Finding) for each in told)
 
 
 LEAVES = (0, 1, 255, 256, 300, 511, 512, 595)

@@ -10,19 +10,22 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from facade.audit.proofs import _Verification
 from ledger.queries import Queries
-from ledger.shards import LONG, READERS
+from ledger.shards import LONG, Shard
 from persistence import TREE_TAIL
 from tests.contract.data.scene import Scene
 from tests.harness.backends import POSTGRES, SQLITE, choose
-from tests.proofs.scene import add_notes, wait_for
+from tests.proofs.scene import Signing, add_notes, wait_for
 from usage_ledger.v1 import audit_proofs_pb2 as pb
+from usage_ledger.v1 import queries_pb2
 
 if TYPE_CHECKING:
     from tests.servers.postgres import PostgresServer
@@ -33,7 +36,7 @@ BACKENDS = [
     (SQLITE, 0),
     *(
         pytest.param((POSTGRES, size), marks=pytest.mark.postgres, id=f"postgres-{size}")
-        for size in (8, 12)
+        for size in (4, 12)
     ),
 ]
 
@@ -45,10 +48,11 @@ def scene(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Scene]:
     if name == POSTGRES:
         server = request.getfixturevalue("postgres_server")
     with choose(name, server) as backend:
-        settings = backend.settings(tmp_path)
+        settings = backend.settings(tmp_path / "ledger")
         if pool_size:
             settings["postgres"]["pool_size"] = pool_size
-        with Scene(tmp_path, tree=True, **settings) as scene:
+        settings |= Signing(tmp_path).settings
+        with Scene(tmp_path / "ledger", tree=True, **settings) as scene:
             yield scene
         backend.close()
 
@@ -77,33 +81,77 @@ class Long:
         return head
 
 
-async def ask_meanwhile(scene: Scene) -> list[int]:
-    """Ask many long questions, and meanwhile short ones; give what the long ones say."""
+@pytest.fixture
+def busy(scene: Scene) -> Iterator[Shard]:
+    """Many long questions and some of everything are under way, or wait."""
+    add_notes(scene, 30)
     shard = scene.service.ledger.shards[0]
-    long, whole = Long(), Long(1)
-    asked = [asyncio.ensure_future(shard.read_long(long)) for _ in range(MANY)]
-    asked += [asyncio.ensure_future(shard.read_whole(whole)) for _ in range(3)]
+    long, whole = Long(shard._long._max_workers), Long(1)
+
+    async def begin() -> list[asyncio.Future[int]]:
+        asked: list[asyncio.Future[int]] = []
+        asked += [asyncio.ensure_future(shard.read_long(long)) for _ in range(MANY)]
+        asked += [asyncio.ensure_future(shard.read_whole(whole)) for _ in range(3)]
+        return asked
+
+    async def end(asked: list[asyncio.Future[int]]) -> set[int]:
+        return set(await asyncio.gather(*asked))
+
+    asked = scene.service.wait(begin())
     try:
-        async with asyncio.timeout(SECONDS_MAX / 2):
-            for each in (long, whole):
-                assert await asyncio.to_thread(each.begun.wait, SECONDS_MAX / 2)
-            for _ in range(3):
-                short = [
-                    shard.read(lambda queries: queries.reader.clocks.head())
-                    for _ in range(3 * READERS)
-                ]
-                assert 1 == len(set(await asyncio.gather(*short)))
-                await asyncio.to_thread(shard.store.progress)
+        assert all(each.begun.wait(SECONDS_MAX / 2) for each in (long, whole))
+        yield shard
     finally:
         long.done.set()
         whole.done.set()
-    assert (LONG, 1) == (long.most, whole.most)
-    return await asyncio.gather(*asked)
+        heads = scene.service.wait(end(asked))
+    assert 1 == len(heads)
+    assert (shard._long._max_workers, 1) == (long.most, whole.most)
 
 
-def test_they_wait_and_short_ones_go_on(scene: Scene) -> None:
-    add_notes(scene, 30)
-    assert 1 == len(set(scene.service.wait(ask_meanwhile(scene))))
+def test_short_ones_go_on(scene: Scene, busy: Shard) -> None:
+    async def ask() -> None:
+        async with asyncio.timeout(SECONDS_MAX / 2):
+            for _ in range(3):
+                short = [busy.read(lambda queries: queries.reader.clocks.head()) for _ in range(18)]
+                assert 1 == len(set(await asyncio.gather(*short)))
+                await asyncio.to_thread(busy.store.progress)
+
+    scene.service.wait(ask())
+
+
+def test_heads_are_signed_and_the_status_is_told(scene: Scene, busy: Shard) -> None:
+    def has_followed() -> bool:
+        position = scene.service.wait(busy.beside(lambda t: t.tail_position(TREE_TAIL)))
+        return bool(busy.head == position)
+
+    wait_for("the tree", has_followed)
+    (signed,) = scene.calls.audit.SignHeads(pb.SignHeadsRequest(), timeout=SECONDS_MAX).heads
+    status = scene.calls.queries.GetStatus(queries_pb2.GetStatusRequest(), timeout=SECONDS_MAX)
+    assert signed == status.trees[0].newest_head
+
+
+def test_there_are_connections_for_who_looks_now_and_then(scene: Scene, busy: Shard) -> None:
+    """The watch, and the figures of two who ask for metrics, while calls have all of theirs."""
+    calls = Long(busy._readers_count)
+
+    async def look() -> None:
+        asked = [asyncio.ensure_future(busy.read_aside(calls)) for _ in range(busy._readers_count)]
+        try:
+            assert await asyncio.to_thread(calls.begun.wait, SECONDS_MAX / 2)
+            for _ in range(40):
+                assert "" == busy.refused
+                figures = [
+                    asyncio.to_thread(busy._ask_apart, lambda queries: queries.reader.tallies())
+                    for _ in range(2)
+                ]
+                await asyncio.gather(*figures, asyncio.to_thread(busy.store.progress))
+                await asyncio.sleep(0.05)
+        finally:
+            calls.done.set()
+        await asyncio.gather(*asked)
+
+    scene.service.wait(look())
 
 
 def test_many_verify_at_once(scene: Scene) -> None:
@@ -149,3 +197,25 @@ def test_cancelled_ones_are_not_asked(scene: Scene) -> None:
 
     scene.service.wait(ask())
     assert 0 == count
+
+
+@pytest.mark.parametrize("scene", BACKENDS[1:], indirect=True)
+def test_who_verifies_waits_for_a_server_that_is_away_for_a_moment(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when somebody else has just waited for a connection in vain."""
+    readers = scene.service.ledger.shards[0].store.readers  # type: ignore[attr-defined]
+    add_notes(scene, 6_000)
+    steps = 0
+    go_on = _Verification.go_on
+
+    def after_a_pause(verification: _Verification) -> object:
+        nonlocal steps
+        steps += 1
+        if steps == 2:
+            monkeypatch.setattr(readers, "_refused_until", time.monotonic() + 0.5)
+        return go_on(verification)
+
+    monkeypatch.setattr(_Verification, "go_on", after_a_pause)
+    assert ("summary", 0) == _end(iter(scene.calls.audit.Verify(pb.VerifyRequest())))
+    assert 2 < steps
