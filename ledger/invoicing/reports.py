@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Sequence
+from enum import Enum, auto
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -61,6 +62,14 @@ class Resumed(NamedTuple):
     waits_for: str  # why something waits all the same; empty: everything is delivered
 
 
+class _Fate(Enum):
+    """What became of what was sent."""
+
+    DELIVERED = auto()  # or done with: whatever is to be told of it, the invoice tells
+    LOST = auto()  # Stripe has not got it, and it is to be reported anew
+    WAITS = auto()
+
+
 class Reports:
     """The use cases of the outbox."""
 
@@ -70,9 +79,15 @@ class Reports:
         self._gateway = gateway
 
     async def report(self, payer: bytes, author: str) -> bool:
-        """Put into the outbox what is not reported, and send it; whether all is delivered."""
+        """Put into the outbox what is not reported, and send it; whether all is delivered.
+
+        What turns out to be lost is put there again, at once: an end may come right after this.
+        """
         await self.request(payer, author)
-        return await self.send(payer, author)
+        while (fate := await self._send(payer, author)) is _Fate.LOST:
+            # What is sent now is not found out about in this run, so this ends.
+            await self.request(payer, author)
+        return fate is _Fate.DELIVERED
 
     async def request(self, payer: bytes, author: str) -> None:
         """Put into the outbox what is not reported."""
@@ -143,30 +158,32 @@ class Reports:
         # What is not there by then never comes: the final invoice's shortfall tells.
         return self._ledger.now() - newest > SUMMED_SECONDS * 1_000
 
-    async def send(self, payer: bytes, author: str) -> bool:
-        """Send what waits, in order; False when something still waits.
+    async def _send(self, payer: bytes, author: str) -> _Fate:
+        """Send what waits, in order, up to what still waits; LOST when any of it is.
 
         LedgerError when Stripe cannot be asked now: the row waits for the next run.
         """
         account = await account_of(self._ledger, payer)
         if account.subscription is None:
-            return True
+            return _Fate.DELIVERED
         subscription_id = account.subscription.subscription_id
         shard = await self._ledger.placing.find(payer)
         waiting: Iterable[Report] = await shard.decide(
             partial(commands.open_reports, payer=payer, subscription_id=subscription_id), author
         )
+        fates = {_Fate.DELIVERED}
         for report in waiting:
-            if not await self._send_one(payer, report, author):
-                return False
-        return True
+            fates.add(fate := await self._send_one(payer, report, author))
+            if fate is _Fate.WAITS:
+                return fate
+        return _Fate.LOST if _Fate.LOST in fates else _Fate.DELIVERED
 
-    async def _send_one(self, payer: bytes, report: Report, author: str) -> bool:
+    async def _send_one(self, payer: bytes, report: Report, author: str) -> _Fate:
         shard = await self._ledger.placing.place_one(payer)
         key = ReportKey(payer, report.subscription_id, report.seq)
         stamped: Report | None = await shard.decide(partial(commands.stamp_report, key=key), author)
         if stamped is None:
-            return report.state != REFUSED
+            return _Fate.WAITS if report.state == REFUSED else _Fate.DELIVERED
         assert stamped.stamped is not None
         self._ledger.failpoint("report-stamped")
         age_seconds = (self._ledger.now() - stamped.stamped) / 1_000
@@ -192,7 +209,7 @@ class Reports:
                 partial(commands.report_rejected, key=key, outcome=REFUSED, reason=reason),
                 author,
             )
-            return False
+            return _Fate.WAITS
         except (
             StripeUnavailableError,
             StripeTimeoutError,
@@ -204,9 +221,9 @@ class Reports:
         outcome = "accepted" if delivery is Delivery.DELIVERED else "repeated"
         await shard.decide(partial(commands.report_delivered, key=key, outcome=outcome), author)
         self._ledger.failpoint("report-delivered")
-        return True
+        return _Fate.DELIVERED
 
-    async def _find_out(self, payer: bytes, report: Report, author: str) -> bool:
+    async def _find_out(self, payer: bytes, report: Report, author: str) -> _Fate:
         """Find by Stripe's sums whether it has a row that was sent too long ago to send again.
 
         All rows before it are known, so the sum of its cycle tells.
@@ -214,16 +231,16 @@ class Reports:
         account = await account_of(self._ledger, payer)
         subscription = account.subscription
         if subscription is None or subscription.subscription_id != report.subscription_id:
-            return False  # it has ended meanwhile: its last invoice tells
+            return _Fate.WAITS  # it has ended meanwhile: its last invoice tells
         assert report.stamped is not None
         if self._ledger.now() - report.stamped < (RESEND_SECONDS_MAX + SUMMED_SECONDS) * 1_000:
-            return False  # the last try may have come through and not be added up yet
+            return _Fate.WAITS  # the last try may have come through and not be added up yet
         summed, delivered = await self._sums(payer, subscription, report.stamped, author)
         key = ReportKey(payer, report.subscription_id, report.seq)
         shard = await self._ledger.placing.place_one(payer)
         if summed == delivered + report.delta:
             await shard.decide(partial(commands.report_delivered, key=key, outcome="found"), author)
-            return True
+            return _Fate.DELIVERED
         # Neither with the row nor without it, where Stripe has rejected what it had taken: then
         # the invoice tells. Reported anew, it might be billed twice.
         outcome = LOST if summed == delivered else CLOSED
@@ -232,7 +249,7 @@ class Reports:
         await shard.decide(
             partial(commands.report_rejected, key=key, outcome=outcome, reason=reason), author
         )
-        return True
+        return _Fate.LOST if outcome == LOST else _Fate.DELIVERED
 
     async def compare(self, payer: bytes, author: str) -> str:
         """Compare what was delivered in the open cycle with Stripe's sum; say what differs.
