@@ -12,7 +12,7 @@ from ledger.invoicing.runs import NOT_ASKED, UNANSWERED_MAX
 from ledger.invoicing.service import AT_ONCE
 from tests.billing.scene import BillingScene, Shop
 from tests.oracle.events import named_uuid
-from tests.stripe_double import Fault
+from tests.stripe_double import Fault, StripeDouble
 from tests.stripe_double.http_client import DoubleHTTPClient
 from usage_ledger.v1 import billing_pb2 as pb
 
@@ -24,7 +24,17 @@ class Slow(DoubleHTTPClient):
     """Takes its time for each request; notes how many were under way at once."""
 
     seconds = 0.0
-    asked = now = most = 0
+    asked = now = most = awaited = 0
+
+    def __init__(self, double: StripeDouble) -> None:
+        super().__init__(double)
+        self._enough = asyncio.Event()
+
+    def hang(self, awaited: int) -> None:
+        """Let no request end before so many are under way, and then each in a while."""
+        self.seconds, self.awaited = SILENCE_SECONDS, awaited
+        self.asked = self.most = 0
+        self._enough.clear()
 
     async def request_async(
         self, method: str, url: str, headers: Mapping[str, str], post_data: Any = None
@@ -32,6 +42,9 @@ class Slow(DoubleHTTPClient):
         self.asked += 1
         self.now += 1
         self.most = max(self.most, self.now)
+        if self.most >= self.awaited:
+            self._enough.set()
+        await self._enough.wait()
         await asyncio.sleep(self.seconds)
         self.now -= 1
         return await super().request_async(method, url, headers, post_data)
@@ -60,7 +73,7 @@ def test_payers_wait_together_and_the_rest_is_put_off() -> None:
         for payer in PAYERS:
             scene.sign_up(payer)
             scene.use(3, payer)
-        shop.slow.seconds, shop.slow.asked = SILENCE_SECONDS, 0
+        shop.slow.hang(AT_ONCE)
         scene.double.faults.add(Fault.TIMEOUT, path="/v1/*")
         scene.reconcile()
         assert AT_ONCE == shop.slow.most

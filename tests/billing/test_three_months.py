@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-import socket
 import subprocess
 from collections import defaultdict
 from collections.abc import Iterator
@@ -31,6 +30,7 @@ from tests.oracle import DEFAULT_RATES
 from tests.oracle.events import named_uuid, payer_of
 from tests.oracle.trace import NASA, Job, class_of, read_jobs, trace_file, trace_lines
 from tests.publishing.command import command_line, environment
+from tests.servers.ports import free_ports
 from usage.v1 import billing_pb2, usage_pb2
 from usage_ledger.v1 import billing_pb2 as status_pb2
 
@@ -87,9 +87,7 @@ class Run:
     def __init__(self, folder: Path, payers: list[str]) -> None:
         self.shop = Shop(start=START, webhook_secret=WEBHOOK_SECRET)
         self.double = self.shop.double
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
+        (port,) = free_ports(1)
         hook = f"http://127.0.0.1:{port}/stripe/invoices/webhook"
         self.served = ServedDouble(self.double, webhook_url=hook)
         secret = folder / "webhook-secret"

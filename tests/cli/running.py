@@ -12,6 +12,8 @@ import uuid
 from pathlib import Path
 from typing import Any
 
+from tests.servers.ports import free_ports
+
 START_SECONDS_MAX = 30
 STOP_SECONDS_MAX = 30
 COMMAND_SECONDS_MAX = 60
@@ -54,9 +56,8 @@ class Service:
     """`usage-ledger serve` on a port of its own, and commands that are aimed at it."""
 
     def __init__(self, data_dir: Path, *options: str) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.target = f"127.0.0.1:{probe.getsockname()[1]}"
+        (port,) = free_ports(1)
+        self.target = f"127.0.0.1:{port}"
         self.log = data_dir.with_suffix(".log")
         serve = ["serve", "--data-dir", str(data_dir), "--listen", self.target, *options]
         with self.log.open("ab") as log:

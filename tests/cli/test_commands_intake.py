@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-import time
 import uuid
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from tests.cli.running import (
     new_payer,
     stamp,
 )
+from tests.cluster.processes import wait_until
 
 
 def opening_state(payer: str, instance: str) -> list[dict[str, Any]]:
@@ -128,7 +128,7 @@ class TestPublish:
         assert publishing.stdin is not None
         publishing.stdin.write(encoded(an_hour(new_payer(), str(uuid.uuid4()))[0]) + b"\n")
         publishing.stdin.flush()
-        time.sleep(1)
+        wait_until(lambda: own.ask("status")["total"]["received"] == 1, what="the event")
         own.process.kill()
         own.process.wait()
 

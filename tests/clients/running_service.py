@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import socket
 import subprocess
 import sysconfig
 import time
@@ -12,6 +11,8 @@ from pathlib import Path
 
 import grpc
 from grpc_health.v1 import health_pb2
+
+from tests.servers.ports import free_ports
 
 # A cold start on a loaded machine; on an idle one it takes a second or two.
 START_SECONDS_MAX = 60
@@ -27,7 +28,8 @@ def running_service(
 
     With credentials it is asked over TLS whether it serves.
     """
-    address = f"127.0.0.1:{free_port()}"
+    (port,) = free_ports(1)
+    address = f"127.0.0.1:{port}"
     log = folder / "service.log"
     # Without jobs nothing changes but what the client changes.
     command = [find_command(), "serve", "--data-dir", str(folder / "data"), "--no-jobs"]
@@ -52,13 +54,6 @@ def find_command() -> str:
     command = shutil.which("usage-ledger", path=path)
     assert command is not None, "usage-ledger is not installed: run scripts/test"
     return command
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
 
 
 def wait_until_serving(

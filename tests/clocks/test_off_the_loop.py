@@ -18,7 +18,7 @@ from ledger.queries import Queries
 from ledger.shards import KEPT
 from tests.contract.data.scene import Scene, bytes_of, ran
 
-SECONDS_MAX = 5
+SECONDS_MAX = 20
 MANY = 36  # more than the threads that asyncio has for everything
 
 FINISHED = ran("x", "10-02 10:00", "10-02 11:00")
@@ -61,7 +61,7 @@ class TestOfAFile:
     def test_many_leave_other_threads_alone(self, tmp_path: Path, shards: int) -> None:
         with Scene(tmp_path, shards={"count": shards}) as scene:
             shard = scene.service.ledger.shards[0]
-            done = threading.Event()
+            begun, done = threading.Event(), threading.Event()
             lock, at_once, most = threading.Lock(), 0, 0
 
             def question(_queries: Queries) -> bool:
@@ -69,6 +69,8 @@ class TestOfAFile:
                 with lock:
                     at_once += 1
                     most = max(most, at_once)
+                    if at_once == KEPT:
+                        begun.set()
                 is_done = done.wait(SECONDS_MAX)
                 with lock:
                     at_once -= 1
@@ -76,9 +78,10 @@ class TestOfAFile:
 
             async def others() -> list[bool]:
                 asking = [asyncio.ensure_future(patiently(shard, question)) for _ in range(MANY)]
-                await asyncio.sleep(0.05)
                 try:
                     async with asyncio.timeout(SECONDS_MAX / 2):
+                        assert await asyncio.to_thread(begun.wait, SECONDS_MAX / 2)
+                        await asyncio.sleep(0.05)  # time enough for one too many
                         await asyncio.to_thread(done.set)
                 finally:
                     done.set()

@@ -13,7 +13,8 @@ import psycopg
 import pytest
 from testcontainers.core.container import DockerContainer
 
-from tests.servers.kafka import PROPERTIES, answers, free_ports
+from tests.servers.kafka import PROPERTIES, answers
+from tests.servers.ports import free_ports
 
 KAFKA_IMAGE = os.environ.get("USAGE_LEDGER_TEST_KAFKA_IMAGE", "apache/kafka:4.4.0")
 POSTGRES_IMAGE = os.environ.get("USAGE_LEDGER_TEST_POSTGRES_IMAGE", "postgres:17")

@@ -197,7 +197,7 @@ def test_killed_around_a_checkpoint(tmp_path: Path, long_run: list[bytes], failp
     with running, contextlib.suppress(grpc.RpcError):
         running.calls.publish(long_run, delivery="long", block_lines=2_000)
         # The second checkpoint begins with the first group after the first has ended.
-        for _ in range(200):
+        for _ in range(2_000):
             running.calls.reconcile()
             time.sleep(0.02)
     assert running.wait_dead() == -9

@@ -53,8 +53,8 @@ def copied(signing: Signing, folder: Path) -> tuple[Path, Path]:
     return copies
 
 
-def give(pipe: Path, text: bytes) -> None:
-    """Let the next one that reads a file have this."""
+def until_read(pipe: Path) -> int:
+    """Wait until somebody reads a file; give the end to write to. Who reads it next waits anew."""
     deadline = time.monotonic() + WAIT_SECONDS
     while True:
         try:
@@ -64,9 +64,15 @@ def give(pipe: Path, text: bytes) -> None:
             time.sleep(0.01)
         else:
             break
+    pipe.unlink()
+    os.mkfifo(pipe)
+    return end
+
+
+def give(end: int, text: bytes) -> None:
+    """Let whoever reads have this, and nothing else."""
     os.write(end, text)
     os.close(end)
-    time.sleep(0.05)  # until it is closed there, too
 
 
 class TestAListThatIsOlderThanTheNewestHead:
@@ -97,13 +103,13 @@ class TestAListThatIsOlderThanTheNewestHead:
         with ThreadPoolExecutor(1) as threads:
             signed = threads.submit(lambda: scene.service.wait(heads.sign("somebody")))
             old_key = signing.key_file.read_bytes()
-            time.sleep(0.3)  # its key is read; it waits for the list
+            reads = until_read(pipe)  # so its key is read
             signing.rotate("next-key")
             add_notes(scene, 2, first=3)
             (newest,) = sign(scene)
             assert old_key != signing.key_file.read_bytes()
-            give(pipe, before)
-            give(pipe, signing.keys_file.read_bytes())
+            give(reads, before)
+            give(until_read(pipe), signing.keys_file.read_bytes())
             ((_, head),), lacking = signed.result()
 
         assert ("next-key", newest.number, 0) == (head.key_name, head.number, lacking)

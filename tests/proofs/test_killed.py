@@ -24,6 +24,7 @@ from usage_ledger.v1 import audit_proofs_pb2 as pb
 
 PARTS = "jobs,tree"
 RANDOM_KILLS = 8
+EVENTS_MAX = 30_000  # published until a follower has died; usually a tenth is enough
 # Each is passed with the first batch, and with one that begins in the middle of a tile.
 FAILPOINTS = [f"{name}{nth}" for name in OF_THE_TREE for nth in ("", ":2")]
 
@@ -55,7 +56,7 @@ class TestOneMachine:
         place = BackDoor(tmp_path / "ledger", "")
         dying = ServiceProcess(place.data_dir, failpoint=failpoint, parts_with_failpoint=PARTS)
         with dying, contextlib.suppress(grpc.RpcError):
-            for first in range(0, 3_000, 300):
+            for first in range(0, EVENTS_MAX, 300):
                 dying.calls.publish(notes(300, first=first))
                 time.sleep(0.3)
         assert -9 == dying.wait_dead()
@@ -96,14 +97,14 @@ class TestACluster:
     def test_killed_at_a_failpoint_another_goes_on(self, place: BackDoor, failpoint: str) -> None:
         with self.role(place, "serve") as service, self.role(place, "tree", failpoint) as first:
             assert service.calls is not None
-            for number in range(0, 3_000, 300):
+            for number in range(0, EVENTS_MAX, 300):
                 service.calls.publish(notes(300, first=number))
                 if not first.lives:
                     break
                 time.sleep(0.3)
             wait_until(lambda: not first.lives)
             with self.role(place, "tree"):
-                service.calls.publish(notes(100, first=9_000))
+                service.calls.publish(notes(100, first=EVENTS_MAX))
                 is_whole(place, service.calls)
 
     def test_paused_as_a_zombie_it_adds_nothing_when_it_wakes(self, place: BackDoor) -> None:

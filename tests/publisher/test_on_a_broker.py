@@ -38,6 +38,9 @@ from tests.servers.kafka import Topics
 
 pytestmark = pytest.mark.kafka
 
+# Until then it has been told what is wrong; in one second a machine that stalls is not.
+ANSWER_SECONDS = 5
+
 PARTITIONS = 4
 
 
@@ -219,14 +222,14 @@ class TestConnect:
             Topic(kafka_broker, "nothing.like.it").publisher() as publisher,
             pytest.raises(Unreachable, match=r"no topic 'nothing\.like\.it' \(Topic .* not found"),
         ):
-            publisher.connect(1)
+            publisher.connect(ANSWER_SECONDS)
 
     def test_says_that_nobody_answers(self) -> None:
         with (
             Topic("127.0.0.1:9", "usage.events").publisher() as publisher,
             pytest.raises(Unreachable, match=r"127\.0\.0\.1:9: no broker, .*ECONNREFUSED"),
         ):
-            publisher.connect(1)
+            publisher.connect(ANSWER_SECONDS)
 
 
 class TestAWithBlock:
@@ -234,7 +237,7 @@ class TestAWithBlock:
         nothing = Topic(kafka_broker, "nothing.like.it")
         with (
             pytest.raises(NotAcknowledged, match="1 failed, 0 still waiting") as told,
-            nothing.publisher(delivery_timeout=1) as publisher,
+            nothing.publisher(delivery_timeout=ANSWER_SECONDS) as publisher,
         ):
             publisher.publish(next(stops(1)))
         ((event_id, error),) = told.value.flushed.failed

@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -197,6 +196,11 @@ def refused(calls: Calls) -> bool:
     return False
 
 
+def generations(place: Place) -> list[int]:
+    with place.database() as sql:
+        return [number for (number,) in sql("SELECT number FROM generations ORDER BY number")]
+
+
 class TestTwoAtOnce:
     def test_the_second_is_told_who_works_and_changes_nothing(self, place: Place) -> None:
         with serving(place):
@@ -207,7 +211,8 @@ class TestTwoAtOnce:
                 stderr=subprocess.DEVNULL,
             )
             try:
-                wait_until(lambda: len(place.states()) == 2, what="the first to begin")
+                # Asked by SQL: before a command has answered, the first may have ended.
+                wait_until(lambda: generations(place) == [1, 2], what="the first to begin")
                 first.send_signal(signal.SIGSTOP)
                 if first.poll() is None:
                     for other in (("rebuild",), ("promote",), ("rollback",), ("drop", "1")):
@@ -219,7 +224,10 @@ class TestTwoAtOnce:
                 first.send_signal(signal.SIGCONT)
                 first.kill()
                 first.wait()
-            time.sleep(0.5)  # until the server has noticed
+            wait_until(
+                lambda: "no generation 7" in place.run("projections", "drop", "7").text,
+                what="the server, which has to notice",
+            )
             assert "no number differs" in place.do("projections", "rebuild")
 
 

@@ -53,12 +53,20 @@ def blocks(place: Place, generation: int) -> int:
     return len(sums(place, generation)[0])
 
 
+def is_followed(place: Place) -> bool:
+    """Whether the sums of the first generation are of the whole log."""
+    with place.database() as sql:
+        ((head,),) = sql("SELECT max(position) FROM stored_events")
+        return [(head,)] == sql("SELECT position FROM tails WHERE name = 'clocks'")
+
+
 def test_each_generation_has_its_own(place: Place) -> None:
     with place.role() as served:
         assert served.calls is not None
         calls = served.calls
         calls.publish(instances(0, 2 * INSTANCES))
-        wait_until(lambda: blocks(place, 1) > 1)
+        wait_until(lambda: is_followed(place))
+        assert blocks(place, 1) > 1
         before, kept = answers(calls), sums(place, 1)
         assert 0 < sum(before)
         assert "generation 2 is served" in place.do("projections", "rebuild", "--promote")

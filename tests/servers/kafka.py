@@ -28,6 +28,8 @@ import pytest
 from kafka import KafkaAdminClient
 from kafka.admin import NewPartitions
 
+from tests.servers.ports import free_ports
+
 KAFKA_VERSION = "4.4.0"  # as in kafka.pom.xml
 START_SECONDS_MAX = 60
 STOP_SECONDS_MAX = 20
@@ -216,15 +218,6 @@ def answers(port: int) -> bool:
             return len(connection.recv(4)) == 4
     except OSError:
         return False
-
-
-def free_ports(count: int) -> list[int]:
-    """Find ports of the loopback address that nobody listens on."""
-    held = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports: list[int] = [one.getsockname()[1] for one in held]
-    for one in held:
-        one.close()
-    return ports
 
 
 def java() -> str:

@@ -17,7 +17,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.servers.kafka import free_ports
+from tests.servers.ports import free_ports
 
 VERSION = "v0.203.0"
 MODULE = "github.com/stripe/stripe-mock"

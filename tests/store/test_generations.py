@@ -25,6 +25,7 @@ from persistence.sql.generations import (
 )
 from persistence.sqlite import SQLiteGenerations, SQLiteReader, SQLiteStore
 from projections import PROJECTIONS, VERSION
+from tests.cluster.processes import wait_until
 from tests.laws.adapter import EVERYTHING, ProductLedger
 from tests.laws.replay import rows_of
 from tests.laws.test_postgres import answers, copy_log
@@ -194,6 +195,14 @@ class TestANewGeneration:
         assert {VERSION: SECOND} == opened.generations.served()
 
 
+def claims(generations: Generations) -> bool:
+    try:
+        generations.claim()
+    except StoreRefusedError:
+        return False
+    return True
+
+
 class TestAClaim:
     def test_is_one_processs_at_a_time(self, opened: Opened, tmp_path: Path) -> None:
         other: Generations
@@ -205,8 +214,7 @@ class TestAClaim:
             with pytest.raises(StoreRefusedError, match="works on the generations of"):
                 other.claim()
             opened.generations.close()
-            time.sleep(0.2)  # until the server has noticed
-            other.claim()
+            wait_until(lambda: claims(other), what="the server, which has to notice")
 
 
 class TestAStatement:

@@ -22,7 +22,8 @@ ROOT = Path(__file__).parents[3]
 SECRET = "whsec_served"
 KEY = "sk_test_served"
 # A fault that never answers is found out after so long.
-PATIENCE_SECONDS = 1.0
+IMPATIENT_SECONDS = 2.0
+PATIENCE_SECONDS = 60.0
 
 
 class Receiver(ThreadingHTTPServer):
@@ -67,11 +68,16 @@ class Served:
     """A double that runs, with clients to both of its faces."""
 
     def __init__(self, address: str) -> None:
-        addresses: Any = {"api": address, "meter_events": address}
-        http = stripe.HTTPXClient(timeout=PATIENCE_SECONDS, allow_sync_methods=True)
-        self.client = stripe.StripeClient(KEY, base_addresses=addresses, http_client=http)
-        self._http = http
+        self._address = address
+        self._clients: list[stripe.HTTPXClient] = []
+        self.client = self.client_with(PATIENCE_SECONDS)
         self._control = httpx.Client(base_url=f"{address}/_double/", trust_env=False, timeout=30)
+
+    def client_with(self, seconds: float) -> stripe.StripeClient:
+        """Give a client that waits so long for an answer."""
+        addresses: Any = {"api": self._address, "meter_events": self._address}
+        self._clients.append(stripe.HTTPXClient(timeout=seconds, allow_sync_methods=True))
+        return stripe.StripeClient(KEY, base_addresses=addresses, http_client=self._clients[-1])
 
     def get(self, path: str, /, **query: str) -> Any:
         """Ask the double about itself."""
@@ -87,7 +93,8 @@ class Served:
 
     def close(self) -> None:
         """End the connections."""
-        self._http.close()  # type: ignore[no-untyped-call]  # as the SDK has it
+        for http in self._clients:
+            http.close()  # type: ignore[no-untyped-call]  # as the SDK has it
         self._control.close()
 
 
@@ -210,8 +217,9 @@ def test_webhooks_can_be_doubled(served: Served, receiver: Receiver) -> None:
 )
 def test_no_answer_over_http(served: Served, fault: str, made: int) -> None:
     served.post("faults", fault=fault, method="POST", path="/v1/customers", nth=1)
+    impatient = served.client_with(IMPATIENT_SECONDS)
     with pytest.raises(stripe.APIConnectionError):
-        served.client.v1.customers.create({})
+        impatient.v1.customers.create({})
     assert made == len(served.client.v1.customers.list().data)
 
 

@@ -49,13 +49,21 @@ class Gate:
             assert self._open.wait(WAIT_SECONDS_MAX)
 
 
+def _waiting(service: InProcessService) -> list[bool]:
+    """Of each call that waits for the writer, whether somebody still waits for it."""
+    return [not work.cancelled for work in list(service.ledger.shards[0].writer._commands)]
+
+
+def _wait_until(is_so: Callable[[], bool], otherwise: str) -> None:
+    deadline = time.monotonic() + WAIT_SECONDS_MAX
+    while not is_so():
+        assert time.monotonic() < deadline, otherwise
+        time.sleep(0.01)
+
+
 def _wait_until_given_up(service: InProcessService) -> None:
     """The caller's clock and the service's end a call on their own: wait for the service's."""
-    writer = service.ledger.shards[0].writer
-    deadline = time.monotonic() + WAIT_SECONDS_MAX
-    while any(not work.cancelled for work in list(writer._commands)):
-        assert time.monotonic() < deadline, "a call whose deadline has passed still waits"
-        time.sleep(0.01)
+    _wait_until(lambda: not any(_waiting(service)), "a call that was given up still waits")
 
 
 class TestDeadlines:
@@ -128,9 +136,9 @@ class TestDeadlines:
         first = gated.calls.usage.AddUsageCreditNote.future(self._note(1))
         assert gate.entered.wait(WAIT_SECONDS_MAX)
         second = gated.calls.usage.AddUsageCreditNote.future(self._note(7))
-        threading.Event().wait(0.1)
+        _wait_until(lambda: [True] == _waiting(gated), "the second call has not come")
         second.cancel()
-        threading.Event().wait(0.1)
+        _wait_until_given_up(gated)
         gate.open()
         first.result(WAIT_SECONDS_MAX)
         add_note(gated.calls, 2)
