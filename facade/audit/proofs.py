@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import threading
-import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from functools import partial
 
@@ -22,17 +20,14 @@ from ledger.audit import proofs
 from ledger.audit.keys import KeyList, KeysError, parse_key_list, read_key_list
 from ledger.audit.notes import Note, NoteError, parse_note
 from ledger.audit.proofs import ByHead, BySize, Find
-from ledger.audit.verifying import Told, verify
+from ledger.audit.stepwise import Verification
 from ledger.errors import InvalidArgumentError, NotFoundError
 from ledger.queries import Queries
 from ledger.shards import Shard
 from ledger.views import Head
-from persistence import StoreUnavailableError
 from usage_ledger.v1 import audit_proofs_pb2 as pb
 
 KEPT_HEADS_MAX = 1_000  # in one Verify
-# A verification that has begun waits so long for a server that is away, and looks so often.
-PATIENCE_SECONDS, LOOK_SECONDS = 10.0, 0.2
 _INT64_MAX = 2**63 - 1
 
 
@@ -153,7 +148,7 @@ class ProofServicer:
         kept = _kept(request.kept_heads)
         await self._refuse_strangers(kept)
         for shard in shards:
-            verification = _Verification(shard, keys, kept)
+            verification = Verification(shard, keys, kept)
             try:
                 while (told := await shard.work_long(verification.go_on)) is not None:
                     yield told_message(shard.number, told)
@@ -186,46 +181,6 @@ class ProofServicer:
                 f"shard {number}: there are {len(self._ledger.shards)}, numbered from 0"
             )
         return self._ledger.shards[number]
-
-
-class _Verification:
-    """A verification of one shard, on whatever thread; a caller may hang up at any time."""
-
-    def __init__(self, shard: Shard, keys: KeyList, kept: Sequence[Note]) -> None:
-        self._reader = shard.new_queries().reader
-        self._is_lent = shard.store.is_shared
-        self._telling = verify(self._reader, keys, kept)
-        # The thread of a call that was cancelled still reads: its connection must not be closed
-        # under it.
-        self._reading = threading.Lock()
-
-    def go_on(self) -> Told | None:
-        """Give what it tells next; None at its end."""
-        with self._reading:
-            if not self._is_lent:
-                return next(self._telling, None)
-            try:
-                self._borrow()
-                return next(self._telling, None)
-            finally:
-                self._reader.close()  # a caller may take its time for what it was told
-
-    def _borrow(self) -> None:
-        """Have a connection before the step begins: hours are not lost for a server's pause."""
-        deadline = time.monotonic() + PATIENCE_SECONDS
-        while True:
-            try:
-                self._reader.serves()
-            except StoreUnavailableError:
-                if time.monotonic() > deadline:
-                    raise
-            else:
-                return
-            time.sleep(LOOK_SECONDS)
-
-    def close(self) -> None:
-        with self._reading:
-            self._reader.close()
 
 
 def _kept(notes: Sequence[str]) -> list[Note]:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from facade.audit.proofs import _Verification
+from ledger.audit.stepwise import Verification
 from ledger.queries import Queries
 from ledger.shards import LONG, Shard
 from persistence import TREE_TAIL
@@ -207,15 +207,15 @@ def test_who_verifies_waits_for_a_server_that_is_away_for_a_moment(
     readers = scene.service.ledger.shards[0].store.readers  # type: ignore[attr-defined]
     add_notes(scene, 6_000)
     steps = 0
-    go_on = _Verification.go_on
+    go_on = Verification.go_on
 
-    def after_a_pause(verification: _Verification) -> object:
+    def after_a_pause(verification: Verification) -> object:
         nonlocal steps
         steps += 1
         if steps == 2:
             monkeypatch.setattr(readers, "_refused_until", time.monotonic() + 0.5)
         return go_on(verification)
 
-    monkeypatch.setattr(_Verification, "go_on", after_a_pause)
+    monkeypatch.setattr(Verification, "go_on", after_a_pause)
     assert ("summary", 0) == _end(iter(scene.calls.audit.Verify(pb.VerifyRequest())))
     assert 2 < steps
