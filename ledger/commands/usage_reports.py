@@ -149,14 +149,6 @@ def delivered_between(
     return total
 
 
-def newest_stamp(group: Group, payer: bytes, subscription_id: str) -> int:
-    """Give when the newest row of a subscription was first sent; 0 when none was."""
-    refuse_if_paused(group, payer)
-    reported = group.transaction.reported(subscription_id)
-    report = reported and group.transaction.report(subscription_id, reported.seq)
-    return (report and report.stamped) or 0
-
-
 def stamp_report(group: Group, key: ReportKey) -> Report | None:
     """Write down under which time a report counts, before its first try; None when it is done."""
     report = _report(group, key)

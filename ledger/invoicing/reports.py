@@ -19,11 +19,13 @@ from billing import (
     StripeUnavailableError,
     usage_key,
 )
+from events import decode
 from ledger.commands import usage_reports as commands
 from ledger.commands.usage_reports import ReportKey
 from ledger.errors import LedgerError, UnavailableError
 from ledger.invoicing.accounts import account_of
 from ledger.invoicing.told import told
+from ledger.queries import Queries
 from projections.billing import CLOSED, LOST, REFUSED
 
 if TYPE_CHECKING:
@@ -48,7 +50,11 @@ log = logging.getLogger(__name__)
 
 
 def minutes_of(start: int, end: int) -> tuple[int, int]:
-    """Give the whole minutes around [start, end), ms, in seconds: Stripe adds up by minutes."""
+    """Give the whole minutes around [start, end), ms, in seconds: Stripe adds up by minutes.
+
+    One at the least: a cycle may be of no length, in the second in which its subscription ended.
+    """
+    end = max(end, start + 1)
     return (
         start // 1_000 // MINUTE_SECONDS * MINUTE_SECONDS,
         -(-end // 1_000 // MINUTE_SECONDS) * MINUTE_SECONDS,
@@ -146,20 +152,14 @@ class Reports:
         account = await account_of(self._ledger, payer)
         if account.subscription is None:
             return True  # another call has ended it meanwhile
-        shard = await self._ledger.placing.place_one(payer)
-        newest: int = await shard.decide(
-            partial(
-                commands.newest_stamp,
-                payer=payer,
-                subscription_id=account.subscription.subscription_id,
-            ),
-            author,
+        newest = await self._ledger.read(
+            payer, partial(_newest_word, subscription_id=account.subscription.subscription_id)
         )
         # What is not there by then never comes: the final invoice's shortfall tells.
         return self._ledger.now() - newest > SUMMED_SECONDS * 1_000
 
     async def _send(self, payer: bytes, author: str) -> _Fate:
-        """Send what waits, in order, up to what still waits; LOST when any of it is.
+        """Send what waits, in order, up to what still waits; LOST when any of it is, or may be.
 
         LedgerError when Stripe cannot be asked now: the row waits for the next run.
         """
@@ -173,21 +173,23 @@ class Reports:
         )
         fates = {_Fate.DELIVERED}
         for report in waiting:
-            fates.add(fate := await self._send_one(payer, report, author))
+            fates.add(fate := await self._send_one(payer, account.subscription, report, author))
             if fate is _Fate.WAITS:
                 return fate
         return _Fate.LOST if _Fate.LOST in fates else _Fate.DELIVERED
 
-    async def _send_one(self, payer: bytes, report: Report, author: str) -> _Fate:
+    async def _send_one(
+        self, payer: bytes, subscription: BoundSubscription, report: Report, author: str
+    ) -> _Fate:
         shard = await self._ledger.placing.place_one(payer)
         key = ReportKey(payer, report.subscription_id, report.seq)
         stamped: Report | None = await shard.decide(partial(commands.stamp_report, key=key), author)
         if stamped is None:
-            return _Fate.WAITS if report.state == REFUSED else _Fate.DELIVERED
+            # It cannot be taken back now, or another run has just found it to be lost, perhaps.
+            return _Fate.WAITS if report.state == REFUSED else _Fate.LOST
         assert stamped.stamped is not None
         self._ledger.failpoint("report-stamped")
-        age_seconds = (self._ledger.now() - stamped.stamped) / 1_000
-        if age_seconds > RESEND_SECONDS_MAX:
+        if self._ledger.now() > _sent_until(subscription, stamped.stamped):
             return await self._find_out(payer, stamped, author)
         try:
             delivery = await self._gateway.send_usage(
@@ -224,7 +226,7 @@ class Reports:
         return _Fate.DELIVERED
 
     async def _find_out(self, payer: bytes, report: Report, author: str) -> _Fate:
-        """Find by Stripe's sums whether it has a row that was sent too long ago to send again.
+        """Find by Stripe's sums whether it has a row that is not sent any more.
 
         All rows before it are known, so the sum of its cycle tells.
         """
@@ -233,7 +235,8 @@ class Reports:
         if subscription is None or subscription.subscription_id != report.subscription_id:
             return _Fate.WAITS  # it has ended meanwhile: its last invoice tells
         assert report.stamped is not None
-        if self._ledger.now() - report.stamped < (RESEND_SECONDS_MAX + SUMMED_SECONDS) * 1_000:
+        sent_until = _sent_until(subscription, report.stamped)
+        if self._ledger.now() - sent_until < SUMMED_SECONDS * 1_000:
             return _Fate.WAITS  # the last try may have come through and not be added up yet
         summed, delivered = await self._sums(payer, subscription, report.stamped, author)
         key = ReportKey(payer, report.subscription_id, report.seq)
@@ -293,3 +296,22 @@ class Reports:
         except GatewayError as error:
             raise told(error, "usage is compared with Stripe's sums") from error
         return int(summary.credits), delivered
+
+
+def _sent_until(subscription: BoundSubscription, stamped: int) -> int:
+    """Give until when a row of a time may be sent, in ms.
+
+    Not for so long that Stripe may have forgotten its name, and not when the cycle in which it
+    counts is over: its invoice may be final, and have nothing of what comes now.
+    """
+    return min(stamped + RESEND_SECONDS_MAX * 1_000, subscription.periods.at(stamped).end)
+
+
+def _newest_word(queries: Queries, subscription_id: str) -> int:
+    """Give when anything was last heard of a subscription's rows, in ms; 0 when nothing was.
+
+    The time under which a row counts may be long before that.
+    """
+    stream = commands.reports_stream(subscription_id)
+    newest = queries.reader.stream(stream, after=queries.reader.version(stream) - 1)
+    return decode(newest[-1].topic, newest[-1].state).recorded_at if newest else 0
