@@ -13,6 +13,7 @@ from functools import partial
 from typing import Generic, NamedTuple, TypeVar
 
 from ledger.audit.status import why_heads_are_held
+from ledger.queries import Queries
 from ledger.shards import Shard
 from persistence import (
     BillingRun,
@@ -129,28 +130,18 @@ class Figures:
         return self._billing.get()
 
     def _bill(self) -> BillingFigures:
-        by_shard: dict[int, BillingTallies] = {}
-        webhooks, last_run = WebhookTallies(0, 0, 0, None), None
-        for shard in self.shards:
-            queries = shard.new_queries()
-            try:
-                by_shard[shard.number] = queries.reader.billing_tallies()
-                if shard.number == 0:
-                    webhooks = queries.reader.webhook_tallies()
-                    last_run = queries.reader.billing_run()
-            finally:
-                queries.reader.close()
+        first, *others = self.shards
+        tallies, webhooks, last_run = first.ask_apart(_billing_of_first)
+        by_shard = {first.number: tallies}
+        for shard in others:
+            by_shard[shard.number] = shard.ask_apart(_billing_of)
         return BillingFigures(by_shard, webhooks, last_run)
 
     def _add_up(self) -> Sums:
         by_source: dict[Source, Counts] = {}
         dead_letters = 0
         for shard in self.shards:
-            queries = shard.new_queries()
-            try:
-                tallies = queries.reader.tallies()
-            finally:
-                queries.reader.close()
+            tallies = shard.ask_apart(lambda queries: queries.reader.tallies())
             dead_letters += tallies.dead_letters
             for name, counts in tallies.deliveries:
                 source = source_of(name)
@@ -160,9 +151,17 @@ class Figures:
         return Sums(by_source, dead_letters)
 
 
+def _billing_of(queries: Queries) -> BillingTallies:
+    return queries.reader.billing_tallies()
+
+
+def _billing_of_first(queries: Queries) -> tuple[BillingTallies, WebhookTallies, BillingRun | None]:
+    reader = queries.reader
+    return reader.billing_tallies(), reader.webhook_tallies(), reader.billing_run()
+
+
 def _standing(shard: Shard) -> Standing:
-    queries = shard.new_queries()
-    try:
+    def ask(queries: Queries) -> Standing:
         reader = queries.reader
         return Standing(
             shard.store.progress(),
@@ -171,8 +170,8 @@ def _standing(shard: Shard) -> Standing:
             reader.tree.newest_head(),
             bool(why_heads_are_held(reader.jobs())),
         )
-    finally:
-        queries.reader.close()
+
+    return shard.ask_apart(ask)
 
 
 def source_of(name: str) -> Source:

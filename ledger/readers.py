@@ -6,12 +6,19 @@ import asyncio
 import concurrent.futures
 import contextvars
 from collections.abc import Callable
+from functools import partial
 from typing import TypeVar
 
 from ledger.errors import LedgerError
 from ledger.queries import Queries
 
 T = TypeVar("T")
+
+
+def in_context(threads: concurrent.futures.Executor, work: Callable[[], T]) -> asyncio.Future[T]:
+    """Do work on another thread, for whoever asks: an answer may depend on who that is."""
+    context = contextvars.copy_context()
+    return asyncio.get_running_loop().run_in_executor(threads, context.run, work)
 
 
 class _Place:
@@ -52,10 +59,7 @@ class Readers:
             if not asked.cancelled():
                 asked.exception()  # nobody may be there any more to whom it matters
 
-        loop = asyncio.get_running_loop()
-        # An answer may depend on who calls, which is in the context of the call.
-        context = contextvars.copy_context()
-        asked = loop.run_in_executor(self._threads, context.run, self._ask, place, question)
+        asked = in_context(self._threads, partial(self._ask, place, question))
         # Whoever waits may be cancelled; the thread goes on with this connection until it is done.
         asked.add_done_callback(give_back)
         return await asyncio.shield(asked)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
-import contextvars
 import os
 import socket
 import uuid
@@ -20,7 +19,7 @@ from ledger.metrics import Instruments
 from ledger.patience import current_patience
 from ledger.projector import Projector
 from ledger.queries import Queries
-from ledger.readers import Readers
+from ledger.readers import Readers, in_context
 from ledger.stores import OpenStore
 from ledger.watching import Watch
 from ledger.writer import Writer
@@ -39,11 +38,6 @@ LONG = 2
 # what looks at a shard now and then: the watch, followers, figures.
 _OTHERS = 4
 T = TypeVar("T")
-
-
-async def _on(threads: concurrent.futures.Executor, work: Callable[[], T]) -> T:
-    context = contextvars.copy_context()
-    return await asyncio.get_running_loop().run_in_executor(threads, context.run, work)
 
 
 class Shard:
@@ -79,6 +73,7 @@ class Shard:
         self._readers: Readers | None = None
         self._readers_count, long = READERS if self.store.is_shared else KEPT, LONG
         if opened.pool_size:
+            # Two calls are answered at once before there is a second long question.
             long = max(1, min(LONG, opened.pool_size - _OTHERS - 2))
             self._readers_count = max(1, min(READERS, opened.pool_size - long - _OTHERS))
         self._threads = concurrent.futures.ThreadPoolExecutor(
@@ -167,21 +162,22 @@ class Shard:
 
     async def read_long(self, ask: Callable[[Queries], T]) -> T:
         """Ask something that takes long, on a connection of its own; behind others, if need be."""
-        return await self.work_long(partial(self._ask_apart, ask))
+        return await self.work_long(partial(self.ask_apart, ask))
 
     async def work_long(self, work: Callable[[], T]) -> T:
         """Do work on one of the threads of long questions; it has a connection while it works."""
-        return await _on(self._long, work)
+        return await in_context(self._long, work)
 
     async def read_whole(self, ask: Callable[[Queries], T]) -> T:
         """Ask something that reads everything there is, one such question after the other."""
-        return await self.work_whole(partial(self._ask_apart, ask))
+        return await self.work_whole(partial(self.ask_apart, ask))
 
     async def work_whole(self, work: Callable[[], T]) -> T:
         """Do work on the thread of such questions; it has a connection while it works."""
-        return await _on(self._whole, work)
+        return await in_context(self._whole, work)
 
-    def _ask_apart(self, ask: Callable[[Queries], T]) -> T:
+    def ask_apart(self, ask: Callable[[Queries], T]) -> T:
+        """Ask right here, on a connection of its own; from any thread but the event loop's."""
         queries = self.new_queries()
         try:
             return ask(queries)

@@ -310,6 +310,12 @@ class BillingScene:
         return sum(one.reported for one in self.double.money(self.known_customer(payer).id))
 
 
+def at_stripe(double: StripeDouble, customer: str) -> int:
+    """Give the credits on a customer's final invoices, and those that Stripe has of open cycles."""
+    open_cycles = [one for one in double.money(customer) if one.invoice is None]
+    return double.invoiced_credits(customer) + sum(one.reported for one in open_cycles)
+
+
 def payer_key(payer: str = PAYER) -> bytes:
     """Give a payer as the ledger keeps it."""
     key = parse_payer(payer)

@@ -23,7 +23,7 @@ from billing import GatewaySettings, Secret
 from billing.gateway import Gateway
 from ledger.directory import FileDirectory
 from ledger.invoicing.reports import SUMMED_SECONDS
-from tests.billing.scene import DoubleTime, Shop
+from tests.billing.scene import DoubleTime, Shop, at_stripe
 from tests.billing.served import ServedDouble
 from tests.harness import InProcessService, settings_for
 from tests.oracle import DEFAULT_RATES
@@ -261,7 +261,7 @@ def test_three_months_of_sixty_nine_payers(run: Run, jobs: list[Job]) -> None:
     run.day([])
     assert set(payers) == set(customers) == set(run.customers())
     # What came after the last cycle's end is on no invoice yet, but reported.
-    told = {payer: _reported(run, customers[payer]) for payer in payers}
+    told = {payer: at_stripe(run.double, customers[payer]) for payer in payers}
     assert expected == told
     report = run.service.calls.billing_status.CompareBilling(
         status_pb2.CompareBillingRequest(page_size=100)
@@ -280,9 +280,3 @@ def test_three_months_of_sixty_nine_payers(run: Run, jobs: list[Job]) -> None:
         check=False,
     )
     assert (0, "0 breaks") == (printed.returncode, printed.stdout.split(", ")[-1].strip(" .\n"))
-
-
-def _reported(run: Run, customer: str) -> int:
-    """Credits on final invoices, and those of the open cycle."""
-    open_cycles = [one for one in run.double.money(customer) if one.invoice is None]
-    return run.double.invoiced_credits(customer) + sum(one.reported for one in open_cycles)

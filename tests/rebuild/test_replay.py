@@ -344,7 +344,7 @@ class TestReadingAhead:
         for thread in threads:
             thread.start()
             assert begun.wait(SECONDS_MAX)
-        time.sleep(0.05)
+        time.sleep(0.05)  # time enough to close too early
         assert [] == order
         is_done.set()
         for thread in threads:

@@ -142,7 +142,7 @@ def test_there_are_connections_for_who_looks_now_and_then(scene: Scene, busy: Sh
             for _ in range(40):
                 assert "" == busy.refused
                 figures = [
-                    asyncio.to_thread(busy._ask_apart, lambda queries: queries.reader.tallies())
+                    asyncio.to_thread(busy.ask_apart, lambda queries: queries.reader.tallies())
                     for _ in range(2)
                 ]
                 await asyncio.gather(*figures, asyncio.to_thread(busy.store.progress))

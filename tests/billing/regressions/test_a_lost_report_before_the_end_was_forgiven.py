@@ -10,20 +10,12 @@ from __future__ import annotations
 import pytest
 
 from ledger.invoicing.reports import SUMMED_SECONDS
-from tests.billing.scene import BillingScene, Shop
+from tests.billing.scene import BillingScene, Shop, at_stripe
 from tests.stripe_double import Fault
 from usage.v1 import usage_pb2
-from usage_ledger.v1 import billing_pb2 as status_pb2
 
 LEFT = usage_pb2.CostCenter.BILLING_STRATEGY_OTHER
 HOURS_MAX = 4
-
-
-def invoiced(scene: BillingScene) -> int:
-    """Credits on final invoices, and those that Stripe has of open cycles."""
-    customer = scene.known_customer().id
-    open_cycles = [one for one in scene.double.money(customer) if one.invoice is None]
-    return scene.double.invoiced_credits(customer) + sum(one.reported for one in open_cycles)
 
 
 @pytest.mark.parametrize("used_since", [0, 33])
@@ -65,6 +57,5 @@ def test_it_is_billed(fault: Fault, used_since: int) -> None:
             scene.double.advance(days=1)
             scene.service.wait(scene.billing.webhooks.process("test"))
             scene.reconcile()
-        assert 120 + used_since == invoiced(scene)
-        compared = scene.calls.billing_status.CompareBilling(status_pb2.CompareBillingRequest())
-        assert [] == list(compared.breaks)
+        assert 120 + used_since == at_stripe(scene.double, scene.known_customer().id)
+        assert [] == scene.breaks()
