@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -293,7 +294,8 @@ class TestTrouble:
 
     def test_a_store_that_is_away_is_waited_for(self, scenes: Any) -> None:
         """Longer than the group waits for a silent consumer, which this one is not."""
-        scene = scenes(session_timeout="4s")
+        session_seconds = 4
+        scene = scenes(session_timeout=f"{session_seconds}s")
         intake = scene.start()
         scene.sender.send_events(range(10))
         scene.received(10)
@@ -301,8 +303,9 @@ class TestTrouble:
         scene.sender.send_events(range(10, 500))
         waits_for(intake, "the database is away")
         generation = _member(intake)
-        # It polls all the time: more than a session passes without a rebalance.
-        wait_until(lambda: _failures(intake) >= 6, intake.status)
+        # It polls all the time: three sessions pass without a rebalance.
+        passed = time.monotonic() + 3 * session_seconds
+        wait_until(lambda: _failures(intake) >= 6 and time.monotonic() > passed, intake.status)
         assert generation == _member(intake)
         assert not intake.ready
         scene.ledger.refused = ""
